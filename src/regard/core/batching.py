@@ -1,0 +1,114 @@
+"""The one loop over the tensors of a case: steps, windows, samples, noise draws.
+
+`run` picks the batch, halves it when memory runs out, hands results on as they come and reports progress. It knows
+no files. The loop over cases is `regard.cohort`; there is no third.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["BatchSize", "Progress", "auto_batch_size", "is_out_of_memory", "reporting", "run"]
+
+logger = logging.getLogger(__name__)
+
+BatchSize: TypeAlias = int | Literal["auto"]
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with (label, done, total)."""
+
+Result = TypeVar("Result")
+
+_progress: ContextVar[Progress | None] = ContextVar("regard_progress", default=None)
+
+_CPU_VALUES = 2**21
+_CUDA_COPIES = 64
+
+
+@contextmanager
+def reporting(progress: Progress | None) -> Iterator[None]:
+    """Within this context, loops call ``progress(label, done, total)``."""
+    token = _progress.set(progress)
+    try:
+        yield
+    finally:
+        _progress.reset(token)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that an allocation failed, on any device."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    )
+
+
+def auto_batch_size(example: Tensor, n_items: int) -> int:
+    """How many copies of ``example`` (1, channel, \\*space) to evaluate at once on its device."""
+    if example.is_cuda:
+        free, _ = torch.cuda.mem_get_info(example.device)
+        fitting = free // (max(1, example.numel() * example.element_size()) * _CUDA_COPIES)
+    else:
+        fitting = _CPU_VALUES // max(1, example.numel())
+    return int(max(1, min(n_items, fitting, 256)))
+
+
+def run(
+    evaluate: Callable[[range], Result],
+    n_items: int,
+    reduce: Callable[[range, Result], object],
+    *,
+    batch_size: int,
+    label: str = "",
+) -> int:
+    """Evaluate items in batches and hand each batch's result on, in order.
+
+    Parameters
+    ----------
+    evaluate
+        Called with a range of item numbers; returns their result.
+    n_items
+        Number of items.
+    reduce
+        Called with the same range and the result; may return True to stop early.
+    batch_size
+        Items a call at most; halved, down to 1, when memory runs out.
+    label
+        What progress is reported as.
+
+    Returns
+    -------
+    int
+        The batch size in force at the end.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If one item alone does not fit.
+    """
+    progress = _progress.get()
+    size, start = max(1, min(batch_size, n_items)), 0
+    while start < n_items:
+        items = range(start, min(start + size, n_items))
+        try:
+            result = evaluate(items)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or size == 1:
+                raise
+            size //= 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            logger.warning("out of memory at %d items a batch; going on with %d", 2 * size, size)
+            continue
+        stop = reduce(items, result)
+        start = items.stop
+        if progress is not None:
+            progress(label, start, n_items)
+        if stop is True:
+            if progress is not None and start < n_items:
+                progress(label, n_items, n_items)
+            break
+    return size

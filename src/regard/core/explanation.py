@@ -1,0 +1,129 @@
+"""A map on the scan's own grid, with what its numbers mean and how it was made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from regard.core.quantity import Quantity, Sign
+from regard.core.registry import Registry
+from regard.core.volume import Volume
+
+__all__ = ["WRITERS", "Explanation"]
+
+WRITERS = Registry("file format", "regard.writers", {".nii.gz": ("regard.io.maps:save_map", "NIfTI with its sidecar")})
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Relevance on the scan's grid, with quantity, unit, sign and uncertainty, and how it was made.
+
+    Parameters
+    ----------
+    relevance
+        Volume of one channel on the scan's grid; NaN where the network saw nothing.
+    scan
+        The image that was explained.
+    case, method
+        Case id; registered name of the method.
+    quantity, sign, unit
+        What the numbers are, how the sign reads, and their unit.
+    prediction
+        f(x), the target's value, in ``output_unit``.
+    target
+        How the target is written.
+    output_unit
+        Unit of the prediction.
+    label
+        Name of this map among others of the same case, the method by default.
+    input
+        Name of the input the map is of, where there are several.
+    knobs, form, layer
+        The method's settings.
+    reference
+        None, or ``{"label", "value"}``: what the input was compared with, and f of it.
+    completeness_error
+        Sum of the map minus f(x) - f(reference), for methods that promise completeness.
+    outside
+        Part of a contribution that fell on padding, off the scan.
+    standard_error, spread, agreement
+        Monte-Carlo standard error; for ensembles the standard deviation over members and the share that agrees in sign.
+    made
+        Seed, batch size, threads, device, versions and hashes.
+    notes
+        Figures that belong to the map, such as the R2 of a surrogate.
+    warnings
+        Sentences a reader must see before the map.
+    verdict
+        Filled in when the explanation has been weighed.
+    """
+
+    relevance: Volume
+    scan: Volume
+    case: str
+    method: str
+    quantity: Quantity
+    sign: Sign
+    unit: str
+    prediction: float
+    target: str
+    output_unit: str = "a.u."
+    label: str = ""
+    input: str | None = None
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    form: str = "signed"
+    layer: str | None = None
+    reference: Mapping[str, Any] | None = None
+    completeness_error: float | None = None
+    outside: float = 0.0
+    standard_error: Volume | None = None
+    spread: Volume | None = None
+    agreement: Volume | None = None
+    made: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    verdict: str | None = None
+
+    def __repr__(self) -> str:
+        low, high = self.range
+        return (
+            f"Explanation({self.case}, {self.name}: {self.quantity} {low:.3g} to {high:.3g} [{self.unit}] "
+            f"for {self.target} = {self.prediction:.4g} [{self.output_unit}]; {self.sign})"
+        )
+
+    @property
+    def name(self) -> str:
+        """Label of the map, or its method."""
+        return self.label or self.method
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest finite value of the map."""
+        values = self.relevance.tensor[torch.isfinite(self.relevance.tensor)]
+        return (float(values.min()), float(values.max())) if values.numel() else (float("nan"), float("nan"))
+
+    @property
+    def total(self) -> float | None:
+        """Sum of the map, for contributions only."""
+        return float(torch.nansum(self.relevance.tensor.double())) if self.quantity.sums else None
+
+    def numpy(self) -> np.ndarray:
+        """The map (i, j, k), float32, on the scan's grid."""
+        array: np.ndarray = self.relevance.tensor[0].cpu().numpy()
+        return array
+
+    def resolved(self, z: float = 1.96) -> torch.Tensor | None:
+        """Where the sign is beyond its uncertainty, (i, j, k); None when there is no uncertainty."""
+        relevance = self.relevance.tensor[0]
+        if self.standard_error is not None:
+            return relevance.abs() > z * self.standard_error.tensor[0]
+        if self.agreement is not None:
+            return self.agreement.tensor[0] > 0.9
+        return None
+
+    def save(self, path: str) -> None:
+        """Write the map beside its sidecar; the format follows from the ending (``.nii.gz``)."""
+        ending = next((e for e in WRITERS.names() if str(path).endswith(e)), str(path))
+        WRITERS.load(ending)(self, path)

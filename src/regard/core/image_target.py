@@ -1,0 +1,243 @@
+"""Targets on networks that give images: a region, a voxel, a contrast, an error, the edges of a region.
+
+Regions are given in scan space and carried to the output's grid by its affine.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from regard.core.errors import TargetError
+from regard.core.geometry import AxisResampling, resample
+from regard.core.target import AbstractTarget
+from regard.core.volume import Grid, Volume
+
+__all__ = ["Contrast", "EdgeStrength", "ErrorTo", "Mean", "Region", "Voxel"]
+
+Region: TypeAlias = Tensor | Volume
+"""Weights (\\*space) on the output's grid, or a mask on the scan's grid."""
+
+
+def _image(output: Tensor, channel: int, what: str) -> Tensor:
+    """Channel (batch, \\*space) of a network that gives images."""
+    if output.ndim < 3:
+        raise TargetError(
+            f"an output of shape {tuple(output.shape)} for the target '{what}'",
+            "an image (N, C, *space)",
+            "choose a target for numbers: output:I, logit:K or probability:K (Output, Logit, Probability)",
+        )
+    if not 0 <= channel < output.shape[1]:
+        raise TargetError(f"channel {channel} of {output.shape[1]}", f"0 to {output.shape[1] - 1}")
+    return output[:, channel]
+
+
+def _carry(region: Region, grid: Grid) -> Tensor:
+    """Share of each output voxel that lies inside a scan-space mask, (i, j, k)."""
+    if isinstance(region, Tensor):
+        return region
+    if region.grid.matches(grid):
+        return region.tensor[0]
+    try:
+        return AxisResampling(region.grid, grid).apply(region.tensor)[0]
+    except ValueError:
+        return resample(region, grid).tensor[0]
+
+
+def _weights(region: Region, image: Tensor, what: str) -> Tensor:
+    if isinstance(region, Volume):
+        region = region.tensor[0]
+    weights = region.to(image)
+    if weights.numel() == image[0].numel():
+        weights = weights.reshape(image.shape[1:])
+    if weights.shape != image.shape[1:]:
+        raise TargetError(
+            f"a region of shape {tuple(weights.shape)} for an output image of {tuple(image.shape[1:])}",
+            "the same grid",
+            "give the region as a Volume, so that its affine carries it there",
+        )
+    if not bool((weights != 0).any()):
+        raise TargetError(f"an empty region for the target '{what}'", "at least one voxel inside the output image")
+    return weights
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(AbstractTarget):
+    """Mean of the output image over a region.
+
+    Parameters
+    ----------
+    region
+        A mask on the scan's grid (`Volume`), or weights (\\*space) on the output's grid. None: the whole image.
+    channel
+        Channel of the output image; for a segmentation, the class whose score is averaged.
+    name
+        How the region is called in a sidecar.
+    """
+
+    region: Region | None = None
+    channel: int = 0
+    name: str = "image"
+
+    def value(self, output: Tensor) -> Tensor:
+        image = _image(output, self.channel, self.label)
+        if self.region is None:
+            return image.flatten(1).mean(1)
+        weights = _weights(self.region, image, self.label)
+        return (image * weights).flatten(1).sum(1) / weights.sum()
+
+    def on_grid(self, grid: Grid) -> "Mean":
+        return self if self.region is None else replace(self, region=_carry(self.region, grid))
+
+    @property
+    def label(self) -> str:
+        return f"mean:{self.name}" + (f"@{self.channel}" if self.channel else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Voxel(AbstractTarget):
+    """One voxel of the output image.
+
+    Parameters
+    ----------
+    index
+        Voxel of the scan (i, j, k) when used through `regard.explain`; of the output tensor (\\*space) otherwise.
+    mm
+        Position in RAS mm instead of an index.
+    channel
+        Channel of the output image.
+    scan
+        Grid that ``index`` refers to; filled in by `regard.explain`.
+    """
+
+    index: Sequence[int] | None = None
+    mm: Sequence[float] | None = None
+    channel: int = 0
+    scan: Grid | None = None
+
+    def value(self, output: Tensor) -> Tensor:
+        image = _image(output, self.channel, self.label)
+        if self.index is None:
+            raise TargetError("a voxel given in mm on a bare tensor", "an index", "use regard.explain with a Volume")
+        index = tuple(int(i) for i in self.index)
+        while len(index) > image.ndim - 1 and index[-1] == 0:
+            index = index[:-1]
+        if len(index) != image.ndim - 1 or any(not 0 <= i < n for i, n in zip(index, image.shape[1:], strict=True)):
+            raise TargetError(f"voxel {index}", f"one inside the output image {tuple(image.shape[1:])}", "choose another")
+        return image[(slice(None), *index)]
+
+    def on_grid(self, grid: Grid) -> "Voxel":
+        if self.mm is not None:
+            world = self.mm
+        elif self.scan is not None and self.index is not None:
+            world = self.scan.to_world([*self.index, 0, 0][:3]).tolist()
+        else:
+            return self
+        nearest = grid.to_index(world).round().astype(int)
+        if (nearest < 0).any() or (nearest >= grid.shape).any():
+            raise TargetError(
+                f"the place {tuple(round(float(w), 2) for w in world)} mm", "one inside the output image", "choose another"
+            )
+        return replace(self, index=tuple(nearest.tolist()), mm=None, scan=None)
+
+    @property
+    def label(self) -> str:
+        place = self.mm if self.index is None and self.mm is not None else self.index or ()
+        kind = "voxel-mm" if self.index is None else "voxel"
+        return f"{kind}:{','.join(str(p) for p in place)}" + (f"@{self.channel}" if self.channel else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast(AbstractTarget):
+    """Mean of the output over one region minus its mean over another."""
+
+    positive: Mean
+    negative: Mean
+
+    def value(self, output: Tensor) -> Tensor:
+        return self.positive.value(output) - self.negative.value(output)
+
+    def on_grid(self, grid: Grid) -> "Contrast":
+        return Contrast(self.positive.on_grid(grid), self.negative.on_grid(grid))
+
+    @property
+    def label(self) -> str:
+        return f"contrast:{self.positive.name},{self.negative.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorTo(AbstractTarget):
+    """Mean squared difference of the output image to another image.
+
+    Parameters
+    ----------
+    image
+        The other image on the scan's grid (`Volume`) or (\\*space) on the output's grid.
+    channel
+        Channel of the output image.
+    name
+        How the image is called in a sidecar.
+    """
+
+    image: Region
+    channel: int = 0
+    name: str = "image"
+
+    def value(self, output: Tensor) -> Tensor:
+        predicted = _image(output, self.channel, self.label)
+        other = self.image.tensor[0] if isinstance(self.image, Volume) else self.image
+        if other.numel() != predicted[0].numel():
+            raise TargetError(
+                f"an image of shape {tuple(other.shape)} for an output image of {tuple(predicted.shape[1:])}",
+                "the same grid",
+                "give the image as a Volume, so that its affine carries it there",
+            )
+        return (predicted - other.to(predicted).reshape(predicted.shape[1:])).flatten(1).square().mean(1)
+
+    def on_grid(self, grid: Grid) -> "ErrorTo":
+        return replace(self, image=_carry(self.image, grid))
+
+    def unit(self, output_unit: str) -> str:
+        return f"({output_unit})^2"
+
+    @property
+    def label(self) -> str:
+        return f"error:{self.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeStrength(AbstractTarget):
+    """Sum of the output image's gradient magnitude over a region: the detector of local attribution maps.
+
+    Notes
+    -----
+    Gu and Dong, CVPR 2021 (arXiv 2011.11036), D(I): what an output window's structure depends on.
+    """
+
+    region: Region | None = None
+    channel: int = 0
+    name: str = "image"
+
+    def value(self, output: Tensor) -> Tensor:
+        image = _image(output, self.channel, self.label)
+        squares = torch.zeros_like(image)
+        for axis in range(1, image.ndim):
+            if image.shape[axis] > 1:
+                pad = [0, 0] * (image.ndim - 1 - axis) + [0, 1]
+                squares = squares + functional.pad(image.diff(dim=axis), pad).square()
+        strength = (squares + 1e-12).sqrt()
+        weights = 1.0 if self.region is None else _weights(self.region, image, self.label)
+        return (strength * weights).flatten(1).sum(1)
+
+    def on_grid(self, grid: Grid) -> "EdgeStrength":
+        return self if self.region is None else replace(self, region=_carry(self.region, grid))
+
+    def unit(self, output_unit: str) -> str:
+        return f"{output_unit} per voxel"
+
+    @property
+    def label(self) -> str:
+        return f"edges:{self.name}"

@@ -1,0 +1,116 @@
+"""One input, several or named ones, in one form."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from regard.core.errors import ShapeError
+
+__all__ = ["InputLike", "Inputs"]
+
+InputLike: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+"""One input tensor (batch, channel, \\*space), a sequence of them, or a mapping of named ones."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The input tensors of a batch of cases, and how the network takes them.
+
+    Parameters
+    ----------
+    tensors
+        Each (batch, channel, \\*space).
+    names
+        Keyword of each, or None when they are positional.
+    lone
+        Whether the user gave a bare tensor.
+    """
+
+    tensors: tuple[Tensor, ...]
+    names: tuple[str, ...] | None = None
+    lone: bool = True
+
+    @classmethod
+    def of(cls, inputs: InputLike) -> "Inputs":
+        """Read what a user gave.
+
+        Raises
+        ------
+        ShapeError
+            If there is no tensor, a tensor has no batch and channel axes, the batches differ, or a value is not finite.
+        """
+        if isinstance(inputs, Tensor):
+            read = cls((inputs,))
+        elif isinstance(inputs, Mapping):
+            read = cls(tuple(inputs.values()), tuple(inputs), lone=False)
+        else:
+            read = cls(tuple(inputs), lone=False)
+        if not read.tensors:
+            raise ShapeError("no input", "at least one tensor (batch, channel, *space)")
+        for x in read.tensors:
+            if not isinstance(x, Tensor) or x.ndim < 2 or not x.is_floating_point():
+                got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+                raise ShapeError(f"an input {got}", "a floating-point tensor (batch, channel, *space)")
+            if x.shape[0] != read.tensors[0].shape[0]:
+                raise ShapeError(
+                    f"inputs of {read.tensors[0].shape[0]} and {x.shape[0]} cases", "as many in each", "pair them"
+                )
+            if not bool(torch.isfinite(x).all()):
+                raise ShapeError(
+                    f"{int((~torch.isfinite(x)).sum())} NaN or infinite values in an input of {tuple(x.shape)}",
+                    "finite values",
+                    "fill them first",
+                )
+        clean = tuple(x.detach().clone() if x.is_inference() else x.detach() for x in read.tensors)
+        return cls(clean, read.names, read.lone)
+
+    @property
+    def n_cases(self) -> int:
+        """Number of cases in the batch."""
+        return int(self.tensors[0].shape[0])
+
+    def rebuild(self, tensors: Sequence[Tensor]) -> Any:
+        """Give ``tensors`` the structure that the user gave: a bare tensor, a tuple or a dict."""
+        if self.names is not None:
+            return dict(zip(self.names, tensors, strict=True))
+        return tensors[0] if self.lone else tuple(tensors)
+
+    def call(self, network: Callable[..., object], tensors: Sequence[Tensor]) -> object:
+        """Call the network with ``tensors`` as it takes them."""
+        if self.names is not None:
+            return network(**dict(zip(self.names, tensors, strict=True)))
+        return network(*tensors)
+
+    def case(self, n: int) -> "Inputs":
+        """Case ``n`` alone, as a batch of one."""
+        return Inputs(tuple(x[n : n + 1] for x in self.tensors), self.names, self.lone)
+
+    def like(self, values: Any, what: str) -> tuple[Tensor, ...]:
+        """Read ``values`` (a number, a tensor, or the inputs' structure) as one tensor per input, of its shape.
+
+        Raises
+        ------
+        ShapeError
+            If something does not broadcast to the inputs.
+        """
+        if isinstance(values, (int, float)):
+            return tuple(torch.full_like(x, float(values)) for x in self.tensors)
+        if isinstance(values, Mapping):
+            if set(values) != set(self.names or ()):
+                raise ShapeError(f"a {what} for {sorted(values)}", f"one for each of {list(self.names or ())}")
+            parts: list[Any] = [values[name] for name in self.names or ()]
+        else:
+            parts = [values] if isinstance(values, Tensor) else list(values)
+        if len(parts) != len(self.tensors):
+            raise ShapeError(f"{len(parts)} tensors as {what}", f"{len(self.tensors)}, one per input")
+        fitted = []
+        for part, x in zip(parts, self.tensors, strict=True):
+            part = torch.as_tensor(part, dtype=x.dtype, device=x.device)
+            try:
+                fitted.append(part.detach().broadcast_to(x.shape))
+            except RuntimeError as error:
+                raise ShapeError(f"a {what} of shape {tuple(part.shape)}", f"the input's, {tuple(x.shape)}") from error
+        return tuple(fitted)

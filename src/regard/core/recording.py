@@ -1,0 +1,298 @@
+"""Looking inside a network, and leaving it byte for byte as it was.
+
+Hooks, modes and gradient flags change only inside the contexts of this file, and are put back also after an exception.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from regard.core.errors import CapabilityError, UnknownNameError
+from regard.core.spatial import has_space, space
+
+__all__ = [
+    "GRADIENT",
+    "LAYERS",
+    "LayerLike",
+    "Network",
+    "capabilities",
+    "find_layer",
+    "intact",
+    "layer_name",
+    "replaced_output",
+    "tail",
+    "unwrap",
+]
+
+Network: TypeAlias = nn.Module | Callable[..., Any]
+LayerLike: TypeAlias = str | nn.Module | None
+"""A layer by dotted name, as the module itself, or None for the last one with places."""
+
+GRADIENT = "gradient"
+LAYERS = "layers"
+
+
+def unwrap(network: Network) -> Network:
+    """The network itself, out of `torch.compile`, data-parallel wrappers and Regard's models."""
+    while True:
+        if hasattr(network, "_orig_mod"):
+            network = network._orig_mod
+        elif isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            network = network.module
+        elif hasattr(network, "regard_network"):
+            network = network.regard_network
+        else:
+            return network
+
+
+def capabilities(network: Network) -> frozenset[str]:
+    """What a network can do: ``"gradient"`` (autograd passes through) and ``"layers"`` (modules can be hooked)."""
+    declared = getattr(network, "capabilities", None)
+    if declared is not None:
+        return frozenset(declared)
+    network = unwrap(network)
+    if isinstance(network, torch.jit.ScriptModule):
+        return frozenset({GRADIENT})
+    if isinstance(network, nn.Module):
+        return frozenset({GRADIENT, LAYERS})
+    return frozenset({GRADIENT})
+
+
+@contextmanager
+def intact(network: Network) -> Iterator[Network]:
+    """Within this context the network is in evaluation mode with frozen parameters; afterwards it is as it was.
+
+    Restores modes, ``requires_grad``, buffers and the random state; ``.grad`` is never touched.
+    """
+    network = unwrap(network)
+    module = network if isinstance(network, nn.Module) else nn.Module()
+    modes = [(m, m.training) for m in module.modules()]
+    flags = [(p, p.requires_grad) for p in module.parameters()]
+    buffers = [(b, b.detach().clone()) for b in module.buffers()]
+    random_state = torch.get_rng_state()
+    cuda_state = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+    try:
+        for m, _ in modes:
+            m.training = False
+        for p, _ in flags:
+            p.requires_grad_(False)
+        with torch.inference_mode(False), torch.enable_grad():
+            yield network
+    finally:
+        for m, training in modes:
+            m.training = training
+        for p, requires_grad in flags:
+            p.requires_grad_(requires_grad)
+        with torch.no_grad():
+            for b, saved in buffers:
+                if not torch.equal(b, saved):
+                    b.copy_(saved)
+        torch.set_rng_state(random_state)
+        if cuda_state is not None:
+            torch.cuda.set_rng_state_all(cuda_state)
+
+
+def _module(network: Network) -> nn.Module:
+    network = unwrap(network)
+    if LAYERS not in capabilities(network) or not isinstance(network, nn.Module):
+        raise CapabilityError(
+            f"a network of type {type(network).__name__}, which has no layers to look into",
+            "a torch.nn.Module",
+            "choose a method that needs no layers, such as integrated-gradients or occlusion",
+        )
+    return network
+
+
+def layer_name(network: Network, layer: nn.Module) -> str:
+    """Dotted name of a module inside the network."""
+    return next((name for name, m in _module(network).named_modules() if m is layer), type(layer).__name__)
+
+
+def find_layer(network: Network, layer: LayerLike, forward: Callable[[], object]) -> nn.Module:
+    """Find a layer by name or as given; by None, the last one that still has places.
+
+    Automatic choice: of the modules whose output has more than one place, the last to finish; for a network that gives
+    an image, the last to finish among those of the smallest output. Containers win over their last child.
+
+    Parameters
+    ----------
+    network
+        The network.
+    layer
+        Dotted name, module, or None.
+    forward
+        Runs the network once (used only for None).
+
+    Raises
+    ------
+    UnknownNameError
+        If the network has no such layer.
+    CapabilityError
+        If the network has no layers, or none with places.
+    """
+    module = _module(network)
+    if isinstance(layer, nn.Module):
+        inner = unwrap(layer)
+        if not any(m is inner for m in module.modules()):
+            raise UnknownNameError(f"a layer {type(layer).__name__}", "a module inside the network", "take it from there")
+        return inner  # type: ignore[return-value]
+    names = dict(module.named_modules())
+    if layer is not None:
+        if layer not in names or layer == "":
+            raise UnknownNameError.suggest("layer", layer, [n for n in names if n])
+        return names[layer]
+
+    seen: list[tuple[nn.Module, int, int]] = []
+    with ExitStack() as stack:
+
+        def note(m: nn.Module, _: object, output: object) -> None:
+            if has_space(output) and isinstance(output, Tensor):
+                size = 1
+                for n in space(output):
+                    size *= n
+                seen.append((m, size, output.data_ptr()))
+
+        for m in names.values():
+            if m is not module:
+                stack.callback(m.register_forward_hook(note).remove)
+        with torch.no_grad():
+            final = forward()
+    candidates = list(seen)
+    if has_space(final) and seen:
+        smallest = min(size for _, size, _ in seen)
+        candidates = [entry for entry in seen if entry[1] == smallest]
+    if not candidates:
+        raise CapabilityError(
+            "a network in which no layer's output has more than one place",
+            "a layer (batch, channel, *space)",
+            "name a layer, or choose a method that needs none",
+        )
+    return candidates[-1][0]
+
+
+@contextmanager
+def replaced_output(
+    layer: nn.Module, replace: Callable[[Tensor], Tensor], *, network: Network | None = None
+) -> Iterator[list[Tensor]]:
+    """Within this context ``replace`` stands between the layer and what follows it.
+
+    Yields a list to which each output of the layer is added. ``replace`` gets the output and returns what goes on;
+    it must be a tensor of its own, so that an in-place operation that follows does no harm.
+    """
+    outputs: list[Tensor] = []
+
+    def hook(_: nn.Module, __: object, output: object) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise CapabilityError(
+                f"a layer that returns {type(output).__name__}", "one tensor", "name a layer inside or after it"
+            )
+        if outputs:
+            raise CapabilityError(
+                f"the layer {type(layer).__name__}, which runs more than once in a forward pass",
+                "a layer that runs once",
+                "name another layer",
+            )
+        outputs.append(output)
+        return replace(output)
+
+    handle = layer.register_forward_hook(hook)
+    try:
+        yield outputs
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def tail(
+    network: Network, layer: nn.Module, forward: Callable[[int], object]
+) -> Iterator[Callable[[Tensor], object]]:
+    """Within this context, run only what follows a layer.
+
+    The forward pass is run once; modules that finished before the layer then give back what they gave, so that one
+    evaluation costs the network's tail. Skip connections are kept.
+
+    Parameters
+    ----------
+    network
+        The network.
+    layer
+        A module of it that runs once.
+    forward
+        Runs the network on n copies of one case's inputs.
+
+    Yields
+    ------
+    Callable
+        Takes activations (n, channel, \\*space) of the layer for one case; returns the network's output (n, ...).
+    """
+    module = _module(network)
+    finished: list[tuple[nn.Module, Any]] = []
+    running: list[tuple[nn.Module, int]] = []
+    reached = False
+
+    def enter(m: nn.Module, _: object) -> None:
+        running.append((m, len(finished)))
+
+    def leave(_: nn.Module, __: object, output: object) -> None:
+        nonlocal reached
+        m, start = running.pop()
+        if not reached:
+            del finished[start:]
+            reached = m is layer
+            if not reached:
+                finished.append((m, tree_map(lambda t: t.detach().clone() if isinstance(t, Tensor) else t, output)))
+
+    with ExitStack() as stack:
+        for m in module.modules():
+            stack.callback(m.register_forward_pre_hook(enter).remove)
+            stack.callback(m.register_forward_hook(leave).remove)
+        with torch.no_grad():
+            forward(1)
+    if not reached:
+        raise CapabilityError("a layer that the forward pass does not reach", "one that it runs", "name another layer")
+
+    shortcuts: dict[nn.Module, list[Any]] = {}
+    for m, output in finished:
+        shortcuts.setdefault(m, []).append(output)
+
+    def evaluate(replacement: Tensor) -> object:
+        n = replacement.shape[0]
+        with ExitStack() as patches:
+            for m, values in shortcuts.items():
+                patches.enter_context(_patched_forward(m, _recall(values, n, m.forward)))
+            patches.enter_context(_patched_forward(layer, lambda *_, **__: replacement.clone()))
+            return forward(n)
+
+    yield evaluate
+
+
+def _recall(values: list[Any], n: int, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward that gives back ``values`` in turn, for n copies of the case, and then runs as usual."""
+    calls = iter(values)
+
+    def copies(t: Any) -> Any:
+        return t.expand(n, *t.shape[1:]).clone() if isinstance(t, Tensor) and t.ndim else t
+
+    def give(*args: Any, **kwargs: Any) -> Any:
+        for value in calls:
+            return tree_map(copies, value)
+        return forward(*args, **kwargs)
+
+    return give
+
+
+@contextmanager
+def _patched_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    own = module.__dict__.get("forward")
+    module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.__dict__["forward"]
+        else:
+            module.__dict__["forward"] = own

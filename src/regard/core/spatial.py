@@ -1,0 +1,165 @@
+"""Everything that depends on how many spatial axes there are, for 1D, 2D and 3D alike.
+
+Tensors are ``(batch, channel, *space)``. No other file asks for the number of axes.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from regard.core.errors import ShapeError
+
+__all__ = [
+    "axis_matrix",
+    "blur",
+    "box_mean",
+    "expand_cases",
+    "has_space",
+    "interpolate",
+    "n_space",
+    "per_axis",
+    "space",
+    "space_axes",
+    "spread",
+    "windows",
+]
+
+_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+def space(x: Tensor) -> tuple[int, ...]:
+    """Sizes of the spatial axes of ``x`` (batch, channel, \\*space)."""
+    return tuple(x.shape[2:])
+
+
+def n_space(x: Tensor) -> int:
+    """Number of spatial axes of ``x`` (batch, channel, \\*space)."""
+    return x.ndim - 2
+
+
+def space_axes(x: Tensor) -> tuple[int, ...]:
+    """Indices of the spatial axes of ``x`` (batch, channel, \\*space)."""
+    return tuple(range(2, x.ndim))
+
+
+def has_space(x: object) -> bool:
+    """Whether ``x`` is a tensor (batch, channel, \\*space) with more than one place."""
+    return isinstance(x, Tensor) and x.ndim >= 3 and math.prod(x.shape[2:]) > 1
+
+
+def expand_cases(values: Tensor, like: Tensor) -> Tensor:
+    """Shape ``values`` (batch,) so that it broadcasts against ``like`` (batch, ...)."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def per_axis(value: int | Sequence[int], sizes: Sequence[int], name: str) -> tuple[int, ...]:
+    """Read a knob that is one number or one per spatial axis, clipped to the sizes.
+
+    Raises
+    ------
+    ShapeError
+        If a sequence does not have one entry per spatial axis, or an entry is below 1.
+    """
+    values = [value] * len(sizes) if isinstance(value, int) else list(value)
+    if len(values) != len(sizes) or any(int(v) < 1 for v in values):
+        raise ShapeError(
+            f"{name}={value}",
+            f"one whole number of at least 1, or {len(sizes)} of them for an image of {tuple(sizes)}",
+            f"set {name} to fit the image",
+        )
+    return tuple(min(int(v), size) for v, size in zip(values, sizes, strict=True))
+
+
+def axis_matrix(n_out: int, n_in: int, scale: float, offset: float, *, antialias: bool = True) -> Tensor:
+    """Linear interpolation along one axis as a matrix.
+
+    Output cell ``o`` is centred at input coordinate ``scale * o + offset``; its weights are a triangle, widened by
+    ``abs(scale)`` when the step is longer than an input cell. A cell whose centre lies off the input has a zero row.
+
+    Returns
+    -------
+    Tensor
+        Weights (n_out, n_in), float64; each row sums to 1, or to 0 off the input.
+    """
+    centres = scale * torch.arange(n_out, dtype=torch.float64) + offset
+    width = max(1.0, abs(scale)) if antialias else 1.0
+    cells = torch.arange(n_in, dtype=torch.float64)
+    weights = (1 - (cells[None] - centres[:, None]).abs() / width).clamp(min=0)
+    inside = (centres >= -0.5 - 1e-6) & (centres <= n_in - 0.5 + 1e-6)
+    sums = weights.sum(1, keepdim=True)
+    return torch.where(inside[:, None] & (sums > 0), weights / sums.clamp(min=1e-12), 0.0)
+
+
+def _along(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    return torch.tensordot(x, matrix.to(x), dims=([axis], [1])).movedim(-1, axis)
+
+
+def interpolate(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Linear interpolation of ``x`` (batch, channel, \\*space) to ``size``, corners not aligned."""
+    if space(x) == tuple(size):
+        return x
+    mode = _MODES.get(n_space(x))
+    if mode is not None:
+        return functional.interpolate(x, size=tuple(size), mode=mode, align_corners=False)
+    for axis, n_out in zip(space_axes(x), size, strict=True):
+        ratio = x.shape[axis] / n_out
+        x = _along(x, axis_matrix(n_out, x.shape[axis], ratio, ratio / 2 - 0.5, antialias=False), axis)
+    return x
+
+
+def spread(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Share each coarse cell of ``x`` (batch, channel, \\*space) among the fine cells of ``size``, keeping the total.
+
+    The adjoint of averaging the fine grid down to the coarse one; what a contribution on a feature map needs.
+    """
+    for axis, n_fine in zip(space_axes(x), size, strict=True):
+        n_coarse = x.shape[axis]
+        if n_coarse != n_fine:
+            ratio = n_fine / n_coarse
+            down = axis_matrix(n_coarse, n_fine, ratio, ratio / 2 - 0.5)
+            x = _along(x, down.T, axis)
+    return x
+
+
+def blur(x: Tensor, sigma: float | Sequence[float]) -> Tensor:
+    """Gaussian blur of ``x`` (batch, channel, \\*space); ``sigma`` in voxels, edges repeated."""
+    axes = space_axes(x)
+    sigmas = [float(sigma)] * len(axes) if isinstance(sigma, (int, float)) else [float(s) for s in sigma]
+    for axis, width in zip(axes, sigmas, strict=True):
+        size = x.shape[axis]
+        if width <= 0 or size < 2:
+            continue
+        radius = max(1, math.ceil(4 * width))
+        offsets = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+        kernel = torch.exp(-(offsets**2) / (2 * width**2))
+        kernel = kernel / kernel.sum()
+        places = torch.arange(size, device=x.device)[:, None] + torch.arange(-radius, radius + 1, device=x.device)
+        matrix = torch.zeros(size, size, dtype=x.dtype, device=x.device)
+        matrix.scatter_add_(1, places.clamp(0, size - 1), kernel.expand(size, -1))
+        x = _along(x, matrix, axis)
+    return x
+
+
+def box_mean(x: Tensor, width: int) -> Tensor:
+    """Mean of ``x`` (batch, channel, \\*space) over a box of ``width`` voxels (made odd), over what lies inside."""
+    for axis in space_axes(x):
+        size, half = x.shape[axis], width // 2
+        cells = torch.arange(size, device=x.device)
+        near = ((cells[:, None] - cells[None]).abs() <= half).to(x.dtype)
+        x = _along(x, near / near.sum(1, keepdim=True), axis)
+    return x
+
+
+def windows(size: Sequence[int], window: Sequence[int], stride: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Boxes of ``window`` voxels every ``stride`` voxels that together cover ``size``; the last ones are moved inside."""
+    starts = []
+    for n, w, s in zip(size, window, stride, strict=True):
+        along = list(range(0, n - w + 1, s))
+        if along[-1] + w < n:
+            along.append(n - w)
+        starts.append(along)
+    for corner in torch.cartesian_prod(*[torch.tensor(a) for a in starts]).reshape(-1, len(starts)).tolist():
+        yield tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))

@@ -1,0 +1,1 @@
+"""Methods of the cam family, a file each."""

@@ -1,0 +1,1 @@
+"""Methods of the perturbation family, a file each."""
