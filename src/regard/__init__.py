@@ -1,1 +1,67 @@
+"""Regard shows what a medical-imaging network looks at, and measures whether that picture is true."""
 
+import importlib
+from importlib.metadata import version as _version
+from typing import Any
+
+__version__ = _version("regard")
+
+_HOMES = {
+    "BlackBox": "regard.models",
+    "CRM": "regard.explainers.cam.crm",
+    "AblationCAM": "regard.explainers.cam.ablation_cam",
+    "Chain": "regard.models",
+    "Contrast": "regard.core.image_target",
+    "EdgeStrength": "regard.core.image_target",
+    "EigenGradCAM": "regard.explainers.cam.eigen_grad_cam",
+    "Ensemble": "regard.models",
+    "ErrorTo": "regard.core.image_target",
+    "Expectation": "regard.core.target",
+    "Explanation": "regard.core.explanation",
+    "GradCAM": "regard.explainers.cam.grad_cam",
+    "GradCAMPlusPlus": "regard.explainers.cam.grad_cam_pp",
+    "GradRAM": "regard.explainers.cam.grad_ram",
+    "GradRAMP": "regard.explainers.cam.grad_ramp",
+    "Gradient": "regard.explainers.gradient.gradient",
+    "GuidedBackpropagation": "regard.explainers.gradient.guided_backpropagation",
+    "HiResCAM": "regard.explainers.cam.hires_cam",
+    "InputXGradient": "regard.explainers.gradient.input_x_gradient",
+    "IntegratedGradients": "regard.explainers.gradient.integrated_gradients",
+    "LAM": "regard.explainers.gradient.lam",
+    "LIME": "regard.explainers.perturbation.lime",
+    "LayerCAM": "regard.explainers.cam.layer_cam",
+    "Logit": "regard.core.target",
+    "Mean": "regard.core.image_target",
+    "Model": "regard.models",
+    "ModelCard": "regard.models",
+    "Occlusion": "regard.explainers.perturbation.occlusion",
+    "Output": "regard.core.target",
+    "Probability": "regard.core.target",
+    "RISE": "regard.explainers.perturbation.rise",
+    "RandomCAM": "regard.explainers.cam.random_cam",
+    "ReferenceValue": "regard.references",
+    "RegardError": "regard.core.errors",
+    "ScoreCAM": "regard.explainers.cam.score_cam",
+    "SmoothGrad": "regard.explainers.gradient.smoothgrad",
+    "Volume": "regard.core.volume",
+    "Voxel": "regard.core.image_target",
+    "explain": "regard.explain",
+    "explain_case": "regard.explain",
+    "load_model": "regard.models",
+    "read": "regard.io",
+}
+
+__all__ = sorted([*_HOMES, "__version__"], key=str.lower)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'regard' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

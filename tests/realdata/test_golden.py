@@ -44,9 +44,7 @@ ROOT_MEAN_SQUARE = 0.01
 # Half a unit of the fourth decimal, to which correlations are printed.
 CORRELATION = 1e-4
 
-TUBERCULOSIS = {
-    name: value for name, value in GOLDEN["tuberculosis_logit"]["values"].items() if (DATA / name).exists()
-}
+TUBERCULOSIS = {name: value for name, value in GOLDEN["tuberculosis_logit"]["values"].items() if (DATA / name).exists()}
 SUPPRESSION = {
     name.removeprefix("kalisz_ae_"): row
     for name, row in GOLDEN["bone_suppression"]["values"].items()

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["BatchSize", "Progress", "auto_batch_size", "is_out_of_memory", "reporting", "run"]
+__all__ = ["BatchSize", "Progress", "auto_batch_size", "current_progress", "is_out_of_memory", "reporting", "run"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,11 @@ def reporting(progress: Progress | None) -> Iterator[None]:
         yield
     finally:
         _progress.reset(token)
+
+
+def current_progress() -> Progress | None:
+    """Who listens to progress in this context, if anyone does."""
+    return _progress.get()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

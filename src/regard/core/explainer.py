@@ -321,7 +321,7 @@ class AbstractExplainer(ABC):
             return
         rounding = float(value.double() * torch.finfo(found.value.dtype).eps)
         spread = max(float(r.max() - r.min()) for r in found.relevance)
-        if rounding > 0.01 * spread:
+        if spread > 0 and rounding > 0.01 * spread:
             logger.warning(
                 "%s: one unit in the last place of the output is %.2g, more than 1 %% of the map's range %.2g; "
                 "run the network in float64",

@@ -50,7 +50,8 @@ class AxisResampling:
         object.__setattr__(self, "_order", tuple(int(o) for o in order))
         steps = []
         for axis, source_axis in enumerate(order):
-            scale, offset = float(linear[source_axis, axis]), float(matrix[source_axis, 3])
+            # Rounded, so that oblique grids that share their voxels are permuted, not interpolated.
+            scale, offset = round(float(linear[source_axis, axis]), 9), round(float(matrix[source_axis, 3]), 9)
             steps.append((scale, offset, self.destination.shape[axis], self.source.shape[source_axis]))
         object.__setattr__(self, "_steps", tuple(steps))
 

@@ -89,7 +89,7 @@ class Mean(AbstractTarget):
         weights = _weights(self.region, image, self.label)
         return (image * weights).flatten(1).sum(1) / weights.sum()
 
-    def on_grid(self, grid: Grid) -> "Mean":
+    def on_grid(self, grid: Grid, scan: Grid | None = None) -> "Mean":
         return self if self.region is None else replace(self, region=_carry(self.region, grid))
 
     @property
@@ -109,14 +109,11 @@ class Voxel(AbstractTarget):
         Position in RAS mm instead of an index.
     channel
         Channel of the output image.
-    scan
-        Grid that ``index`` refers to; filled in by `regard.explain`.
     """
 
     index: Sequence[int] | None = None
     mm: Sequence[float] | None = None
     channel: int = 0
-    scan: Grid | None = None
 
     def value(self, output: Tensor) -> Tensor:
         image = _image(output, self.channel, self.label)
@@ -129,11 +126,11 @@ class Voxel(AbstractTarget):
             raise TargetError(f"voxel {index}", f"one inside the output image {tuple(image.shape[1:])}", "choose another")
         return image[(slice(None), *index)]
 
-    def on_grid(self, grid: Grid) -> "Voxel":
+    def on_grid(self, grid: Grid, scan: Grid | None = None) -> "Voxel":
         if self.mm is not None:
             world = self.mm
-        elif self.scan is not None and self.index is not None:
-            world = self.scan.to_world([*self.index, 0, 0][:3]).tolist()
+        elif scan is not None and self.index is not None:
+            world = scan.to_world([*self.index, 0, 0][:3]).tolist()
         else:
             return self
         nearest = grid.to_index(world).round().astype(int)
@@ -141,7 +138,7 @@ class Voxel(AbstractTarget):
             raise TargetError(
                 f"the place {tuple(round(float(w), 2) for w in world)} mm", "one inside the output image", "choose another"
             )
-        return replace(self, index=tuple(nearest.tolist()), mm=None, scan=None)
+        return replace(self, index=tuple(nearest.tolist()), mm=None)
 
     @property
     def label(self) -> str:
@@ -160,8 +157,8 @@ class Contrast(AbstractTarget):
     def value(self, output: Tensor) -> Tensor:
         return self.positive.value(output) - self.negative.value(output)
 
-    def on_grid(self, grid: Grid) -> "Contrast":
-        return Contrast(self.positive.on_grid(grid), self.negative.on_grid(grid))
+    def on_grid(self, grid: Grid, scan: Grid | None = None) -> "Contrast":
+        return Contrast(self.positive.on_grid(grid, scan), self.negative.on_grid(grid, scan))
 
     @property
     def label(self) -> str:
@@ -197,7 +194,7 @@ class ErrorTo(AbstractTarget):
             )
         return (predicted - other.to(predicted).reshape(predicted.shape[1:])).flatten(1).square().mean(1)
 
-    def on_grid(self, grid: Grid) -> "ErrorTo":
+    def on_grid(self, grid: Grid, scan: Grid | None = None) -> "ErrorTo":
         return replace(self, image=_carry(self.image, grid))
 
     def unit(self, output_unit: str) -> str:
@@ -232,7 +229,7 @@ class EdgeStrength(AbstractTarget):
         weights = 1.0 if self.region is None else _weights(self.region, image, self.label)
         return (strength * weights).flatten(1).sum(1)
 
-    def on_grid(self, grid: Grid) -> "EdgeStrength":
+    def on_grid(self, grid: Grid, scan: Grid | None = None) -> "EdgeStrength":
         return self if self.region is None else replace(self, region=_carry(self.region, grid))
 
     def unit(self, output_unit: str) -> str:

@@ -5,11 +5,12 @@ Hooks, modes and gradient flags change only inside the contexts of this file, an
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from regard.core.errors import CapabilityError, UnknownNameError
 from regard.core.spatial import has_space, space
@@ -230,56 +231,107 @@ def tail(
         Takes activations (n, channel, \\*space) of the layer for one case; returns the network's output (n, ...).
     """
     module = _module(network)
-    finished: list[tuple[nn.Module, Any]] = []
-    running: list[tuple[nn.Module, int]] = []
-    reached = False
+    finished: list[tuple[nn.Module, _Call]] = []
+    running: list[tuple[nn.Module, int, list[int]]] = []
+    reached: list[_Call] = []
 
-    def enter(m: nn.Module, _: object) -> None:
-        running.append((m, len(finished)))
+    def enter(m: nn.Module, args: object, kwargs: object) -> None:
+        running.append((m, len(finished), [_version(t) for t in _tensors((args, kwargs))]))
 
-    def leave(_: nn.Module, __: object, output: object) -> None:
-        nonlocal reached
-        m, start = running.pop()
-        if not reached:
+    def leave(_: nn.Module, args: object, kwargs: object, output: object) -> None:
+        m, start, versions = running.pop()
+        if reached:
+            return
+        call = _Call.of(_tensors((args, kwargs)), versions, output)
+        if m is layer:
+            reached.append(call)
+        # A result that is not one case's, such as a table of positions, is made anew by what made it.
+        if m is layer or all(t.shape[:1] in ((), (1,)) for t in _tensors(output)):
             del finished[start:]
-            reached = m is layer
-            if not reached:
-                finished.append((m, tree_map(lambda t: t.detach().clone() if isinstance(t, Tensor) else t, output)))
+            if m is not layer:
+                finished.append((m, call))
 
     with ExitStack() as stack:
         for m in module.modules():
-            stack.callback(m.register_forward_pre_hook(enter).remove)
-            stack.callback(m.register_forward_hook(leave).remove)
+            stack.callback(m.register_forward_pre_hook(enter, with_kwargs=True).remove)
+            stack.callback(m.register_forward_hook(leave, with_kwargs=True).remove)
         with torch.no_grad():
             forward(1)
     if not reached:
         raise CapabilityError("a layer that the forward pass does not reach", "one that it runs", "name another layer")
 
-    shortcuts: dict[nn.Module, list[Any]] = {}
-    for m, output in finished:
-        shortcuts.setdefault(m, []).append(output)
+    shortcuts: dict[nn.Module, list[_Call]] = {}
+    for m, call in finished:
+        shortcuts.setdefault(m, []).append(call)
 
     def evaluate(replacement: Tensor) -> object:
         n = replacement.shape[0]
+
+        def replaced(*args: Any, **kwargs: Any) -> Tensor:
+            reached[0].write(_tensors((args, kwargs)))
+            return replacement.clone()
+
         with ExitStack() as patches:
-            for m, values in shortcuts.items():
-                patches.enter_context(_patched_forward(m, _recall(values, n, m.forward)))
-            patches.enter_context(_patched_forward(layer, lambda *_, **__: replacement.clone()))
+            for m, calls in shortcuts.items():
+                patches.enter_context(_patched_forward(m, _recall(calls, n, m.forward)))
+            patches.enter_context(_patched_forward(layer, replaced))
             return forward(n)
 
     yield evaluate
 
 
-def _recall(values: list[Any], n: int, forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward that gives back ``values`` in turn, for n copies of the case, and then runs as usual."""
-    calls = iter(values)
+def _tensors(values: object) -> list[Tensor]:
+    return [t for t in tree_leaves(values) if isinstance(t, Tensor)]
 
-    def copies(t: Any) -> Any:
-        return t.expand(n, *t.shape[1:]).clone() if isinstance(t, Tensor) and t.ndim else t
+
+def _version(t: Tensor) -> int:
+    """How often a tensor has been written to in place."""
+    return 0 if t.is_inference() else t._version
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """What a module did when it was called: its output, and its arguments that it wrote to, by position.
+
+    A later skip connection may read such an argument, or the output where that is an argument itself.
+    """
+
+    output: Any
+    written: dict[int, Tensor]
+    returned: int | None
+
+    @classmethod
+    def of(cls, arguments: list[Tensor], versions: list[int], output: object) -> "_Call":
+        written = {i: t.detach().clone() for i, t in enumerate(arguments) if _version(t) != versions[i]}
+        returned = next((i for i, t in enumerate(arguments) if t is output), None)
+        if returned is not None:
+            return cls(None, written, returned)
+        return cls(tree_map(lambda t: t.detach().clone() if isinstance(t, Tensor) else t, output), written, None)
+
+    def write(self, arguments: list[Tensor]) -> None:
+        """Write to the arguments what the call wrote."""
+        for i, value in self.written.items():
+            arguments[i].copy_(value.expand_as(arguments[i]))
+
+    def again(self, arguments: list[Tensor], n: int) -> Any:
+        """Do the same once more, for n copies of the case."""
+        self.write(arguments)
+        if self.returned is not None:
+            return arguments[self.returned]
+
+        def copies(t: Any) -> Any:
+            return t.expand(n, *t.shape[1:]).clone() if isinstance(t, Tensor) and t.ndim else t
+
+        return tree_map(copies, self.output)
+
+
+def _recall(calls: list[_Call], n: int, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward that repeats ``calls`` in turn, for n copies of the case, and then runs as usual."""
+    recorded = iter(calls)
 
     def give(*args: Any, **kwargs: Any) -> Any:
-        for value in calls:
-            return tree_map(copies, value)
+        for call in recorded:
+            return call.again(_tensors((args, kwargs)), n)
         return forward(*args, **kwargs)
 
     return give

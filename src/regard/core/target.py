@@ -1,7 +1,8 @@
 """The one scalar per case that is explained: a function of the network's output.
 
 One `Target` works in every explainer and every measure, so that a number, a class score and a region of an output
-image are the same problem; targets on image outputs are in `regard.core.image_target`. A target is called with the network's output and gives one value per case.
+image are the same problem; targets on image outputs are in `regard.core.image_target`. A target is called with the
+network's output and gives one value per case.
 """
 
 from abc import ABC, abstractmethod
@@ -84,8 +85,8 @@ class AbstractTarget(ABC):
             )
         return value
 
-    def on_grid(self, grid: Grid) -> "AbstractTarget":
-        """The same target with its regions carried from the scan to the output's ``grid``."""
+    def on_grid(self, grid: Grid, scan: Grid | None = None) -> "AbstractTarget":
+        """The same target with its regions carried to the output's ``grid``; voxel indices are those of the ``scan``."""
         return self
 
     def with_activation(self, activation: Activation) -> "AbstractTarget":

@@ -18,7 +18,7 @@ METHODS = Registry(
         "random-cam": ("regard.explainers.cam.random_cam:RandomCAM", "random channel weights: the control", "score"),
         "grad-ram": ("regard.explainers.cam.grad_ram:GradRAM", "Grad-CAM for regression: the sign is kept", "score"),
         "grad-ramp": ("regard.explainers.cam.grad_ramp:GradRAMP", "place by place, for regression: parts of the output", "contribution"),
-        "crm": ("regard.explainers.cam.crm:CRM", "what removing a cell of the layer does", "score"),
+        "crm": ("regard.explainers.cam.crm:CRM", "what removing a cell of the layer does", "effect"),
         "gradient": ("regard.explainers.gradient.gradient:Gradient", "derivative of the output", "sensitivity"),
         "input-x-gradient": ("regard.explainers.gradient.input_x_gradient:InputXGradient", "derivative times the difference to a reference", "contribution"),
         "integrated-gradients": ("regard.explainers.gradient.integrated_gradients:IntegratedGradients", "derivative along the way from a reference", "contribution"),

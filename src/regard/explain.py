@@ -1,0 +1,399 @@
+"""Model, volume and method to explanation: prepare, attribute, bring home."""
+
+import hashlib
+import math
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regard.core import recording
+from regard.core.batching import BatchSize
+from regard.core.errors import InputError, ReferenceInputError
+from regard.core.explainer import Attribution, Query
+from regard.core.explanation import Explanation
+from regard.core.geometry import resample
+from regard.core.inputs import Inputs
+from regard.core.quantity import Quantity, Sign
+from regard.core.spatial import has_space, space
+from regard.core.target import AbstractTarget, Expectation, TargetLike, as_target
+from regard.core.volume import Grid, Volume
+from regard.explainers.cam.recorded import shared_pass
+from regard.explainers.spec import MethodSpec, parse_methods
+from regard.models.model import Model
+from regard.models.case import PreparedCase, PreparedScan, prepare_case
+from regard.models.preparation import outside_training
+from regard.references import FoundReference, ReferenceValue, nearest, search
+
+__all__ = ["Explained", "explain", "explain_case"]
+
+Scan = Volume | Mapping[str, Volume]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """All that was computed for one case.
+
+    Parameters
+    ----------
+    explanations
+        One per method and input.
+    prediction
+        f(x), the target's value.
+    output
+        The network's output as an image on the scan's grid, for networks that give images.
+    outputs
+        Every number that the network gave, for networks that give numbers, by name.
+    """
+
+    explanations: tuple[Explanation, ...]
+    prediction: float
+    output: Volume | None
+    outputs: Mapping[str, float]
+
+
+def explain(
+    model: Model,
+    scan: Scan,
+    method: str | MethodSpec = "grad-ram",
+    *,
+    target: TargetLike = None,
+    reference: Scan | ReferenceValue | float | None = None,
+    layer: str | None = None,
+    mask: Volume | None = None,
+    seed: int = 0,
+    case: str = "case",
+    batch_size: BatchSize = "auto",
+    through_preparation: bool = False,
+) -> Any:
+    """Explain what one scan's output depends on.
+
+    Parameters
+    ----------
+    model
+        A model with its card, from `regard.load_model`.
+    scan
+        The image, or a mapping of input name to image for models of several inputs.
+    method
+        Registered name with its knobs, such as ``"occlusion:window=12"`` or ``"grad-ram:form=published"``.
+    target
+        What is explained; by default the output, when it is one scalar. Regions are given in scan space.
+    reference
+        What the scan is compared with: another scan, a `ReferenceValue` ("why not 60": an input whose output is near
+        it), or a constant intensity in the network's units.
+    layer
+        Layer of CAM methods; by default the card's, or the last one with places.
+    mask
+        Region of interest on any grid: outside it the map is NaN, and what was there is stated in ``notes``.
+    seed, case
+        Key of the random draws.
+    batch_size
+        Evaluations at once.
+    through_preparation
+        Explain the whole pipeline, normalising included, instead of the network on frozen constants.
+
+    Returns
+    -------
+    Explanation
+        On the scan's own grid; a mapping of them for a mapping of scans.
+
+    Raises
+    ------
+    InputError
+        If the scan does not fit the model, or the target, reference or method does not fit the output.
+    """
+    found = explain_case(
+        model,
+        scan,
+        [method],
+        target=target,
+        reference=reference,
+        layer=layer,
+        mask=mask,
+        seed=seed,
+        case=case,
+        batch_size=batch_size,
+        through_preparation=through_preparation,
+    ).explanations
+    return found[0] if isinstance(scan, Volume) else {str(e.input): e for e in found}
+
+
+def explain_case(
+    model: Model,
+    scan: Scan,
+    methods: Sequence[str | MethodSpec],
+    *,
+    target: TargetLike = None,
+    reference: Scan | ReferenceValue | float | None = None,
+    layer: str | None = None,
+    mask: Volume | None = None,
+    seed: int = 0,
+    case: str = "case",
+    batch_size: BatchSize = "auto",
+    through_preparation: bool = False,
+) -> Explained:
+    """Explain one case with several methods; CAMs of one layer share one pass. Parameters as `explain`."""
+    specs = parse_methods(methods)
+    scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
+    prepared = prepare_case(model, scans, through_preparation=through_preparation)
+    network = prepared.network
+    inputs = prepared.inputs
+    with recording.intact(network) as plain, torch.no_grad():
+        output = inputs.call(plain, inputs.tensors)
+    goal = _bind(model, target, output, prepared)
+    with recording.intact(network) as plain, torch.no_grad():
+        prediction = float(goal(output)[0])
+    question = Query(recording.unwrap(network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
+    compared = _reference(model, question, prepared, reference)
+    warnings = list(prepared.warnings) + outside_training(model.card, scans, prediction)
+    if not math.isfinite(prediction):
+        raise InputError(f"a prediction of {prediction}", "a finite number", "check the image and the weights")
+    members = prepared.members
+    named = layer or model.card.layer
+    if named is not None and through_preparation:
+        named = f"network.{named}"
+    explanations: list[Explanation] = []
+    with _shared(len(specs)):
+        for spec in specs:
+            parts = []
+            for member in members:
+                explainer = spec.build(member, layer=named)
+                able = compared if explainer.takes_reference else None
+                if compared is not None and able is None and len(specs) == 1:
+                    raise ReferenceInputError(
+                        f"a reference for {spec.name}, which cannot compare with one",
+                        "a path or perturbation method",
+                        "choose integrated-gradients, input-x-gradient, occlusion, rise or lime",
+                    )
+                parts.append(
+                    explainer.compute(
+                        inputs.rebuild(inputs.tensors),
+                        goal,
+                        reference=None if able is None else inputs.rebuild(able.tensors),
+                        seed=seed,
+                        case=case,
+                        batch_size=batch_size,
+                    )
+                )
+            quantity, sign = explainer.meaning
+            for n, name in enumerate(scans):
+                maps = _bring_home(prepared.parts[n], parts, n, quantity)
+                explanations.append(
+                    _explanation(
+                        model, spec, explainer.knobs(), explainer.form, parts, maps, quantity, sign, able,
+                        prepared.parts[n], None if isinstance(scan, Volume) else name, case, goal, prediction, warnings,
+                        _made(model, scans, seed, batch_size, inputs.tensors[0]),
+                    )
+                )  # fmt: skip
+    if mask is not None:
+        explanations = [_masked(e, mask) for e in explanations]
+    image, numbers = _outputs(model, output, prepared)
+    return Explained(tuple(explanations), prediction, image, numbers)
+
+
+@contextmanager
+def _shared(n_methods: int) -> Iterator[None]:
+    """Let CAMs of one layer share one pass, when there is more than one method."""
+    if n_methods == 1:
+        yield
+        return
+    with shared_pass():
+        yield
+
+
+def _output_grid(output: Tensor, grid: Grid) -> Grid:
+    """Grid of an output image that covers the field of view of the input's ``grid``."""
+    size = list(space(output)) + [1] * (3 - len(space(output)))
+    ratio = np.array(grid.shape) / np.array(size)
+    affine = grid.affine.copy()
+    affine[:3, :3] = grid.affine[:3, :3] * ratio
+    affine[:3, 3] = grid.affine[:3, 3] + grid.affine[:3, :3] @ ((ratio - 1) / 2)
+    return Grid(tuple(size), affine)  # type: ignore[arg-type]
+
+
+def _bind(model: Model, target: TargetLike, output: object, prepared: PreparedCase) -> AbstractTarget:
+    """The target for this model and this scan: activation known, regions on the output's grid."""
+    spec = model.card.output
+    if target is None and spec.bins is not None:
+        target = Expectation(tuple(spec.bins))
+    goal = as_target(target, output).with_activation(spec.activation)
+    if isinstance(output, Tensor) and has_space(output):
+        part = prepared.parts[0]
+        goal = goal.on_grid(_output_grid(output, part.grid), part.scan.grid)
+    return goal
+
+
+def _reference(
+    model: Model, question: Query, prepared: PreparedCase, reference: Scan | ReferenceValue | float | None
+) -> FoundReference | None:
+    """The reference as the network takes it."""
+    if reference is None:
+        return None
+    inputs = question.inputs
+    if isinstance(reference, (int, float)):
+        tensors = inputs.like(float(reference), "reference")
+        label = f"a constant image of {reference:g} in the network's units"
+    elif isinstance(reference, ReferenceValue):
+        tolerance = reference.tolerance
+        span = model.card.trained_on.ranges.get("output")
+        if tolerance is None:
+            if span is None:
+                raise ReferenceInputError(
+                    "no tolerance, and the card does not say the output's range on its training data",
+                    "a tolerance in output units",
+                    "give --reference-tolerance",
+                )
+            tolerance = 0.01 * (span[1] - span[0])
+        with recording.intact(question.network):
+            if not reference.among:
+                return search(question, reference.value, tolerance)
+            candidates = [(v.source.rsplit("/", 1)[-1] or "a case", prepared.references(v)) for v in reference.among]
+            return nearest(question, candidates, reference.value, tolerance)
+    else:
+        tensors = prepared.references(reference)
+        label = "another scan"
+    with recording.intact(question.network), torch.no_grad():
+        value = float(question.score(tensors)[0])
+    return FoundReference(tensors, label, value)
+
+
+def _bring_home(
+    part: PreparedScan, found: Sequence[Attribution], n: int, quantity: Quantity
+) -> dict[str, tuple[Tensor, float]]:
+    """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement."""
+
+    def home(relevance: Tensor) -> tuple[Tensor, float]:
+        return part.bring_home(part.to_space(relevance, quantity).sum(0, keepdim=True), quantity)
+
+    homes = [home(a.relevance[n]) for a in found]
+    stack = torch.stack([h for h, _ in homes])
+    maps = {"relevance": (stack.mean(0), float(np.mean([o for _, o in homes])))}
+    errors = [a.standard_error for a in found]
+    if all(e is not None for e in errors):
+        squares = []
+        for e in errors:
+            assert e is not None
+            one = part.to_space(e[n], quantity).square().sum(0, keepdim=True).sqrt()
+            squares.append(part.bring_home(one, Quantity.SCORE if quantity.sums else quantity)[0].square())
+        maps["standard_error"] = (torch.stack(squares).sum(0).sqrt() / len(squares), 0.0)
+    if len(found) > 1:
+        maps["spread"] = (stack.std(0), 0.0)
+        same = (stack.sign() == stack.mean(0).sign()).double().mean(0)
+        maps["agreement"] = (torch.where(torch.isnan(stack[0]), torch.nan, same), 0.0)
+    return maps
+
+
+def _explanation(
+    model: Model,
+    spec: MethodSpec,
+    knobs: Mapping[str, Any],
+    form: str,
+    parts: Sequence[Attribution],
+    maps: Mapping[str, tuple[Tensor, float]],
+    quantity: Quantity,
+    sign: Sign,
+    compared: FoundReference | None,
+    part: PreparedScan,
+    name: str | None,
+    case: str,
+    goal: AbstractTarget,
+    prediction: float,
+    warnings: Sequence[str],
+    made: Mapping[str, Any],
+) -> Explanation:
+    first, scan = parts[0], part.scan
+    output_unit = goal.unit(model.card.output.units[0] if model.card.output.units else "a.u.")
+    unit = quantity.unit(output_unit, part.unit)
+    notes = {k: v for k, v in first.notes.items() if k not in ("layer", "reference")}
+    if len(parts) > 1:
+        notes["members"] = len(parts)
+    reference = None
+    if compared is not None:
+        reference = {"label": compared.label, "value": compared.value}
+    elif first.reference_value is not None:
+        reference = {"label": str(first.notes.get("reference", "the method's own")), "value": float(first.reference_value[0])}
+    errors = [float(a.completeness_error[0]) for a in parts if a.completeness_error is not None]
+    volumes = {key: scan.with_tensor(tensor.float(), unit="") for key, (tensor, _) in maps.items()}
+    return Explanation(
+        relevance=replace(volumes["relevance"], unit=unit, header={}),
+        scan=scan,
+        case=case,
+        method=spec.name,
+        quantity=quantity,
+        sign=sign,
+        unit=unit,
+        prediction=prediction,
+        target=goal.label,
+        output_unit=output_unit,
+        label=spec.label,
+        input=name,
+        knobs=knobs,
+        form=form,
+        layer=first.notes.get("layer"),
+        reference=reference,
+        completeness_error=float(np.mean(errors)) if errors else None,
+        outside=maps["relevance"][1],
+        standard_error=volumes.get("standard_error"),
+        spread=volumes.get("spread"),
+        agreement=volumes.get("agreement"),
+        made=made,
+        notes=notes,
+        warnings=tuple(warnings),
+    )
+
+
+def _made(model: Model, scans: Mapping[str, Volume], seed: int, batch_size: BatchSize, example: Tensor) -> dict[str, Any]:
+    """How the map was made, for the sidecar."""
+    digest = hashlib.sha256()
+    for volume in scans.values():
+        digest.update(np.ascontiguousarray(volume.tensor.cpu().numpy()).tobytes())
+        digest.update(volume.affine.tobytes())
+    return {
+        "seed": seed,
+        "batch_size": batch_size,
+        "threads": torch.get_num_threads(),
+        "device": str(example.device),
+        "versions": {"regard": version("regard"), "torch": torch.__version__, "python": platform.python_version()},
+        "weights_sha256": model.weights_sha256,
+        "inputs_sha256": digest.hexdigest(),
+    }
+
+
+def _masked(explanation: Explanation, mask: Volume) -> Explanation:
+    """Set the map to NaN outside a mask, and state what was there."""
+    inside = resample(mask, explanation.scan.grid, order=0).tensor[0] > 0.5
+    if not bool(inside.any()):
+        raise InputError("a mask with no voxel inside the scan", "one that overlaps it", "check its affine")
+    tensor = explanation.relevance.tensor
+    notes = dict(explanation.notes)
+    if explanation.quantity.sums:
+        notes["outside_mask"] = float(torch.nansum(tensor[0][~inside].double()))
+    kept = torch.where(inside[None], tensor, torch.nan)
+    return replace(explanation, relevance=explanation.relevance.with_tensor(kept), notes=notes)
+
+
+def _outputs(model: Model, output: object, prepared: PreparedCase) -> tuple[Volume | None, dict[str, float]]:
+    """The network's own output: an image on the scan's grid, or numbers by name."""
+    if not isinstance(output, Tensor):
+        return None, {}
+    part = prepared.parts[0]
+    names = model.card.output.names
+    if has_space(output):
+        channels = output[0].float()
+        labelled = model.card.output.kind == "segmentation"
+        if labelled:
+            labels = channels.argmax(0, keepdim=True) if len(channels) > 1 else (channels > 0).long()
+            channels = labels.float()
+        if space(output) != space(prepared.inputs.tensors[0]):
+            return None, {}
+        tensor = part.bring_home(part.to_space(channels[None])[:1], Quantity.SCORE, nearest=labelled)[0].float()
+        unit = model.card.output.units[0] if model.card.output.units else "a.u."
+        return part.scan.with_tensor(tensor, unit=unit), {}
+    flat = output[0].reshape(-1)
+    return None, {(names[n] if n < len(names) else f"output {n}"): float(v) for n, v in enumerate(flat)}

@@ -1,0 +1,249 @@
+"""DeepLIFT and Shapley values as captum computes them, checked for completeness after every call."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regard.core import batching, randomness
+from regard.core.batching import is_out_of_memory
+from regard.core.errors import CapabilityError
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.optional import need
+from regard.core.quantity import Quantity, Sign
+from regard.core.recording import GRADIENT, LAYERS, Network
+from regard.explainers.knobs import real, whole
+from regard.explainers.monte_carlo import RunningMean
+from regard.explainers.perturbation.segments import supervoxels
+from regard.explainers.reference import compared_with, remainder, value_at
+
+__all__ = ["DeepLIFT", "ShapleySampling"]
+
+logger = logging.getLogger(__name__)
+
+_SHARE_ALLOWED = 0.01
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class _TargetValue(nn.Module):
+    """Tensors in, the target's value (batch,) out: the form in which captum takes a network."""
+
+    def __init__(self, query: Query) -> None:
+        super().__init__()
+        self.network = query.network
+        self._query = query
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self._query.score([x.clone() for x in tensors])
+
+
+@contextmanager
+def _without_traces(network: nn.Module) -> Iterator[None]:
+    """Within this context activations are not in-place; afterwards flags, hooks and attributes are as they were."""
+    kept = []
+    for m in network.modules():
+        kept.append((m, dict(m.__dict__), {hook: dict(getattr(m, hook)) for hook in _HOOKS}))
+        if getattr(m, "inplace", False) is True:
+            m.__dict__["inplace"] = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for m, attributes, hooks in kept:
+            for name in set(m.__dict__) - set(attributes):
+                del m.__dict__[name]
+            if "inplace" in attributes:
+                m.__dict__["inplace"] = attributes["inplace"]
+            for hook, before in hooks.items():
+                table = getattr(m, hook)
+                for key in set(table) - set(before):
+                    del table[key]
+
+
+def _checked(found: Attribution, name: str, *, why: str) -> Attribution:
+    """Say so when the map does not add up."""
+    error, reference_value = found.completeness_error, found.reference_value
+    if error is None or reference_value is None:
+        return found
+    size = max(float(found.value.abs().max()), float(reference_value.abs().max()))
+    allowed = _SHARE_ALLOWED * float((found.value - reference_value).abs().max())
+    allowed += 8 * torch.finfo(found.value.dtype).eps * size
+    off = float(error.abs().max())
+    if not off <= allowed:
+        found.notes["completeness"] = f"violated by {off:.3g}"
+        logger.warning("%s: the map misses f(x) - f(reference) by %.3g, more than 1 %% of it; %s", name, off, why)
+    return found
+
+
+class DeepLIFT(AbstractExplainer):
+    """Differences to a reference, propagated through the network's activations (rescale rule), by captum.
+
+    The map keeps its channels, (batch, channel, \\*space), in output units. It should sum to f(x) - f(reference);
+    captum's does not when an activation is a function instead of a module, or unknown to it. The sum is checked after
+    every call, and a violation is warned of and noted. Without a reference each case is compared with its own smallest
+    value per channel.
+
+    Raises
+    ------
+    MissingDependencyError
+        If captum is not installed.
+
+    Notes
+    -----
+    Shrikumar, Greenside and Kundaje 2017 (arXiv 1704.02685), section 3.5.1.
+    """
+
+    quantity = Quantity.CONTRIBUTION
+    sign = Sign.RAISED
+    needs = frozenset({GRADIENT, LAYERS})
+    takes_reference = True
+
+    def __init__(self, network: Network, *, form: Form = "signed") -> None:
+        super().__init__(network, form=form)
+        self._captum: Any = need("captum.attr", extra="captum", purpose="deeplift")
+
+    def _attribute(self, query: Query) -> Attribution:
+        reference, words = compared_with(query)
+        with torch.no_grad():
+            value = query.score([x.clone() for x in query.inputs.tensors]).detach()
+        at_reference = value_at(query, reference)
+        wrapped = _TargetValue(query).eval()
+        inputs = tuple(x.detach().clone() for x in query.inputs.tensors)
+        with _without_traces(wrapped):
+            try:
+                maps = self._captum.DeepLift(wrapped).attribute(inputs, baselines=tuple(r.clone() for r in reference))
+            except (RuntimeError, AssertionError, AttributeError, ValueError, IndexError) as error:
+                if is_out_of_memory(error) or isinstance(error, (CapabilityError,)):
+                    raise
+                first = (str(error) or type(error).__name__).split(". ")[0]
+                raise CapabilityError(
+                    f"a network that captum's DeepLIFT cannot follow ({first})",
+                    "activations that are modules, each used once",
+                    "choose integrated-gradients",
+                ) from error
+        maps = tuple(m.detach().double() for m in maps)
+        found = Attribution(
+            maps,
+            value,
+            reference_value=at_reference,
+            completeness_error=remainder(maps, value, at_reference),
+            notes={"reference": words},
+        )
+        return _checked(
+            found, "deeplift", why="an activation may be a function or unknown to captum; choose integrated-gradients"
+        )
+
+
+class ShapleySampling(AbstractExplainer):
+    """Shapley values of superpixels or supervoxels over random orders, by captum, with their standard error.
+
+    A segment's value is spread evenly over its voxels, so that the map sums to f(x) - f(reference). All channels of an
+    input belong together; segments of several inputs play together. Without a reference each case is compared with its
+    own smallest value per channel.
+
+    Parameters
+    ----------
+    network
+        Any callable; no gradient is needed.
+    n_segments
+        Segments wanted of each input.
+    n_samples
+        Orders at most; each costs one evaluation per segment.
+    tolerance
+        Stop when the median standard error is at most this share of the map's size (99th percentile of the absolute
+        mean), looked at every 8 orders; None for all of them.
+    compactness
+        Weight of nearness against intensity when segments are cut.
+    form
+        Both forms are the same.
+
+    Raises
+    ------
+    InputError
+        If a knob is out of its range.
+    MissingDependencyError
+        If captum is not installed.
+
+    Notes
+    -----
+    Castro, Gomez and Tejada 2009, Computers and Operations Research 36(5); captum's ``ShapleyValueSampling``, one order
+    a call, so that each order is keyed by its number.
+    """
+
+    quantity = Quantity.CONTRIBUTION
+    sign = Sign.RAISED
+    needs = frozenset()
+    takes_reference = True
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        n_segments: int = 50,
+        n_samples: int = 25,
+        tolerance: float | None = 0.05,
+        compactness: float = 0.1,
+        form: Form = "signed",
+    ) -> None:
+        super().__init__(network, form=form)
+        self.n_segments = whole("n_segments", n_segments)
+        self.n_samples = whole("n_samples", n_samples)
+        self.tolerance = None if tolerance is None else real("tolerance", tolerance, 0)
+        self.compactness = real("compactness", compactness, 0)
+        self._captum: Any = need("captum.attr", extra="captum", purpose="shapley")
+
+    def _attribute(self, query: Query) -> Attribution:
+        inputs = query.inputs.tensors
+        reference, words = compared_with(query)
+        with torch.no_grad():
+            value = query.score([x.clone() for x in inputs]).detach()
+        at_reference = value_at(query, reference)
+        masks, n_segments = [], 0
+        for x in inputs:
+            segments = supervoxels(x, self.n_segments, compactness=self.compactness).to(x.device) + n_segments
+            n_segments = int(segments.max()) + 1
+            masks.append(segments[None, None])
+        shares = [1 / torch.bincount(m.flatten(), minlength=n_segments).clamp(min=1)[m].double() for m in masks]
+        method = self._captum.ShapleyValueSampling(lambda *tensors: query.score([x.clone() for x in tensors]))
+        running = RunningMean()
+        at_once = query.items_at_once(n_segments)
+
+        def evaluate(items: range) -> list[tuple[Tensor, ...]]:
+            found = []
+            for order in items:
+                torch.manual_seed(randomness.generator(query.seed, query.case, order).initial_seed())
+                with warnings.catch_warnings(), torch.no_grad():
+                    warnings.simplefilter("ignore")
+                    values = method.attribute(
+                        tuple(inputs),
+                        baselines=tuple(r.clone() for r in reference),
+                        feature_mask=tuple(masks),
+                        n_samples=1,
+                        perturbations_per_eval=at_once,
+                    )
+                found.append(tuple(v[:, :1].double() * s for v, s in zip(values, shares, strict=True)))
+            return found
+
+        def add(items: range, found: list[tuple[Tensor, ...]]) -> bool:
+            for maps in found:
+                running.add(maps)
+                if running.enough(self.tolerance):
+                    return True
+            return False
+
+        batching.run(evaluate, self.n_samples, add, batch_size=1, label="shapley")
+        maps = running.means
+        attribution = Attribution(
+            maps,
+            value,
+            reference_value=at_reference,
+            completeness_error=remainder(maps, value, at_reference),
+            standard_error=tuple(e.float() for e in running.standard_errors()),
+            notes={"reference": words, "n_samples_used": running.n, "n_segments_used": n_segments},
+        )
+        return _checked(attribution, "shapley", why="the network may not give the same output for the same input")

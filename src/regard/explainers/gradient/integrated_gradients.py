@@ -1,0 +1,74 @@
+"""The derivative along the straight way from a reference to the image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.quantity import Quantity, Sign
+from regard.core.recording import Network
+from regard.explainers.gradient.path import along_path
+from regard.explainers.knobs import whole
+from regard.explainers.reference import compared_with, remainder, value_at
+
+__all__ = ["IntegratedGradients"]
+
+
+class IntegratedGradients(AbstractExplainer):
+    """Difference to a reference times the mean derivative on the straight way from there.
+
+    The map keeps its channels, (batch, channel, \\*space), in output units, and sums to f(x) - f(reference) up to the
+    stated completeness error. Without a reference each case is compared with its own smallest value per channel (air,
+    background). Several inputs move together.
+
+    Parameters
+    ----------
+    network
+        A network that gradients pass through.
+    n_steps
+        Nodes of the Gauss-Legendre rule; memory does not grow with them.
+    form
+        Both forms are the same.
+
+    Raises
+    ------
+    InputError
+        If ``n_steps`` is below 1.
+
+    Notes
+    -----
+    Sundararajan, Taly and Yan 2017 (arXiv 1703.01365), eq. 1.
+    """
+
+    quantity = Quantity.CONTRIBUTION
+    sign = Sign.RAISED
+    takes_reference = True
+
+    def __init__(self, network: Network, *, n_steps: int = 50, form: Form = "signed") -> None:
+        super().__init__(network, form=form)
+        self.n_steps = whole("n_steps", n_steps)
+
+    def _attribute(self, query: Query) -> Attribution:
+        nodes, weights = np.polynomial.legendre.leggauss(self.n_steps)
+        shares, weights = (nodes + 1) / 2, weights / 2
+        reference, words = compared_with(query)
+        starts = [r.double() for r in reference]
+        ways = [x.double() - r for x, r in zip(query.inputs.tensors, starts, strict=True)]
+
+        def place(step: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+            share, weight = float(shares[step]), float(weights[step])
+            return [r + share * way for r, way in zip(starts, ways, strict=True)], [weight * way for way in ways]
+
+        with torch.no_grad():
+            value = query.score([x.clone() for x in query.inputs.tensors]).detach()
+        at_reference = value_at(query, reference)
+        maps = along_path(query, self.n_steps, place, "integrated gradients")
+        return Attribution(
+            maps,
+            value,
+            reference_value=at_reference,
+            completeness_error=remainder(maps, value, at_reference),
+            notes={"reference": words},
+        )

@@ -1,0 +1,146 @@
+"""Writes that happen whole or not at all: a temporary file in the same folder, flushed to the disk, then renamed."""
+
+import csv
+import errno
+import io
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from regard.core.errors import FileError
+
+__all__ = ["TEMPORARY", "atomic", "plain", "write_bytes", "write_json", "write_text", "write_tsv", "write_yaml"]
+
+TEMPORARY = ".regard-"
+"""Start of the name of every temporary file: what a killed process may leave behind."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def _failed(path: Path, error: OSError) -> FileError:
+    """The sentence for a write that the system refused."""
+    if error.errno in _FULL:
+        return FileError(
+            f"no room left on the disk for '{path}'", "space for it", "free some and run again; what is done is kept"
+        )
+    why = error.strerror or type(error).__name__
+    return FileError(f"cannot write '{path}' ({why})", "a place that can be written to", "choose another with -o")
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path in the folder of ``path``; what is there at the end becomes ``path``, at once.
+
+    Nothing is left behind, and an older ``path`` is untouched, when the block raises.
+
+    Raises
+    ------
+    FileError
+        If the disk is full, or the place cannot be written to.
+    """
+    path = Path(path)
+    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(6)}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        descriptor = os.open(temporary, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _failed(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new name itself must survive a power cut; systems that cannot open a folder do without.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, whole or not at all.
+
+    Raises
+    ------
+    FileError
+        If the disk is full, or the place cannot be written to.
+    """
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: str | Path, content: str) -> None:
+    """Write ``content`` to ``path`` as UTF-8, whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def plain(value: Any) -> Any:
+    """Turn ``value`` into what JSON and YAML hold: numbers, words, lists, mappings; not-a-number and infinity to null."""
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (set, frozenset)):
+        return [plain(v) for v in sorted(value, key=str)]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return str(value)
+
+
+def write_json(path: str | Path, kind: str, content: Mapping[str, Any]) -> None:
+    """Write a JSON file of schema ``regard.<kind>/1``, its first key.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    kind
+        Kind of file, such as ``"explanation"``.
+    content
+        The other keys, in their order; NaN and infinity become null.
+    """
+    body = {"schema": f"regard.{kind}/1", **plain(content)}
+    write_text(path, json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_yaml(path: str | Path, kind: str, content: Mapping[str, Any]) -> None:
+    """Write a YAML file of schema ``regard.<kind>/1``, its first key; parameters as `write_json`."""
+    body = {"schema": f"regard.{kind}/1", **plain(content)}
+    write_text(path, yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=1000))
+
+
+def write_tsv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table with tabs, a header and ``n/a`` for what is not known.
+
+    A cell with a tab, a line break or a quotation mark is put in quotation marks, as spreadsheets do.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, dialect="excel-tab", lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        cells = [plain(cell) for cell in row]
+        writer.writerow(["n/a" if cell is None else cell for cell in cells])
+    write_text(path, out.getvalue())

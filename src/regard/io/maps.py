@@ -1,0 +1,279 @@
+"""Explanations to NIfTI with a JSON sidecar, and back."""
+
+import gzip
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from regard.core.errors import CardError, FileError
+from regard.core.explanation import Explanation
+from regard.core.quantity import Quantity, Sign
+from regard.core.volume import Volume
+from regard.io.atomic import write_bytes, write_json
+from regard.io.names import check_labels, map_stem
+from regard.io.nifti import read_nifti
+from regard.io.schema import read_json
+
+__all__ = [
+    "SIDECAR",
+    "StoredMap",
+    "check_labels",
+    "map_stem",
+    "nifti_bytes",
+    "read_map",
+    "save_map",
+    "save_volume",
+    "set_verdict",
+    "sidecar",
+]
+
+SIDECAR = (
+    "case method knobs form quantity unit sign target layer prediction reference completeness_error outside seed "
+    "batch_size threads device versions weights_sha256 inputs_sha256 verdict"
+).split()
+"""The keys of a sidecar after ``schema``, in their order; further keys follow them."""
+
+_MADE = ("seed", "batch_size", "threads", "device", "versions", "weights_sha256", "inputs_sha256")
+_UNCERTAINTY = {"standard_error": "se", "spread": "spread", "agreement": "agreement"}
+_SCANNER, _ALIGNED = 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class StoredMap:
+    """A map as it was read back from a run folder.
+
+    Parameters
+    ----------
+    relevance
+        Volume of one channel on the scan's grid.
+    sidecar
+        Everything that its JSON file says.
+    standard_error, spread, agreement
+        Uncertainty, where it was saved.
+    """
+
+    relevance: Volume
+    sidecar: Mapping[str, Any]
+    standard_error: Volume | None = None
+    spread: Volume | None = None
+    agreement: Volume | None = None
+
+    def explanation(self, scan: Volume) -> Explanation:
+        """The explanation again, of the ``scan`` that it was made of.
+
+        Raises
+        ------
+        FileError
+            If the scan has another grid than the map.
+        """
+        if not scan.grid.matches(self.relevance.grid, tolerance_mm=1e-2):
+            got = f"a scan of {scan.shape} for a map of {self.relevance.shape} of case '{self.sidecar['case']}'"
+            raise FileError(got, "the scan that was explained, on the same grid", "restore the image of inputs.tsv")
+        said = self.sidecar
+        prediction = said["prediction"]
+        return Explanation(
+            relevance=self.relevance,
+            scan=scan,
+            case=said["case"],
+            method=said["method"],
+            quantity=Quantity(said["quantity"]),
+            sign=Sign(said["sign"]),
+            unit=said["unit"],
+            prediction=float("nan") if prediction is None else float(prediction),
+            target=said["target"],
+            output_unit=said.get("output_unit", "a.u."),
+            label=said.get("label", ""),
+            input=said.get("input"),
+            knobs=said["knobs"],
+            form=said["form"],
+            layer=said["layer"],
+            reference=said["reference"],
+            completeness_error=said["completeness_error"],
+            outside=said["outside"] or 0.0,
+            standard_error=self.standard_error,
+            spread=self.spread,
+            agreement=self.agreement,
+            made={key: said[key] for key in _MADE if said.get(key) is not None},
+            notes=said.get("notes", {}),
+            warnings=tuple(said.get("warnings", ())),
+            verdict=said["verdict"],
+        )
+
+
+def sidecar(explanation: Explanation) -> dict[str, Any]:
+    """What the JSON file beside a map says, without ``schema``: the keys of `SIDECAR`, then further ones."""
+    made = explanation.made
+    said: dict[str, Any] = {
+        "case": explanation.case,
+        "method": explanation.method,
+        "knobs": dict(explanation.knobs),
+        "form": explanation.form,
+        "quantity": str(explanation.quantity),
+        "unit": explanation.unit,
+        "sign": str(explanation.sign),
+        "target": explanation.target,
+        "layer": explanation.layer,
+        "prediction": explanation.prediction,
+        "reference": None if explanation.reference is None else dict(explanation.reference),
+        "completeness_error": explanation.completeness_error,
+        "outside": explanation.outside,
+        **{key: made.get(key) for key in _MADE},
+        "verdict": explanation.verdict,
+    }
+    return {
+        **{key: said[key] for key in SIDECAR},
+        "label": explanation.name,
+        "input": explanation.input,
+        "output_unit": explanation.output_unit,
+        "has_geometry": explanation.scan.has_geometry,
+        "notes": dict(explanation.notes),
+        "warnings": list(explanation.warnings),
+        "scan_header": dict(explanation.scan.header),
+    }
+
+
+def nifti_bytes(volume: Volume, description: str, *, packed: bool = True) -> bytes:
+    """A volume as a NIfTI-1 file: float32, unscaled, in mm, sform and qform both set.
+
+    A qform cannot hold the shear of a tilted gantry; there the sform alone is set. The same volume gives the same bytes.
+
+    Parameters
+    ----------
+    volume
+        One channel, or several on a fourth axis.
+    description
+        At most 79 characters.
+    packed
+        Whether to compress.
+    """
+    array = volume.tensor.detach().cpu().numpy().astype(np.float32)
+    data = array[0] if len(array) == 1 else np.moveaxis(array, 0, 3)
+    code = _SCANNER if volume.has_geometry else _ALIGNED
+    largest = max(data.shape)
+    image_class = nibabel.Nifti1Image if largest < 2**15 else nibabel.Nifti2Image
+    image = image_class(data, volume.affine)
+    header = image.header
+    image.set_sform(volume.affine, code)
+    try:
+        image.set_qform(volume.affine, code, strip_shears=False)
+    except nibabel.spatialimages.HeaderDataError:
+        image.set_qform(None, 0)
+    header.set_xyzt_units("mm")
+    header["descrip"] = description.encode("ascii", "replace")[:79]
+    out = io.BytesIO()
+    image.to_stream(out)
+    # No time and no file name go into the compressed file: equal maps are equal files.
+    return gzip.compress(out.getvalue(), 6, mtime=0) if packed else out.getvalue()
+
+
+def save_volume(volume: Volume, path: str | Path, description: str = "regard") -> None:
+    """Write a volume as NIfTI (``.nii.gz`` or ``.nii``), whole or not at all; see `nifti_bytes`."""
+    write_bytes(path, nifti_bytes(volume, description, packed=str(path).lower().endswith(".gz")))
+
+
+def _stem(path: str | Path) -> tuple[Path, str]:
+    """A map's path without its ending, and the ending."""
+    path = Path(path)
+    for ending in (".nii.gz", ".nii"):
+        if path.name.lower().endswith(ending) and len(path.name) > len(ending):
+            return path.with_name(path.name[: -len(ending)]), path.name[-len(ending) :]
+    raise FileError(f"'{path}' for a map", "a name that ends in .nii.gz", "give it that ending")
+
+
+def _beside(stem: Path, word: str, ending: str) -> Path:
+    """Path of an uncertainty map beside the map."""
+    return stem.with_name(f"{stem.name.removesuffix('_relevance')}_{word}{ending}")
+
+
+def save_map(explanation: Explanation, path: str | Path) -> None:
+    """Write an explanation: NIfTI float32 with the scan's shape and affine, and a JSON sidecar beside it.
+
+    Uncertainty goes to ``..._se``, ``..._spread`` and ``..._agreement`` beside the map. The sidecar is written last: a
+    map that has one is complete.
+
+    Parameters
+    ----------
+    explanation
+        The explanation.
+    path
+        Path of the map, ending in ``.nii.gz`` or ``.nii``.
+
+    Raises
+    ------
+    FileError
+        If the disk is full, or the place cannot be written to.
+    """
+    stem, ending = _stem(path)
+    volumes = {Path(path): (explanation.relevance, f"regard {explanation.quantity}")}
+    for name, word in _UNCERTAINTY.items():
+        volume = getattr(explanation, name)
+        if volume is not None:
+            volumes[_beside(stem, word, ending)] = (volume, f"regard {word}")
+    for place, (volume, description) in volumes.items():
+        on_scan = replace(volume, affine=explanation.scan.affine, has_geometry=explanation.scan.has_geometry)
+        save_volume(on_scan, place, description)
+    write_json(stem.with_name(stem.name + ".json"), "explanation", sidecar(explanation))
+
+
+def read_map(path: str | Path) -> StoredMap:
+    """Read a map and its uncertainty back.
+
+    Parameters
+    ----------
+    path
+        The map's sidecar, the map itself, or their path without an ending.
+
+    Raises
+    ------
+    FileError
+        If a file is missing or corrupt.
+    CardError
+        If the sidecar is of another kind or of a newer Regard, or lacks a key.
+    """
+    path = Path(path)
+    name = path.name
+    for known in (".json", ".nii.gz", ".nii"):
+        name = name.removesuffix(known)
+    stem = path.with_name(name)
+    said = read_json(stem.with_name(name + ".json"), "explanation")
+    lacking = [key for key in SIDECAR if key not in said]
+    if lacking:
+        raise CardError(f"'{stem}.json' without {', '.join(lacking)}", "all keys of a sidecar", "explain the case again")
+    ending = ".nii.gz" if stem.with_name(name + ".nii.gz").exists() else ".nii"
+    has_geometry = bool(said.get("has_geometry", True))
+
+    def volume(place: Path, unit: str) -> Volume:
+        if not place.exists():
+            raise FileError(f"no map '{place}' beside its sidecar", "both files", "explain the case again")
+        return replace(read_nifti(place), unit=unit, has_geometry=has_geometry, source="")
+
+    relevance = volume(stem.with_name(name + ending), said["unit"])
+    more: dict[str, Volume] = {}
+    for key, word in _UNCERTAINTY.items():
+        place = _beside(stem, word, ending)
+        if place.exists():
+            more[key] = volume(place, "" if key == "agreement" else said["unit"])
+    return StoredMap(relevance, said, **more)
+
+
+def set_verdict(path: str | Path, verdict: str) -> None:
+    """Fill ``verdict`` in a sidecar, and change nothing else.
+
+    Parameters
+    ----------
+    path
+        The sidecar.
+    verdict
+        ``"supported"``, ``"not supported"`` or ``"undetermined"``.
+    """
+    if verdict not in ("supported", "not supported", "undetermined"):
+        raise CardError(f"the verdict '{verdict}'", "supported, not supported or undetermined")
+    said = read_json(path, "explanation")
+    said.pop("schema")
+    write_json(path, "explanation", {**said, "verdict": verdict})
+

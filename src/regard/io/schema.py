@@ -1,0 +1,80 @@
+"""Every YAML and JSON of Regard starts with ``schema: regard.<kind>/<major>``; this reads and checks it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from regard.core.errors import CardError, FileError
+
+__all__ = ["MAJOR", "check_schema", "read_json", "read_yaml"]
+
+MAJOR = 1
+"""The newest major of every kind that this version writes and reads."""
+
+
+def check_schema(content: Any, kind: str, path: str | Path) -> dict[str, Any]:
+    """Return ``content`` if it says that it is a file of ``kind`` that this version can read.
+
+    Parameters
+    ----------
+    content
+        What was read.
+    kind
+        Kind of file, such as ``"run"``.
+    path
+        For the message.
+
+    Raises
+    ------
+    CardError
+        If there is no schema, it is of another kind, or its major is newer.
+    """
+    wanted = f"regard.{kind}/{MAJOR}"
+    if not isinstance(content, dict) or "schema" not in content:
+        raise CardError(f"'{path}' without a schema", f"a first key 'schema: {wanted}'", "give a file that Regard wrote")
+    found = re.fullmatch(r"regard\.([a-z_-]+)/(\d+)", str(content["schema"]))
+    if found is None or found[1] != kind:
+        raise CardError(f"schema '{content['schema']}' in '{path}'", wanted, "give another file")
+    if int(found[2]) > MAJOR:
+        raise CardError(
+            f"schema '{content['schema']}' in '{path}', of a newer Regard", f"at most {wanted}", "install that version"
+        )
+    return content
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise FileError(f"no file '{path}'", "an existing file", "check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"cannot read '{path}'", "a text file in UTF-8", "check the file") from error
+
+
+def read_json(path: str | Path, kind: str) -> dict[str, Any]:
+    """Read a JSON file of Regard.
+
+    Raises
+    ------
+    FileError
+        If it is missing or not JSON.
+    CardError
+        If its schema is missing, of another kind or newer.
+    """
+    try:
+        content = json.loads(_text(Path(path)))
+    except ValueError as error:
+        raise FileError(f"'{path}' is not JSON, or was cut off", "a whole JSON file", "write it again") from error
+    return check_schema(content, kind, path)
+
+
+def read_yaml(path: str | Path, kind: str) -> dict[str, Any]:
+    """Read a YAML file of Regard, as data only; raises as `read_json`."""
+    try:
+        content = yaml.safe_load(_text(Path(path)))
+    except yaml.YAMLError as error:
+        raise FileError(f"'{path}' is not YAML, or was cut off", "a whole YAML file", "write it again") from error
+    return check_schema(content, kind, path)

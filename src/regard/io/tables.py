@@ -1,0 +1,239 @@
+"""Cases: from a table (TSV or CSV), or from files and folders named one by one."""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from regard.core.errors import CardError, FileError
+from regard.io.read import is_dicom, kind_of, strip_ending
+
+__all__ = ["IMAGE", "Case", "find_cases", "is_table", "read_table"]
+
+IMAGE = "image"
+"""Name of the only input of a case, as its column is called."""
+
+_DELIMITERS = {".tsv": "\t", ".csv": ","}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case: its id, its image files, and what else a table says of it.
+
+    Parameters
+    ----------
+    case
+        Case id.
+    inputs
+        File or DICOM folder of each input; the only one is called ``"image"``.
+    columns
+        The table's other columns, as text; empty cells are left out.
+    folder
+        Folder of the table, which paths in it are relative to.
+    """
+
+    case: str
+    inputs: Mapping[str, Path]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = field(default_factory=Path)
+
+    @property
+    def patient(self) -> str:
+        """The patient, who may have several cases; the case itself if the table does not say."""
+        return self.columns.get("patient", self.case)
+
+    def file(self, column: str) -> Path | None:
+        """The file that a column names (``truth``, ``boxes``), or None where the cell is empty.
+
+        Raises
+        ------
+        FileError
+            If it does not exist.
+        """
+        name = self.columns.get(column)
+        if name is None:
+            return None
+        path = self.folder / name
+        if not path.exists():
+            raise FileError(f"no file '{path}' (case '{self.case}', column '{column}')", "an existing file", "correct it")
+        return path
+
+    def number(self, column: str) -> float:
+        """The number in a column (``label``, a covariate).
+
+        Raises
+        ------
+        CardError
+            If the cell is empty or not a number.
+        """
+        text = self.columns.get(column)
+        try:
+            return float(text)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            got = f"'{text or 'nothing'}' in column '{column}' of case '{self.case}'"
+            raise CardError(got, "a number", "correct the table") from None
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a path names a table of cases, by its ending."""
+    return Path(path).suffix.lower() in _DELIMITERS
+
+
+def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and rows of a table, each with its line number."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, delimiter=_DELIMITERS[path.suffix.lower()], strict=True)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except FileNotFoundError as error:
+        raise FileError(f"no table '{path}'", "an existing .tsv or .csv", "check the path") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"'{path}' is not a readable table", "text in UTF-8", "save it again") from error
+    rows = [(line, row) for line, row in rows if any(row)]
+    if len(rows) < 2:
+        raise CardError(f"'{path}' without a case", "a header and at least one row", "fill the table")
+    return rows[0][1], rows[1:]
+
+
+def _image_columns(header: Sequence[str], path: Path) -> dict[str, str]:
+    """Input name to column."""
+    named = {c.removeprefix("image_"): c for c in header if c.startswith("image_") and c != "image_"}
+    if IMAGE in header and named:
+        got = f"'{path}' with the columns image and {', '.join(named.values())}"
+        raise CardError(got, "image, or image_<input> for each input", "rename one")
+    found = {IMAGE: IMAGE} if IMAGE in header else named
+    lacking = [*([] if "case" in header else ["case"]), *([] if found else ["image (or image_<input>)"])]
+    if lacking:
+        raise CardError(
+            f"'{path}' without the column {' and '.join(lacking)}; it has {', '.join(header) or 'none'}",
+            "the columns case and image, separated by " + ("tabs" if path.suffix.lower() == ".tsv" else "commas"),
+            "rename the columns",
+        )
+    twice = [c for c, n in Counter(header).items() if n > 1 and c]
+    if twice:
+        raise CardError(f"'{path}' with the column {', '.join(twice)} twice", "each once", "rename one")
+    return found
+
+
+def read_table(path: str | Path) -> list[Case]:
+    """Read a table of cases.
+
+    Parameters
+    ----------
+    path
+        ``.tsv`` or ``.csv`` with the columns ``case`` and ``image`` (or ``image_<input>``); other columns are kept as text.
+        Paths are relative to the table.
+
+    Returns
+    -------
+    list of Case
+        In the table's order.
+
+    Raises
+    ------
+    FileError
+        If the table cannot be read, or an image of it does not exist; the message names the row.
+    CardError
+        If it is empty, a column is missing, a cell is empty, or two cases have one id.
+    """
+    path = Path(path)
+    header, rows = _rows(path)
+    images = _image_columns(header, path)
+    folder = path.parent
+    cases: list[Case] = []
+    seen: dict[str, int] = {}
+    for line, row in rows:
+        if len(row) > len(header):
+            got = f"{len(row)} cells in row {line} of '{path}'"
+            raise CardError(got, f"{len(header)}, as in the header", "correct the row")
+        cells = {c: v for c, v in zip(header, row, strict=False) if v and v.lower() != "n/a"}
+        name = cells.get("case", "")
+        if not name:
+            raise CardError(f"no case id in row {line} of '{path}'", "a name in the column case", "fill it")
+        if name in seen:
+            got = f"the case id '{name}' in rows {seen[name]} and {line} of '{path}'"
+            raise CardError(got, "an id of its own for each case", "rename one; column patient may say who it is")
+        seen[name] = line
+        inputs = {}
+        for key, column in images.items():
+            if column not in cells:
+                raise CardError(f"no file in column '{column}', row {line} of '{path}'", "a path", "fill it")
+            inputs[key] = folder / cells[column]
+            if not inputs[key].exists():
+                got = f"no file '{inputs[key]}' (column '{column}', row {line} of '{path}')"
+                raise FileError(got, "a path relative to the table", "correct it")
+        others = {c: v for c, v in cells.items() if c != "case" and c not in images.values()}
+        cases.append(Case(name, inputs, others, folder))
+    return cases
+
+
+def _named(path: Path) -> Case:
+    """A case of one file, with the id that its name gives; DICOM gets its number later."""
+    if not path.exists():
+        raise FileError(f"no file '{path}'", "an image, a DICOM folder or a table", "check the path")
+    dicom = path.is_dir() or (kind_of(path) == "dicom" and is_dicom(path))
+    return Case("" if dicom else strip_ending(path.name), {IMAGE: path})
+
+
+def _distinct(cases: list[Case]) -> list[Case]:
+    """Put the folder's name before ids that several files share."""
+    counts = Counter(c.case for c in cases)
+    fixed = [
+        replace(c, case=f"{c.inputs[IMAGE].resolve().parent.name}_{c.case}") if counts[c.case] > 1 and c.case else c
+        for c in cases
+    ]
+    twice = [name for name, n in Counter(c.case for c in fixed if c.case).items() if n > 1]
+    if twice:
+        got = f"several files that would be the case '{twice[0]}'"
+        raise CardError(got, "one file for each case", "name the cases in a table")
+    return fixed
+
+
+def find_cases(paths: Sequence[str | Path], further: Mapping[str, str | Path] | None = None) -> list[Case]:
+    """The cases that a command line names.
+
+    Parameters
+    ----------
+    paths
+        Image files, DICOM folders, or tables. An id comes from the table, else it is the file's name without its ending
+        (with the folder's name before it where files share one); DICOM is numbered ``case-0001`` and on.
+    further
+        Files of further inputs of the one case, by name.
+
+    Raises
+    ------
+    FileError
+        If a file does not exist or is no image.
+    CardError
+        If there is no case, ids collide, or further inputs are given to several cases.
+    """
+    if not paths:
+        raise CardError("no case", "an image, a DICOM folder or a table", "name one")
+    tables = [read_table(p) if is_table(p) else None for p in paths]
+    singles = iter(_distinct([_named(Path(p)) for p, t in zip(paths, tables, strict=True) if t is None]))
+    cases: list[Case] = []
+    taken = {c.case for t in tables if t for c in t}
+    number = 0
+    for table in tables:
+        if table is not None:
+            cases += table
+            continue
+        case = next(singles)
+        while not case.case:
+            number += 1
+            if (name := f"case-{number:04d}") not in taken:
+                case = replace(case, case=name)
+        cases.append(case)
+    twice = [name for name, n in Counter(c.case for c in cases).items() if n > 1]
+    if twice:
+        raise CardError(f"several cases called '{twice[0]}'", "an id of its own for each", "rename one in its table")
+    if further:
+        if len(cases) != 1:
+            got = f"further inputs ({', '.join(further)}) for {len(cases)} cases"
+            raise CardError(got, "one case", "name the inputs of several cases in a table, as columns image_<input>")
+        lost = [str(p) for p in further.values() if not Path(p).exists()]
+        if lost:
+            raise FileError(f"no file '{lost[0]}'", "an image for each --input", "check the path")
+        cases = [replace(cases[0], inputs={**cases[0].inputs, **{k: Path(p) for k, p in further.items()}})]
+    return cases

@@ -1,0 +1,234 @@
+"""MONAI bundles: a folder with ``configs/metadata.json``, ``configs/inference.json`` and ``models/model.pt``.
+
+Only the network is taken, and only by walking its definition as data: a class of `monai.networks.nets`, with arguments
+that are plain values or modules of `monai.networks` and `torch.nn`. MONAI's own parser imports and runs whatever a
+configuration names; it is used with trust alone.
+"""
+
+import importlib
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from regard.core.errors import CardError, FileError, InputError, TrustError
+from regard.models.bundle_card import card_of_bundle
+from regard.models.card import ModelCard
+from regard.models.code import on_path
+from regard.models.paths import inside
+
+__all__ = ["bundle_network", "bundle_weights", "is_bundle", "read_bundle"]
+
+_CONFIGURATIONS = ("inference.json", "inference.yaml", "inference.yml")
+_NETS = "monai.networks.nets"
+_NESTED = ("monai.networks", "torch.nn")
+_FETCHING = frozenset({"Transchex", "MultiModal", "BertPreTrainedModel"})
+_FILE_WORDS = ("pretrain", "checkpoint", "weights", "path", "url", "file")
+_LARGEST_BYTES = 2**24
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder looks like a MONAI bundle."""
+    return (folder / "configs" / "metadata.json").is_file()
+
+
+def read_bundle(folder: Path) -> tuple[dict[str, Any], ModelCard, list[str]]:
+    """Read a bundle's configuration, and make a card of its metadata; no code runs.
+
+    Returns
+    -------
+    configuration
+        Content of the inference configuration.
+    card
+        What the metadata and the named transforms say.
+    doubts
+        What they do not say.
+
+    Raises
+    ------
+    FileError
+        If a file is missing or leaves the folder.
+    CardError
+        If one is not valid.
+    """
+    metadata = _read(inside(folder, "configs/metadata.json", "metadata"))
+    found = [n for n in _CONFIGURATIONS if (folder / "configs" / n).is_file()]
+    if not found:
+        raise FileError(f"a bundle {folder.name} without a configuration", f"configs/{_CONFIGURATIONS[0]}")
+    configuration = _read(inside(folder, f"configs/{found[0]}", "configuration"))
+    if "network_def" not in configuration:
+        raise CardError(f"configs/{found[0]} without network_def", "this key", "choose a bundle that defines a network")
+    return configuration, *card_of_bundle(folder.resolve().name, metadata, configuration)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise CardError(f"{path.name} of {path.stat().st_size} bytes", f"at most {_LARGEST_BYTES}")
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except OSError as error:
+        raise FileError(f"{path} that cannot be read ({error.strerror})", "a readable file") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, CardError):
+            raise
+        raise CardError(f"{path.name}: {str(error).splitlines()[0]}", "JSON, or plain YAML without tags") from error
+    if not isinstance(content, dict):
+        raise CardError(f"{path.name} that holds {type(content).__name__}", "keys and values")
+    return content
+
+
+def bundle_weights(folder: Path) -> Path:
+    """The bundle's weight file or TorchScript program.
+
+    Raises
+    ------
+    FileError
+        If it has none, or it leaves the folder.
+    """
+    for name in ("models/model.safetensors", "models/model.pt", "models/model.ts"):
+        if (folder / name).exists() or (folder / name).is_symlink():
+            return inside(folder, name, "weights")
+    raise FileError(f"a bundle {folder.name} without models/model.pt", "its weights", "give --weights FILE")
+
+
+def bundle_network(folder: Path, configuration: Mapping[str, Any], *, trust: bool) -> nn.Module:
+    """Build the network that a bundle defines, without its weights.
+
+    Raises
+    ------
+    TrustError
+        If code would have to run and ``trust`` is False.
+    CardError
+        If the definition does not give a network.
+    """
+    try:
+        network = _Walker(configuration).network()
+    except TrustError:
+        if not trust:
+            raise
+        network = _parsed(folder)
+    if not isinstance(network, nn.Module):
+        raise CardError(f"network_def that gives {type(network).__name__}", "a torch.nn.Module", "correct the bundle")
+    return network
+
+
+def _parsed(folder: Path) -> Any:
+    from monai.bundle import ConfigParser
+
+    name = next(n for n in _CONFIGURATIONS if (folder / "configs" / n).is_file())
+    parser = ConfigParser()
+    with on_path(folder):
+        try:
+            parser.read_config(str(inside(folder, f"configs/{name}", "configuration")))
+            parser["bundle_root"] = str(folder)
+            return parser.get_parsed_content("network_def")
+        except Exception as error:
+            raise CardError(f"network_def that raised {type(error).__name__}: {error}", "a network") from error
+
+
+class _Walker:
+    """Reads a network's definition as data.
+
+    Parameters
+    ----------
+    configuration
+        The whole file, for references such as ``"@network_def#in_channels"``.
+    """
+
+    def __init__(self, configuration: Mapping[str, Any]) -> None:
+        self.configuration = configuration
+        self.following: list[str] = []
+
+    def network(self) -> Any:
+        return self.build(self.configuration["network_def"], (_NETS,), "network_def")
+
+    def build(self, node: Any, allowed: tuple[str, ...], key: str) -> Any:
+        if isinstance(node, str):
+            return self.text(node, allowed, key)
+        if isinstance(node, list):
+            return [self.build(v, allowed, f"{key}#{n}") for n, v in enumerate(node)]
+        if not isinstance(node, dict):
+            return node
+        if "_target_" not in node:
+            return {k: self.build(v, _NESTED, f"{key}#{k}") for k, v in node.items()}
+        if node.get("_mode_", "default") != "default" or node.get("_requires_") or node.get("_disabled_"):
+            raise TrustError(f"_mode_, _requires_ or _disabled_ in '{key}'", "a plain definition", _DO)
+        made = _class(node["_target_"], allowed, key)
+        given = {k: v for k, v in node.items() if not (isinstance(k, str) and k.startswith("_") and k.endswith("_"))}
+        arguments = {k: self.build(v, _NESTED, f"{key}#{k}") for k, v in given.items()}
+        return _made(made, arguments, key)
+
+    def text(self, text: str, allowed: tuple[str, ...], key: str) -> Any:
+        if text.startswith("$"):
+            raise TrustError(f"'{key}' is an expression, and {text[:60]!r} would run", "plain values", _DO)
+        if not text.startswith(("@", "%")):
+            return text
+        if text in self.following:
+            raise CardError(f"'{key}' refers to itself by {text!r}", "references that end", "correct the bundle")
+        node: Any = self.configuration
+        for part in text[1:].replace("::", "#").split("#"):
+            if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+                node = node[int(part)]
+            elif isinstance(node, Mapping) and part in node:
+                node = node[part]
+            else:
+                raise CardError(f"'{key}' refers to {text!r}", "a key of the same file", "correct the bundle")
+        self.following.append(text)
+        try:
+            return self.build(node, allowed, key)
+        finally:
+            self.following.pop()
+
+
+_DO = "give --trust if you trust the bundle's author"
+
+
+def _class(target: Any, allowed: tuple[str, ...], key: str) -> type[nn.Module]:
+    """Class of modules called ``target``, taken from the module that its name spells and from nowhere else."""
+    refused = TrustError(
+        f"'{key}' has the target {str(target)[:80]!r}, which would run",
+        f"a network of {_NETS}" if allowed == (_NETS,) else f"a module of {' or '.join(allowed)}",
+        _DO,
+    )
+    if not isinstance(target, str):
+        raise refused
+    parts = target.split(".")
+    if not all(p.isidentifier() and not p.startswith("_") for p in parts):
+        raise refused
+    home = ".".join(parts[:-1]) or _NETS
+    if not any(home == a or home.startswith(f"{a}.") for a in allowed):
+        raise refused
+    try:
+        found = vars(importlib.import_module(home)).get(parts[-1])
+    except ImportError:
+        raise refused from None
+    fits = isinstance(found, type) and issubclass(found, nn.Module) and found.__name__ not in _FETCHING
+    if not fits or not any(f"{found.__module__}.".startswith(f"{a}.") for a in allowed):
+        raise refused
+    return found  # type: ignore[return-value]
+
+
+def _made(made: type[nn.Module], arguments: dict[str, Any], key: str) -> nn.Module:
+    """Make the module; nothing is fetched and no file is read for it, as its weights come with the bundle."""
+    for name, value in arguments.items():
+        word = any(w in str(name).lower() for w in _FILE_WORDS)
+        text = isinstance(value, str) and ("/" in value or "\\" in value or value.endswith((".pt", ".pth", ".ckpt")))
+        if text or (word and value and not isinstance(value, bool)):
+            raise TrustError(f"'{key}#{name}' = {value!r:.60}, which names a file", "no files in a network", _DO)
+    known = inspect.signature(made).parameters
+    fetched = {k: False for k in {*arguments, *known} if "pretrain" in str(k).lower() and _is_flag(k, arguments, known)}
+    try:
+        return made(**{**arguments, **fetched})
+    except InputError:
+        raise
+    except Exception as error:
+        raise CardError(f"'{key}' that raised {type(error).__name__}: {error}", "a network", "correct it") from error
+
+
+def _is_flag(name: str, arguments: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> bool:
+    return isinstance(arguments.get(name, known[name].default if name in known else None), bool)

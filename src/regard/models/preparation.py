@@ -1,0 +1,270 @@
+"""From a scan to the network's input: a new tensor, a new affine and frozen constants, so that maps come home.
+
+Every step is linear interpolation between grids of parallel axes, a clip, or one scale and shift.
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from regard.core import recording
+from regard.core.errors import ReferenceInputError, ShapeError
+from regard.core.geometry import AxisResampling, resample
+from regard.core.recording import Network
+from regard.core.volume import Grid, Volume
+from regard.models.card import InputSpec
+from regard.models.intensities import check_unit, constants, fit_channels
+from regard.models.network_grid import network_grid, oriented_grid
+from regard.models.training_range import outside_training
+
+__all__ = ["Preparation", "Prepared", "PreparedNetwork", "outside_training"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to a scan before a network sees it.
+
+    Parameters
+    ----------
+    spec
+        What the network's input must look like, from its card.
+    """
+
+    spec: InputSpec
+
+    def prepare(self, volume: Volume) -> "Prepared":
+        """Prepare a scan; its normalising constants are computed once, here, and stay.
+
+        Raises
+        ------
+        InputError
+            If unit, channels, axes or contrast do not fit the network.
+        """
+        check_unit(volume, self.spec)
+        grid = network_grid(volume, self.spec)
+        resampling = AxisResampling(volume.grid, grid)
+        x, scale, shift = self.transform(volume.tensor.double(), resampling)
+        warnings = tuple(self._warnings(volume, resampling))
+        return Prepared(
+            tensor=_to_network(x.float(), self.spec.n_axes),
+            grid=grid,
+            resampling=resampling,
+            scale=scale,
+            shift=shift,
+            unit=self.spec.unit if volume.unit == "intensity" else volume.unit,
+            warnings=warnings,
+            preparation=self,
+            has_geometry=volume.has_geometry,
+        )
+
+    def transform(
+        self, tensor: Tensor, resampling: AxisResampling, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Carry out all steps on a tensor; differentiable, with constants that follow it.
+
+        Parameters
+        ----------
+        tensor
+            Scan (channel, i, j, k) on the resampling's source grid.
+        resampling
+            From there to the network's grid.
+        present
+            Which voxels (i, j, k) of the source grid hold the image; None for all.
+
+        Returns
+        -------
+        x
+            (channel, i, j, k) on the network's grid, normalised.
+        scale, shift
+            (1 or channel, 1, 1, 1): ``x = scale * intensity + shift`` within the window.
+        """
+        x = fit_channels(tensor, self.spec.channels)
+        inside = x if present is None else x[:, present]
+        lowest = inside.min() if self.spec.window is None else tensor.new_tensor(self.spec.window[0])
+        if present is not None:
+            x = torch.where(present, x, lowest)
+        share = _share(resampling).to(x)
+        seen = share > 0.5
+        if present is not None:
+            seen = seen & (resampling.apply(present.double()).to(share.device) > 0.5)
+        x = resampling.apply(x) + lowest * (1 - share)
+        if self.spec.window is not None:
+            x = x.clamp(*self.spec.window)
+        scale, shift = constants(x, seen, self.spec)
+        return x * scale + shift, scale, shift
+
+    def _warnings(self, volume: Volume, resampling: AxisResampling) -> list[str]:
+        spec, grid, found = self.spec, resampling.destination, []
+        oriented = oriented_grid(volume.grid, spec)
+        steps = np.linalg.norm(grid.affine[:3, :3], axis=0) / oriented.spacing
+        kept = math.prod(min(1.0, n * s / m) for n, s, m in zip(grid.shape, steps, oriented.shape, strict=True))
+        if spec.fit == "crop-pad" and kept < 0.995:
+            found.append(f"the network sees {100 * kept:.0f} % of the image; the rest is cropped")
+        if spec.fit == "resize" and spec.shape is not None and spec.spacing_mm is not None and volume.has_geometry:
+            got = grid.spacing[: spec.n_axes]
+            if any(abs(g / w - 1) > 0.1 for g, w in zip(got, spec.spacing_mm, strict=True)):
+                found.append(
+                    f"resized to {_product(spec.shape)} voxels the spacing is {_product(got)} mm; "
+                    f"the network works at {_product(spec.spacing_mm)} mm"
+                )
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A scan as a network takes it, with all that brings a map home.
+
+    Parameters
+    ----------
+    tensor
+        The network's input (1, channel, \\*space), float32; its axes follow the card's orientation.
+    grid
+        Grid of that input; of a 2D network, one slice thick.
+    resampling
+        From the scan's grid to it.
+    scale, shift
+        Frozen normalisation (1 or channel, 1, 1, 1): ``x = scale * intensity + shift`` within the window.
+    unit
+        Unit of the intensities before normalising.
+    warnings
+        Sentences a reader must see.
+    preparation
+        What was done.
+    has_geometry
+        Whether the scan's grid is in mm.
+    """
+
+    tensor: Tensor
+    grid: Grid
+    resampling: AxisResampling
+    scale: Tensor
+    shift: Tensor
+    unit: str
+    warnings: tuple[str, ...]
+    preparation: Preparation
+    has_geometry: bool = True
+
+    def to_space(self, tensor: Tensor) -> Tensor:
+        """Network tensor (batch, channel, \\*space) as (batch, channel, i, j, k) on `grid`.
+
+        Raises
+        ------
+        ShapeError
+            If it is not on the network's grid.
+        """
+        if tuple(tensor.shape[2:]) != tuple(self.tensor.shape[2:]):
+            raise ShapeError(f"a tensor of shape {tuple(tensor.shape)}", f"space {tuple(self.tensor.shape[2:])}")
+        return tensor.reshape(*tensor.shape[:2], *self.grid.shape)
+
+    def to_network(self, tensor: Tensor) -> Tensor:
+        """Image (channel, i, j, k) or (batch, channel, i, j, k) on `grid` as network tensor (batch, channel, \\*space).
+
+        Raises
+        ------
+        ShapeError
+            If it is not on `grid`.
+        """
+        if tuple(tensor.shape[-3:]) != self.grid.shape:
+            raise ShapeError(f"a tensor of shape {tuple(tensor.shape)}", f"(channel, {self.grid.shape})")
+        return tensor.reshape(-1, tensor.shape[-4], *self.tensor.shape[2:])
+
+    def with_reference(self, volume: Volume) -> Tensor:
+        """Prepare another scan with its own constants on the same network grid.
+
+        A scan with geometry is first carried to this one's grid through world coordinates; a picture without geometry
+        has no place of its own and is fitted by the card alone.
+
+        Returns
+        -------
+        Tensor
+            (1, channel, \\*space), float32.
+
+        Raises
+        ------
+        ReferenceInputError
+            If the two do not overlap, or do not give inputs of the same shape.
+        """
+        steps = self.preparation
+        check_unit(volume, steps.spec)
+        if not (self.has_geometry and volume.has_geometry):
+            alone = steps.prepare(volume).tensor
+            if alone.shape != self.tensor.shape:
+                raise ReferenceInputError(
+                    f"a reference that gives an input of {tuple(alone.shape)}",
+                    f"{tuple(self.tensor.shape)}, as of the image itself",
+                    "give a reference of the image's shape",
+                )
+            return alone
+        source = self.resampling.source
+        if volume.grid.matches(source):
+            x, _, _ = steps.transform(volume.tensor.double(), self.resampling)
+            return _to_network(x.float(), steps.spec.n_axes)
+        there = resample(volume.with_tensor(torch.ones(1, *volume.shape), unit=""), source).tensor[0] > 0.5
+        on_grid = resample(volume, source, fill=float(volume.tensor.min())).tensor.double()
+        overlap = (self.resampling.apply(there.double()) > 0.5).double().mean()
+        if not bool(overlap > 0):
+            raise ReferenceInputError(
+                "a reference that lies nowhere on what the network sees of the image",
+                "two scans of the same place",
+                "register the reference to the image first",
+            )
+        if overlap < 0.5:
+            logger.warning("the reference covers %.0f %% of what the network sees of the image", 100 * float(overlap))
+        x, _, _ = steps.transform(on_grid, self.resampling, there)
+        return _to_network(x.float(), steps.spec.n_axes)
+
+    def as_function(self) -> "PreparedNetwork":
+        """The steps alone as a differentiable module: scan (batch, channel, i, j, k) to network input."""
+        return PreparedNetwork(nn.Identity(), self)
+
+
+class PreparedNetwork(nn.Module):
+    """A network with its preparation before it: takes scans (batch, channel, i, j, k), with constants that follow them.
+
+    Explaining it explains the whole pipeline; gradients pass through resampling, clip and normalisation.
+
+    Parameters
+    ----------
+    network
+        Takes what `Preparation` makes.
+    prepared
+        A prepared scan, whose grids are used.
+    """
+
+    def __init__(self, network: Network, prepared: Prepared) -> None:
+        super().__init__()
+        self.network = network
+        self._steps = prepared.preparation
+        self._resampling = prepared.resampling
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the network can do."""
+        return recording.capabilities(self.network)
+
+    def forward(self, scan: Tensor) -> object:
+        """Prepare each scan of the batch and run the network."""
+        cases = [self._steps.transform(x, self._resampling)[0] for x in scan]
+        return self.network(torch.cat([_to_network(x, self._steps.spec.n_axes) for x in cases]))
+
+
+def _to_network(x: Tensor, n_axes: int) -> Tensor:
+    return x.reshape(1, *x.shape[: 1 + n_axes]).contiguous()
+
+
+def _share(resampling: AxisResampling) -> Tensor:
+    """How much of each destination voxel (i, j, k) lies on the source: 1 or 0."""
+    share = torch.ones(1, dtype=torch.float64)
+    for matrix in resampling.matrices():
+        share = share[..., None] * matrix.sum(1)
+    return share[0]
+
+
+def _product(values: tuple[float, ...] | tuple[int, ...]) -> str:
+    return " x ".join(f"{v:.3g}" for v in values)

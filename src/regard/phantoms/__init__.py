@@ -1,0 +1,1 @@
+"""Images whose truth is known, because we wrote it ourselves."""

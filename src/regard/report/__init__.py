@@ -1,0 +1,1 @@
+"""Figures, one self-contained HTML page, and the browser viewer."""

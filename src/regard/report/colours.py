@@ -1,0 +1,113 @@
+"""Colours of a map: which scale it is drawn at, and one table that figures and page share.
+
+Hue says the sign (blue below zero, orange above; distinct to colour-blind readers), opacity says the size, so that
+anatomy stays visible where a map says little. Dividing by the scale happens here, for the eye alone.
+"""
+
+from collections.abc import Hashable, Iterable
+
+import numpy as np
+
+from regard.core.explanation import Explanation
+from regard.core.quantity import Quantity, Sign
+
+__all__ = ["UNRESOLVED", "common_scales", "is_signed", "paint", "scale_key", "scale_of", "table"]
+
+PERCENTILE = 99.5
+UNRESOLVED = (168, 172, 178)
+"""Grey of a voxel whose sign is within its uncertainty."""
+DENSEST = 0.88
+"""Opacity of the largest values; below 1, so that anatomy shows through everywhere."""
+
+_BELOW = ((40, 92, 196), (38, 132, 240), (120, 214, 255))
+_ABOVE = ((196, 84, 16), (246, 134, 18), (255, 212, 92))
+_UNSIGNED = ((108, 24, 130), (206, 52, 112), (250, 130, 60), (252, 226, 120))
+
+
+def _ramp(stops: tuple[tuple[int, int, int], ...], n: int) -> np.ndarray:
+    at = np.linspace(0, 1, n)
+    return np.stack([np.interp(at, np.linspace(0, 1, len(stops)), channel) for channel in zip(*stops, strict=True)], -1)
+
+
+def table(signed: bool) -> np.ndarray:
+    """Colour table (255, 4), uint8 red green blue alpha.
+
+    Row 127 is zero of a signed map and row 0 zero of an unsigned one; both are transparent.
+    """
+    if signed:
+        colours = np.concatenate([_ramp(_BELOW, 128)[:0:-1], _ramp(_ABOVE, 128)])
+        size = np.abs(np.linspace(-1, 1, 255))
+    else:
+        colours, size = _ramp(_UNSIGNED, 255), np.linspace(0, 1, 255)
+    return np.concatenate([colours, 255 * DENSEST * size[:, None] ** 0.75], -1).round().astype(np.uint8)
+
+
+def is_signed(explanation: Explanation) -> bool:
+    """Whether the map needs both halves of the colours: it has a sign, or values below zero."""
+    return explanation.sign is not Sign.UNSIGNED or explanation.range[0] < 0
+
+
+def scale_of(explanation: Explanation) -> float:
+    """Value drawn in full colour: the 99.5th percentile of the finite absolute values; 1 for a map of zeros.
+
+    A sparse map, zero up to its percentile, is drawn at its largest absolute value.
+    """
+    values = np.abs(explanation.numpy())
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 1.0
+    return float(np.percentile(values, PERCENTILE)) or float(values.max()) or 1.0
+
+
+def scale_key(explanation: Explanation) -> Hashable:
+    """Maps with the same key can be compared: the same unit; for scores, whose unit is their own, the same method."""
+    if explanation.quantity is Quantity.SCORE:
+        return (explanation.quantity, explanation.unit, explanation.method, explanation.form)
+    return explanation.unit
+
+
+def common_scales(explanations: Iterable[Explanation]) -> dict[Hashable, float]:
+    """The largest scale among the maps of each key, so that maps of one unit are drawn alike."""
+    scales: dict[Hashable, float] = {}
+    for explanation in explanations:
+        key = scale_key(explanation)
+        scales[key] = max(scales.get(key, 0.0), scale_of(explanation))
+    return scales
+
+
+def paint(
+    base: np.ndarray, relevance: np.ndarray, scale: float, *, signed: bool, resolved: np.ndarray | None = None
+) -> np.ndarray:
+    """Lay a map over a grey image.
+
+    Parameters
+    ----------
+    base
+        Grey image (row, column), 0 to 1.
+    relevance
+        Map (row, column), NaN where not seen.
+    scale
+        Value drawn in full colour.
+    signed
+        Which colour table.
+    resolved
+        Where the sign is beyond its uncertainty (row, column); elsewhere the map is grey.
+
+    Returns
+    -------
+    numpy.ndarray
+        Picture (row, column, 3), 0 to 1. Where the map is NaN the image is crossed by grey stripes.
+    """
+    share = np.nan_to_num(np.clip(relevance / scale, -1, 1))
+    rows = np.round((share + 1) * 127 if signed else np.clip(share, 0, 1) * 254).astype(int)
+    colour = table(signed)[rows] / 255.0
+    if resolved is not None:
+        colour[~resolved, :3] = np.divide(UNRESOLVED, 255)
+        colour[~resolved, 3] *= 0.6
+    unseen = ~np.isfinite(relevance)
+    row, column = np.indices(relevance.shape)
+    stripe = unseen & ((row + column) % 8 < 2)
+    colour[unseen, 3] = 0.0
+    colour[stripe] = (0.62, 0.64, 0.68, 0.6)
+    grey = np.repeat(np.nan_to_num(np.clip(base, 0, 1))[..., None], 3, -1)
+    return grey * (1 - colour[..., 3:]) + colour[..., :3] * colour[..., 3:]

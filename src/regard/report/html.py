@@ -1,0 +1,229 @@
+"""One self-contained HTML page of a run: it opens from a file, without network and without WebGL."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from regard.core.errors import InputError
+from regard.core.explanation import Explanation
+from regard.core.volume import Volume
+from regard.report import words
+from regard.report.colours import UNRESOLVED, common_scales, table
+from regard.report.embed import Scene, fit
+
+__all__ = ["MAX_BYTES", "ReportCase", "environment", "static", "write_report"]
+
+MAX_BYTES = 15_000_000
+"""Largest report."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ReportCase:
+    """One case of a report.
+
+    Parameters
+    ----------
+    case
+        Case id.
+    explanations
+        Its maps; those of one input share a viewer.
+    truth
+        Binary volume whose outline can be shown over the maps.
+    output
+        The network's output image, shown beside the input.
+    rows
+        A table of the case: one dict per row, columns in the order of first appearance.
+    """
+
+    case: str
+    explanations: Sequence[Explanation]
+    truth: Volume | None = None
+    output: Volume | None = None
+    rows: Sequence[Row] = ()
+
+
+def write_report(
+    path: str | Path,
+    title: str,
+    cases: Sequence[ReportCase],
+    *,
+    meta: Row,
+    evidence: Sequence[Row] | None = None,
+    verdicts: Mapping[str, Row] | None = None,
+    scores: Sequence[Row] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Path:
+    """Write the report of a run.
+
+    Parameters
+    ----------
+    path
+        The file, ``report.html``.
+    title
+        Its heading.
+    cases
+        What to show.
+    meta
+        Facts about the run, shown in the order given (model, target, seed, versions ...).
+    evidence
+        Rows of ``evidence.tsv``; None before the run has been weighed.
+    verdicts
+        ``verdicts`` of ``evidence.json``: map name to ``{"verdict", "reasons", "scope"}``.
+    scores
+        Rows shown at the top, such as each method's score against a known truth.
+    max_bytes
+        Largest file; images are embedded in coarser blocks where they do not fit, and the page says so.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If the words alone take more than ``max_bytes``.
+    """
+    path = Path(path)
+    scenes, views = _scenes(cases)
+    page = {
+        "title": title,
+        "meta": _pairs(meta),
+        "views": views,
+        "summary": _summary(cases),
+        "evidence": _table(evidence or ()),
+        "weighed": evidence is not None,
+        "verdicts": verdicts or {},
+        "scores": _table(scores or ()),
+        "words": words,
+        "style": static("report.css"),
+        "script": static("report.js"),
+    }
+    frame = len(_render(page, []).encode())
+    budget = max_bytes - frame
+    if budget < 0:
+        raise InputError(
+            f"a report of {len(cases)} cases whose words take {frame} bytes",
+            f"at most {max_bytes} bytes",
+            "report fewer cases",
+        )
+    text = _render(page, fit(scenes, budget - 1000 - 500 * len(scenes)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+    return path
+
+
+def environment() -> jinja2.Environment:
+    """Templates that escape every value they are given."""
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("regard.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["number"] = words.number
+    return found
+
+
+def static(name: str) -> str:
+    """Text of a style sheet or script that comes with the package."""
+    return (resources.files("regard.report") / "static" / name).read_text(encoding="utf-8")
+
+
+def _render(page: Row, scenes: Sequence[Row | None]) -> str:
+    data = {
+        "scenes": scenes,
+        "signed": table(True).ravel().tolist(),
+        "unsigned": table(False).ravel().tolist(),
+        "unresolved": UNRESOLVED,
+    }
+    return environment().get_template("report.html.j2").render(
+        **page,
+        scenes=scenes,
+        data=_script_json(data),
+        policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src {_hash(page['style'])}; script-src {_hash(page['script'])}",
+        inline=Markup,
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _script_json(value: Any) -> Markup:
+    """JSON that no name inside it can end: markup characters are written as escapes."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704
+
+
+def _scenes(cases: Sequence[ReportCase]) -> tuple[list[Scene], list[dict[str, Any]]]:
+    """Scenes to embed, and per case the words about it with the numbers of its scenes."""
+    scenes: list[Scene] = []
+    views = []
+    for case in cases:
+        scales = common_scales(case.explanations)
+        groups: list[list[Explanation]] = []
+        for explanation in case.explanations:
+            for group in groups:
+                if group[0].input == explanation.input and group[0].scan.grid.matches(explanation.scan.grid):
+                    group.append(explanation)
+                    break
+            else:
+                groups.append([explanation])
+        parts = []
+        for group in groups:
+            parts.append({"scene": len(scenes), "input": group[0].input, "maps": group})
+            scenes.append(Scene(group, scales, case.truth, case.output if not parts[1:] else None))
+        warnings = list(dict.fromkeys(w for e in case.explanations for w in e.warnings))
+        views.append({"case": case, "parts": parts, "warnings": warnings, "rows": _table(case.rows)})
+    return scenes, views
+
+
+def _summary(cases: Sequence[ReportCase]) -> dict[str, Any]:
+    """The run as a table, cases by maps."""
+    names = list(dict.fromkeys(_column(e) for case in cases for e in case.explanations))
+    rows = []
+    for number, case in enumerate(cases):
+        cells = {_column(e): e for e in case.explanations}
+        outputs = list(dict.fromkeys((e.target, words.prediction(e)) for e in case.explanations))
+        rows.append({"number": number, "case": case.case, "outputs": outputs, "cells": [cells.get(n) for n in names]})
+    return {"names": names, "rows": rows}
+
+
+def _column(explanation: Explanation) -> str:
+    return f"{explanation.name} ({explanation.input})" if explanation.input else explanation.name
+
+
+def _table(rows: Sequence[Row]) -> dict[str, Any]:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    figures = [any(isinstance(row.get(c), (int, float)) for row in rows) for c in columns]
+    return {"columns": columns, "figures": figures, "rows": [[row.get(c) for c in columns] for row in rows]}
+
+
+def _pairs(meta: Row) -> list[tuple[str, str]]:
+    pairs = []
+    for key, value in meta.items():
+        if isinstance(value, Mapping):
+            text = ", ".join(f"{k} {words.number(v)}" for k, v in value.items())
+        elif isinstance(value, (list, tuple)):
+            text = ", ".join(words.number(v) for v in value)
+        else:
+            text = words.number(value)
+        pairs.append((str(key).replace("_", " "), text))
+    return pairs

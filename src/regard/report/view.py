@@ -1,0 +1,314 @@
+"""`regard view`: a run folder in the browser, served on loopback, by token, listed files only."""
+
+import hmac
+import importlib.util
+import json
+import secrets
+import shutil
+import webbrowser
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from logging import getLogger
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from regard.core.errors import FileError
+from regard.report import words
+from regard.report.html import environment, static
+
+__all__ = ["Site", "listed_files", "make_server", "niivue_script", "serve"]
+
+_log = getLogger(__name__)
+
+_LISTED = ("report.html", "maps/*.nii.gz", "maps/*.json", "maps/*.png", "figures/*")
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json; charset=utf-8",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".svg": "image/svg+xml",
+    ".pdf": "application/pdf",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+}
+_CLOSED = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_POLICY = {
+    "report": f"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; {_CLOSED}",
+    "page": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    f"img-src 'self' data: blob:; connect-src 'self' data: blob:; font-src data:; worker-src blob:; {_CLOSED}",
+    "file": f"default-src 'none'; style-src 'unsafe-inline'; sandbox; {_CLOSED}",
+}
+
+
+def listed_files(folder: Path) -> dict[str, Path]:
+    """Files of a run folder that may be served, by their path inside it; a link that leaves the folder is none."""
+    root = folder.resolve()
+    found: dict[str, Path] = {}
+    for pattern in _LISTED:
+        for path in sorted(root.glob(pattern)):
+            real = path.resolve()
+            if real.is_file() and real.is_relative_to(root) and not path.name.endswith(".part"):
+                found[path.relative_to(root).as_posix()] = real
+    return found
+
+
+def niivue_script() -> Path | None:
+    """NiiVue's script in an installed package that carries it (nilearn, ipyniivue), without importing the package."""
+    for package in ("nilearn", "ipyniivue"):
+        spec = importlib.util.find_spec(package)
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            for script in sorted(Path(place).glob("**/niivue.umd.js")):
+                return script
+    return None
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a server may answer with.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    token
+        Secret that every address starts with.
+    scans
+        Images outside the folder that may be shown under their maps: case id to NIfTI file.
+    niivue
+        NiiVue's script, None without it.
+    """
+
+    folder: Path
+    token: str
+    scans: Mapping[str, Path] = field(default_factory=dict)
+    niivue: Path | None = None
+
+    def answer(self, path: str) -> tuple[str, str, bytes | Path] | None:
+        """Media type, policy and content of the page or file at ``path`` under the token; None when not listed."""
+        files = listed_files(self.folder)
+        if path in ("", "index.html"):
+            return _TYPES[".html"], "page", self._index(files)
+        if path in ("page.css", "volume.js"):
+            text = static("report.css" if path == "page.css" else path)
+            return _TYPES[path[path.rindex(".") :]], "file", text.encode()
+        if path == "niivue.js" and self.niivue:
+            return _TYPES[".js"], "file", self.niivue
+        if path.startswith("volume/") and self.niivue:
+            stem = path.removeprefix("volume/").removesuffix(".html")
+            return (_TYPES[".html"], "page", self._volume(stem, files)) if f"maps/{stem}.nii.gz" in files else None
+        if path.startswith("scans/"):
+            case = path.removeprefix("scans/").removesuffix(".nii.gz").removesuffix(".nii")
+            scan = self.scans.get(case)
+            return ("application/octet-stream", "file", scan) if scan and scan.is_file() else None
+        if path in files:
+            kind = _TYPES.get(Path(path).suffix.lower(), "application/octet-stream")
+            return kind, "report" if path == "report.html" else "file", files[path]
+        return None
+
+    def _index(self, files: Mapping[str, Path]) -> bytes:
+        maps = []
+        for name in files:
+            if name.startswith("maps/") and name.endswith("_relevance.nii.gz"):
+                stem = name.removeprefix("maps/").removesuffix(".nii.gz")
+                picture = f"maps/{stem}.png"
+                maps.append({"stem": stem, "address": quote(stem), "picture": quote(picture) if picture in files else None})
+        page = environment().get_template("index.html.j2")
+        return page.render(
+            title=self.folder.resolve().name,
+            report="report.html" in files,
+            maps=maps,
+            niivue=self.niivue is not None,
+            words=words,
+        ).encode()
+
+    def _volume(self, stem: str, files: Mapping[str, Path]) -> bytes:
+        sidecar = self._sidecar(files.get(f"maps/{stem}.json"))
+        case = stem.rpartition("_desc-")[0]
+        names = [case, str(sidecar.get("case", ""))]
+        scan = next((n for n in names if n in self.scans and self.scans[n].is_file()), None)
+        suffix = ".nii.gz" if scan and self.scans[scan].name.endswith(".gz") else ".nii"
+        page = environment().get_template("volume.html.j2")
+        return page.render(
+            stem=stem,
+            facts=[(k, sidecar.get(k)) for k in ("case", "method", "quantity", "unit", "sign", "target", "prediction")],
+            map_address=f"../maps/{quote(stem)}.nii.gz",
+            scan_address=None if scan is None else f"../scans/{quote(scan, safe='')}{suffix}",
+            unsigned=sidecar.get("sign") == "unsigned",
+            words=words,
+        ).encode()
+
+    @staticmethod
+    def _sidecar(path: Path | None) -> dict[str, object]:
+        try:
+            read = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        except (OSError, ValueError):
+            _log.warning("the sidecar %s cannot be read; the volume is shown without it", path)
+            return {}
+        return read if isinstance(read, dict) else {}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    site: Site
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    server_version, sys_version = "regard", ""
+    timeout = 30
+
+    def do_GET(self) -> None:
+        """Answer with a listed page or file."""
+        self._respond(body=True)
+
+    def do_HEAD(self) -> None:
+        """Answer as GET does, without the content."""
+        self._respond(body=False)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        # Other verbs and malformed requests: the inherited page would repeat what was asked.
+        self.close_connection = True
+        self._refuse(405 if code == 501 else code, "only GET and HEAD of the viewer's own pages are answered")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        # A request line holds the token, so that only the status is logged.
+        _log.debug("answered %s", args[1] if len(args) > 1 else "")
+
+    def _respond(self, *, body: bool) -> None:
+        site, port = self.server.site, self.server.server_address[1]
+        hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+        if self.headers.get_all("Host") not in [[host] for host in hosts]:
+            return self._refuse(403, "this server answers to its own loopback address only")
+        try:
+            parts = urlsplit(self.path)
+        except ValueError:
+            return self._refuse(400, "this is not an address")
+        token, _, rest = unquote(parts.path, errors="replace").removeprefix("/").partition("/")
+        if not _same(token, site.token):
+            asked = parse_qs(parts.query).get("token", [""])[0]
+            if not _same(asked, site.token):
+                return self._refuse(403, "the address lacks the token; use the one that `regard view` printed")
+            return self._send_head(303, {"Location": f"/{site.token}/{quote(parts.path.strip('/'))}"})
+        if not parts.path.removeprefix("/").startswith(f"{site.token}/"):
+            return self._send_head(303, {"Location": f"/{site.token}/"})
+        found = site.answer(rest)
+        if found is None:
+            return self._refuse(404, "no such page in this run folder")
+        kind, policy, content = found
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        self._send_head(
+            200, {"Content-Type": kind, "Content-Length": str(size), "Content-Security-Policy": _POLICY[policy]}
+        )
+        if not body:
+            return None
+        if isinstance(content, bytes):
+            self.wfile.write(content)
+        else:
+            with content.open("rb") as stream:
+                shutil.copyfileobj(stream, self.wfile)
+        return None
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        text = f"{sentence}\n".encode()
+        self._send_head(status, {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))})
+        if getattr(self, "command", None) != "HEAD":
+            self.wfile.write(text)
+
+    def _send_head(self, status: int, fields: Mapping[str, str]) -> None:
+        fixed = {
+            "Content-Security-Policy": _POLICY["file"],
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "X-Frame-Options": "DENY",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "no-store",
+            "Content-Length": "0",
+        }
+        self.send_response(status)
+        for name, value in {**fixed, **fields}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+
+def _same(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode(errors="replace"), token.encode())
+
+
+def make_server(
+    folder: str | Path, port: int = 0, *, scans: Mapping[str, str | Path] | None = None
+) -> tuple[ThreadingHTTPServer, str]:
+    """Bind a server for a run folder to 127.0.0.1; it answers once ``serve_forever`` is called.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    port
+        Port, 0 for a free one.
+    scans
+        Case id to the NIfTI file that may be shown under the case's maps; these alone are served from elsewhere.
+
+    Returns
+    -------
+    server
+        To be closed by the caller.
+    url
+        Where it answers, with its token.
+
+    Raises
+    ------
+    FileError
+        If there is no such folder, the port is taken, or a scan is not a NIfTI file.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileError(f"'{folder}', which is not a folder", "a run folder", "give the folder after -o of the run")
+    images = {case: Path(path).resolve() for case, path in (scans or {}).items()}
+    for path in images.values():
+        if not path.name.endswith((".nii", ".nii.gz")):
+            raise FileError(f"'{path.name}' as a scan to show", "a file .nii or .nii.gz", "view the report alone")
+    try:
+        server = _Server(("127.0.0.1", port), _Handler)
+    except (OSError, OverflowError) as error:
+        raise FileError(f"port {port}: {error}", "a free port", "leave out --port") from error
+    server.site = Site(root, secrets.token_urlsafe(24), images, niivue_script())
+    return server, f"http://127.0.0.1:{server.server_address[1]}/{server.site.token}/"
+
+
+def serve(
+    folder: str | Path,
+    port: int = 0,
+    open_browser: bool = True,
+    *,
+    scans: Mapping[str, str | Path] | None = None,
+    announce: Callable[[str], object] | None = None,
+) -> str:
+    """Serve a run folder until interrupted.
+
+    Parameters
+    ----------
+    folder, port, scans
+        As `make_server` takes them.
+    open_browser
+        Whether to open the address in the user's browser.
+    announce
+        Called with the address once the server listens.
+
+    Returns
+    -------
+    str
+        The address it answered at.
+    """
+    server, url = make_server(folder, port, scans=scans)
+    with server:
+        if announce:
+            announce(url)
+        if open_browser:
+            webbrowser.open(url)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            _log.info("the viewer was closed")
+    return url
