@@ -31,7 +31,7 @@ from regard.models.case import PreparedCase, PreparedScan, prepare_case
 from regard.models.preparation import outside_training
 from regard.references import FoundReference, ReferenceValue, nearest, search
 
-__all__ = ["Explained", "explain", "explain_case"]
+__all__ = ["Explained", "explain", "explain_case", "versions"]
 
 Scan = Volume | Mapping[str, Volume]
 
@@ -348,6 +348,11 @@ def _explanation(
     )
 
 
+def versions() -> dict[str, str]:
+    """Versions of what made a map."""
+    return {"regard": version("regard"), "torch": torch.__version__, "python": platform.python_version()}
+
+
 def _made(model: Model, scans: Mapping[str, Volume], seed: int, batch_size: BatchSize, example: Tensor) -> dict[str, Any]:
     """How the map was made, for the sidecar."""
     digest = hashlib.sha256()
@@ -359,7 +364,7 @@ def _made(model: Model, scans: Mapping[str, Volume], seed: int, batch_size: Batc
         "batch_size": batch_size,
         "threads": torch.get_num_threads(),
         "device": str(example.device),
-        "versions": {"regard": version("regard"), "torch": torch.__version__, "python": platform.python_version()},
+        "versions": versions(),
         "weights_sha256": model.weights_sha256,
         "inputs_sha256": digest.hexdigest(),
     }

@@ -67,3 +67,14 @@ def tiny() -> nn.Module:
 
     torch.manual_seed(3)
     return small_regressor(widths=(2, 3)).eval()
+
+
+@pytest.fixture
+def write_card() -> Callable[..., None]:
+    """Write the card of a program, with changed keys."""
+
+    def write(path: Path, **changes: Any) -> None:
+        plain = {k: v for k, v in CARD.items() if k not in ("zoo", "kwargs", "weights")}
+        path.write_text(yaml.safe_dump({**plain, **changes}))
+
+    return write

@@ -138,7 +138,9 @@ def test_a_black_box_is_a_function_of_arrays() -> None:
 
 
 def test_a_black_box_of_tensors_and_one_that_forgets_the_batch() -> None:
-    assert torch.equal(BlackBox(lambda x: (x > 4).sum((1, 2, 3)), card("b"), takes="torch")(X), torch.tensor([[1.0], [6.0]]))
+    assert torch.equal(
+        BlackBox(lambda x: (x > 4).sum((1, 2, 3)), card("b"), takes="torch")(X), torch.tensor([[1.0], [6.0]])
+    )
     with pytest.raises(ShapeError, match="one row per case"):
         BlackBox(lambda x: x.sum(), card("b"))(X)
     with pytest.raises(InputError, match="numpy or torch"):

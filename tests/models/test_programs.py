@@ -1,13 +1,13 @@
 """Programs: exported, TorchScript and ONNX networks answer as the network that they were made of."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
 from regard.core import recording
@@ -15,17 +15,13 @@ from regard.core.errors import CapabilityError, CardError, FileError, InputError
 from regard.explainers.gradient.gradient import Gradient
 from regard.models import Chain, load_model
 
-from .conftest import CARD
-
 X = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def write_card(path: Path, **changes: Any) -> None:
-    plain = {k: v for k, v in CARD.items() if k not in ("zoo", "kwargs", "weights")}
-    path.write_text(yaml.safe_dump({**plain, **changes}))
+WriteCard = Callable[..., None]
 
 
-def export(network: nn.Module, path: Path, *, any_batch: bool, n: int = 1) -> Path:
+def export(network: nn.Module, path: Path, write_card: WriteCard, *, any_batch: bool, n: int = 1) -> Path:
     shapes = ({0: torch.export.Dim("batch")},) if any_batch else None
     program = torch.export.export(network, (X[: 2 if any_batch else n],), dynamic_shapes=shapes)
     torch.export.save(program, path)
@@ -34,8 +30,10 @@ def export(network: nn.Module, path: Path, *, any_batch: bool, n: int = 1) -> Pa
 
 
 @pytest.mark.parametrize("any_batch", [True, False])
-def test_an_exported_program_answers_and_lets_gradients_through(tmp_path: Path, tiny: nn.Module, any_batch: bool) -> None:
-    path = export(tiny, tmp_path / "net.pt2", any_batch=any_batch)
+def test_an_exported_program_answers_and_lets_gradients_through(
+    tmp_path: Path, write_card: WriteCard, tiny: nn.Module, any_batch: bool
+) -> None:
+    path = export(tiny, tmp_path / "net.pt2", write_card, any_batch=any_batch)
     model = load_model(path, trust=True)
     assert model.capabilities == {"gradient"}
     assert recording.capabilities(model.regard_network) == {"gradient"}
@@ -50,14 +48,14 @@ def test_an_exported_program_answers_and_lets_gradients_through(tmp_path: Path, 
     assert chain.capabilities == {"gradient"}
 
 
-def test_a_fixed_batch_of_more_than_one_is_said(tmp_path: Path, tiny: nn.Module) -> None:
-    model = load_model(export(tiny, tmp_path / "net.pt2", any_batch=False, n=2), trust=True)
+def test_a_fixed_batch_of_more_than_one_is_said(tmp_path: Path, write_card: WriteCard, tiny: nn.Module) -> None:
+    model = load_model(export(tiny, tmp_path / "net.pt2", write_card, any_batch=False, n=2), trust=True)
     assert torch.allclose(model(X[:2]), tiny(X[:2]), atol=1e-6)
     with pytest.raises(ShapeError, match="3 cases for a program of a fixed batch of 2"):
         model(X)
 
 
-def test_torchscript(tmp_path: Path, tiny: nn.Module) -> None:
+def test_torchscript(tmp_path: Path, write_card: WriteCard, tiny: nn.Module) -> None:
     torch.jit.trace(tiny, X).save(tmp_path / "net.ts")
     write_card(tmp_path / "net.card.yaml", program="net.ts")
     with pytest.raises(TrustError, match="code of net.ts would run"):
@@ -68,7 +66,7 @@ def test_torchscript(tmp_path: Path, tiny: nn.Module) -> None:
     assert torch.allclose(Gradient(model).attribute(X), Gradient(tiny).attribute(X), atol=1e-6)
 
 
-def test_a_card_folder_may_hold_a_program(tmp_path: Path, tiny: nn.Module) -> None:
+def test_a_card_folder_may_hold_a_program(tmp_path: Path, write_card: WriteCard, tiny: nn.Module) -> None:
     torch.jit.trace(tiny, X).save(tmp_path / "net.ts")
     write_card(tmp_path / "card.yaml", program="net.ts")
     assert torch.allclose(load_model(tmp_path, trust=True)(X), tiny(X), atol=1e-6)
@@ -79,7 +77,7 @@ def test_a_card_folder_may_hold_a_program(tmp_path: Path, tiny: nn.Module) -> No
         load_model(tmp_path, trust=True)
 
 
-def test_corrupt_programs_and_cards_of_others(tmp_path: Path) -> None:
+def test_corrupt_programs_and_cards_of_others(tmp_path: Path, write_card: WriteCard) -> None:
     for name in ("net.pt2", "net.ts", "net.onnx"):
         (tmp_path / name).write_bytes(b"PK\x03\x04 not really")
         write_card(tmp_path / f"{name}.card.yaml")
@@ -90,10 +88,18 @@ def test_corrupt_programs_and_cards_of_others(tmp_path: Path) -> None:
         load_model(tmp_path / "net.ts", trust=True)
 
 
-def test_onnx_answers_without_trust_and_without_gradients(tmp_path: Path, tiny: nn.Module) -> None:
+def test_onnx_answers_without_trust_and_without_gradients(
+    tmp_path: Path, write_card: WriteCard, tiny: nn.Module
+) -> None:
     path = tmp_path / "net.onnx"
     torch.onnx.export(
-        tiny, (X,), path, dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},), verbose=False, external_data=True
+        tiny,
+        (X,),
+        path,
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+        external_data=True,
     )
     write_card(tmp_path / "net.onnx.card.yaml")
     model = load_model(path)
@@ -106,9 +112,8 @@ def test_onnx_answers_without_trust_and_without_gradients(tmp_path: Path, tiny: 
         model(X[:, :, :3])
 
 
-def onnx_model(path: Path, *, shape: list[Any], location: str | None = None) -> None:
+def onnx_model(path: Path, write_card: WriteCard, *, shape: list[Any], location: str | None = None) -> None:
     """A graph that multiplies its input by a stored 3.0."""
-    onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
     factor = numpy_helper.from_array(np.array([3.0], dtype=np.float32), "factor")
@@ -127,12 +132,11 @@ def onnx_model(path: Path, *, shape: list[Any], location: str | None = None) -> 
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     path.write_bytes(made.SerializeToString())
-    assert onnx is not None
     write_card(path.with_name(f"{path.name}.card.yaml"))
 
 
-def test_a_keras_graph_has_its_channels_last_and_a_fixed_batch(tmp_path: Path) -> None:
-    onnx_model(tmp_path / "keras.onnx", shape=[1, 16, 16, 1])
+def test_a_keras_graph_has_its_channels_last_and_a_fixed_batch(tmp_path: Path, write_card: WriteCard) -> None:
+    onnx_model(tmp_path / "keras.onnx", write_card, shape=[1, 16, 16, 1])
     model = load_model(tmp_path / "keras.onnx")
     assert torch.equal(model(X), 3 * X)
     network: Any = model.network
@@ -144,19 +148,19 @@ def test_a_keras_graph_has_its_channels_last_and_a_fixed_batch(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("location", ["../secret.bin", "{outside}", "link.bin", "gone.bin"])
-def test_onnx_data_outside_its_folder_are_refused(tmp_path: Path, location: str) -> None:
+def test_onnx_data_outside_its_folder_are_refused(tmp_path: Path, write_card: WriteCard, location: str) -> None:
     secret, folder = tmp_path / "secret.bin", tmp_path / "model"
     folder.mkdir()
     secret.write_bytes(np.array([3.0], dtype=np.float32).tobytes())
     (folder / "link.bin").symlink_to(secret)
-    onnx_model(folder / "net.onnx", shape=[None, 1, 16, 16], location=location.format(outside=secret))
+    onnx_model(folder / "net.onnx", write_card, shape=[None, 1, 16, 16], location=location.format(outside=secret))
     with pytest.raises(FileError, match="data file"):
         load_model(folder / "net.onnx")
 
 
-def test_onnx_data_beside_it_are_read(tmp_path: Path) -> None:
+def test_onnx_data_beside_it_are_read(tmp_path: Path, write_card: WriteCard) -> None:
     (tmp_path / "data.bin").write_bytes(np.array([3.0], dtype=np.float32).tobytes())
-    onnx_model(tmp_path / "net.onnx", shape=[None, 1, 16, 16], location="data.bin")
+    onnx_model(tmp_path / "net.onnx", write_card, shape=[None, 1, 16, 16], location="data.bin")
     got = load_model(tmp_path / "net.onnx")(X)
     assert isinstance(got, Tensor)
     assert torch.equal(got, 3 * X)

@@ -14,7 +14,9 @@ from regard.models.zoo.small import small_regressor
 
 
 def test_the_list_loads_no_torch() -> None:
-    code = "import sys; from regard.models.zoo import ZOO; assert len(ZOO.names()) > 3; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from regard.models.zoo import ZOO; assert len(ZOO.names()) > 3; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

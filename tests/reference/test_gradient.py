@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from regard.core import randomness
 from regard.core.explainer import AbstractExplainer, Attribution, Query
 from regard.core.inputs import Inputs
@@ -16,7 +18,6 @@ from regard.explainers.gradient.input_x_gradient import InputXGradient
 from regard.explainers.gradient.integrated_gradients import IntegratedGradients
 from regard.explainers.gradient.lam import LAM
 from regard.explainers.gradient.smoothgrad import SmoothGrad
-from torch import Tensor, nn
 
 SIZES = [(4, 5), (3, 4, 3)]
 

@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from regard.core import randomness
 from regard.core.explainer import AbstractExplainer, Attribution, Query
 from regard.core.inputs import Inputs
@@ -14,7 +16,6 @@ from regard.explainers.perturbation.lime import LIME
 from regard.explainers.perturbation.occlusion import Occlusion
 from regard.explainers.perturbation.rise import RISE
 from regard.explainers.perturbation.segments import supervoxels
-from torch import Tensor
 
 SIZES = [(5, 6), (4, 3, 5)]
 
@@ -104,9 +105,7 @@ def test_occlusion_with_its_neighbours(x: np.ndarray) -> None:
             for r, n in zip(inside, x.shape[1:], strict=True)
         ]
         values = [
-            x[(c, *p)]
-            for p in itertools.product(*wide)
-            if not all(q in r for q, r in zip(p, inside, strict=True))
+            x[(c, *p)] for p in itertools.product(*wide) if not all(q in r for q, r in zip(p, inside, strict=True))
         ]
         return sum(values) / len(values)
 
@@ -116,7 +115,7 @@ def test_occlusion_with_its_neighbours(x: np.ndarray) -> None:
 
 
 def loop_mask(size: tuple[int, ...], cells: int, p: float, seed: int, case: str, draw: str) -> np.ndarray:
-    """Linear interpolation of a grid of random cells, by loops: place o of the wide mask is at (o + 1/2) ratio - 1/2."""
+    """Linear interpolation of a grid of random cells, by loops: place o of the wide mask at (o + 0.5) ratio - 0.5."""
     grid = [min(cells, n) for n in size]
     steps = [math.ceil(n / g) for n, g in zip(size, grid, strict=True)]
     numbers = torch.rand(grid, generator=randomness.generator(seed, case, draw)).numpy()
@@ -188,12 +187,17 @@ def test_lime(x: np.ndarray) -> None:
         rows.append(row)
         values.append(f.one(hidden))
         weights.append(weight)
-    normal[np.arange(m), np.arange(m)] += ridge
+    shares = np.array(weights) / sum(weights)
+    columns = np.array(rows)[:, :m]
+    centred = columns - shares @ columns
+    normal[np.arange(m), np.arange(m)] += ridge * np.mean([sum(weights * column**2) for column in centred.T])
     solution = np.linalg.solve(normal, right)
     mean = np.average(values, weights=weights)
     left = sum(w * (v - row @ solution) ** 2 for w, v, row in zip(weights, values, rows, strict=True))
     r2 = 1 - left / sum(w * (v - mean) ** 2 for w, v in zip(weights, values, strict=True))
-    found = exact(LIME(f, n_segments=6, n_samples=n, ridge=ridge, kernel_width=width), x, seed=2, case="b", batch_size=7)
+    found = exact(
+        LIME(f, n_segments=6, n_samples=n, ridge=ridge, kernel_width=width), x, seed=2, case="b", batch_size=7
+    )
     same(found.relevance[0], solution[segments], 1e-9)
     assert found.notes["r2"] == pytest.approx(r2, abs=1e-9)
     assert found.notes["n_segments_used"] == m

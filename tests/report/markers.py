@@ -17,13 +17,14 @@ STORED = [(order, flips) for order in permutations(range(3)) for flips in produc
 
 
 def marker() -> np.ndarray:
-    """The marker on axes that run right, anterior, superior: three arms of different length from one corner."""
+    """The marker on axes that run right, anterior, superior: arms of 2 and of different length, a corner of 3."""
     values = np.zeros(SHAPE, np.float32)
     for axis, length in enumerate(ARMS):
         for step in range(length + 1):
             place = list(CORNER)
             place[axis] += step
             values[tuple(place)] = 2.0
+    values[CORNER] = 3.0
     return values
 
 

@@ -18,6 +18,7 @@ def expected_planes() -> dict[str, np.ndarray]:
         axial[ny - 1 - y - step, nx - 1 - x] = sagittal[nz - 1 - z, ny - 1 - y - step] = 2
     for step in range(ARMS[2] + 1):  # to the head, up
         coronal[nz - 1 - z - step, nx - 1 - x] = sagittal[nz - 1 - z - step, ny - 1 - y] = 2
+    axial[ny - 1 - y, nx - 1 - x] = coronal[nz - 1 - z, nx - 1 - x] = sagittal[nz - 1 - z, ny - 1 - y] = 3
     return {"axial": axial, "coronal": coronal, "sagittal": sagittal}
 
 

@@ -30,7 +30,9 @@ def orange(pixel) -> bool:
     return pixel[0] - pixel[2] > 60
 
 
-@pytest.mark.parametrize(("order", "flips", "degrees"), [((0, 1, 2), (False,) * 3, 0), ((2, 0, 1), (True, False, True), 12)])
+@pytest.mark.parametrize(
+    ("order", "flips", "degrees"), [((0, 1, 2), (False,) * 3, 0), ((2, 0, 1), (True, False, True), 12)]
+)
 def test_marker_is_drawn_at_the_expected_corner(order, flips, degrees):
     pixel, axis = pixels_of(draw(explanation(stored(marker(), order, flips, degrees))), "axial")
     nx, ny, _ = SHAPE

@@ -50,7 +50,9 @@ def set_up(*, device: str = "auto", threads: int | None = None, verbose: bool = 
     import torch
 
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
-    logging.getLogger("regard").setLevel(level)
+    logging.getLogger("regard").setLevel(min(level, logging.INFO))
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(level)
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "auto":

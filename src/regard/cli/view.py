@@ -21,6 +21,13 @@ def view(
 
     Example: regard view run/
     """
-    from regard.cli.view_server import run_server
+    from regard.core.errors import FileError
+    from regard.io.run_folder import read_inputs
+    from regard.report.view import serve
 
-    run_server(folder, port=port, open_browser=not no_browser)
+    try:
+        scans = {c.case: next(iter(c.inputs.values())) for c in read_inputs(folder)}
+    except FileError:
+        scans = {}
+    shown = {case: path for case, path in scans.items() if path.name.endswith((".nii", ".nii.gz")) and path.exists()}
+    serve(folder, port=port, open_browser=not no_browser, scans=shown, announce=None if quiet else typer.echo)

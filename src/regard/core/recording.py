@@ -3,6 +3,7 @@
 Hooks, modes and gradient flags change only inside the contexts of this file, and are put back also after an exception.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -117,7 +118,8 @@ def find_layer(network: Network, layer: LayerLike, forward: Callable[[], object]
     """Find a layer by name or as given; by None, the last one that still has places.
 
     Automatic choice: of the modules whose output has more than one place, the last to finish; for a network that gives
-    an image, the last to finish among those of the smallest output. Containers win over their last child.
+    an image, the last to finish among those of the smallest output. Containers win over their last child; a module
+    that runs more than once is passed over.
 
     Parameters
     ----------
@@ -147,7 +149,7 @@ def find_layer(network: Network, layer: LayerLike, forward: Callable[[], object]
             raise UnknownNameError.suggest("layer", layer, [n for n in names if n])
         return names[layer]
 
-    seen: list[tuple[nn.Module, int, int]] = []
+    seen: list[tuple[nn.Module, int]] = []
     with ExitStack() as stack:
 
         def note(m: nn.Module, _: object, output: object) -> None:
@@ -155,17 +157,18 @@ def find_layer(network: Network, layer: LayerLike, forward: Callable[[], object]
                 size = 1
                 for n in space(output):
                     size *= n
-                seen.append((m, size, output.data_ptr()))
+                seen.append((m, size))
 
         for m in names.values():
             if m is not module:
                 stack.callback(m.register_forward_hook(note).remove)
         with torch.no_grad():
             final = forward()
-    candidates = list(seen)
-    if has_space(final) and seen:
-        smallest = min(size for _, size, _ in seen)
-        candidates = [entry for entry in seen if entry[1] == smallest]
+    calls = Counter(m for m, _ in seen)
+    candidates = [(m, size) for m, size in seen if calls[m] == 1]
+    if has_space(final) and candidates:
+        smallest = min(size for _, size in candidates)
+        candidates = [(m, size) for m, size in candidates if size == smallest]
     if not candidates:
         raise CapabilityError(
             "a network in which no layer's output has more than one place",

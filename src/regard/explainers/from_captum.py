@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from regard.core import batching, randomness
 from regard.core.batching import is_out_of_memory
-from regard.core.errors import CapabilityError
+from regard.core.errors import CapabilityError, InputError
 from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.optional import need
 from regard.core.quantity import Quantity, Sign
@@ -84,9 +84,9 @@ class DeepLIFT(AbstractExplainer):
     """Differences to a reference, propagated through the network's activations (rescale rule), by captum.
 
     The map keeps its channels, (batch, channel, \\*space), in output units. It should sum to f(x) - f(reference);
-    captum's does not when an activation is a function instead of a module, or unknown to it. The sum is checked after
-    every call, and a violation is warned of and noted. Without a reference each case is compared with its own smallest
-    value per channel.
+    captum's does not after some max pooling, or when an activation is a function instead of a module, or unknown to it.
+    The sum is checked after every call, and a violation is warned of and noted. Without a reference each case is
+    compared with its own smallest value per channel.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class DeepLIFT(AbstractExplainer):
             try:
                 maps = self._captum.DeepLift(wrapped).attribute(inputs, baselines=tuple(r.clone() for r in reference))
             except (RuntimeError, AssertionError, AttributeError, ValueError, IndexError) as error:
-                if is_out_of_memory(error) or isinstance(error, (CapabilityError,)):
+                if is_out_of_memory(error) or isinstance(error, InputError):
                     raise
                 first = (str(error) or type(error).__name__).split(". ")[0]
                 raise CapabilityError(
@@ -135,7 +135,8 @@ class DeepLIFT(AbstractExplainer):
             notes={"reference": words},
         )
         return _checked(
-            found, "deeplift", why="an activation may be a function or unknown to captum; choose integrated-gradients"
+            found, "deeplift", why="max pooling, or an activation that captum does not see or know; choose
+            integrated-gradients"
         )
 
 

@@ -4,11 +4,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from regard.io.maps import StoredMap, read_map, save_map, set_verdict
+    from regard.io.maps import StoredMap, read_map, save_map, save_volume, set_verdict
     from regard.io.names import map_stem
     from regard.io.parametric_map import save_parametric_map
-    from regard.io.read import read
-    from regard.io.run_folder import RunFolder, read_run, run_state
+    from regard.io.reading import read
+    from regard.io.records import read_failures, read_inputs, read_run, run_state
+    from regard.io.run_folder import RunFolder
     from regard.io.tables import Case, find_cases, read_table
 
 _HOMES = {
@@ -17,13 +18,16 @@ _HOMES = {
     "StoredMap": "regard.io.maps",
     "find_cases": "regard.io.tables",
     "map_stem": "regard.io.names",
-    "read": "regard.io.read",
+    "read": "regard.io.reading",
+    "read_failures": "regard.io.records",
+    "read_inputs": "regard.io.records",
     "read_map": "regard.io.maps",
-    "read_run": "regard.io.run_folder",
+    "read_run": "regard.io.records",
     "read_table": "regard.io.tables",
-    "run_state": "regard.io.run_folder",
+    "run_state": "regard.io.records",
     "save_map": "regard.io.maps",
     "save_parametric_map": "regard.io.parametric_map",
+    "save_volume": "regard.io.maps",
     "set_verdict": "regard.io.maps",
 }
 
@@ -34,12 +38,15 @@ __all__ = [
     "find_cases",
     "map_stem",
     "read",
+    "read_failures",
+    "read_inputs",
     "read_map",
     "read_run",
     "read_table",
     "run_state",
     "save_map",
     "save_parametric_map",
+    "save_volume",
     "set_verdict",
 ]
 

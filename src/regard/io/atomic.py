@@ -92,7 +92,7 @@ def write_text(path: str | Path, content: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Turn ``value`` into what JSON and YAML hold: numbers, words, lists, mappings; not-a-number and infinity to null."""
+    """Turn ``value`` into what JSON and YAML hold; not-a-number and infinity become null."""
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):

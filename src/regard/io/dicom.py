@@ -17,7 +17,7 @@ from regard.core.errors import FileError, GeometryError
 from regard.core.volume import Volume
 from regard.io.dicom_plane import TOMOGRAPHIC, Plane, file_values, open_header, pixel_spacing, planes_of
 from regard.io.privacy import allowed_header
-from regard.io.read import is_dicom
+from regard.io.reading import is_dicom
 
 __all__ = ["read_dicom", "read_planes", "series_affine", "sorted_planes"]
 
@@ -86,10 +86,11 @@ def _check_one_series(planes: Sequence[Plane], what: str) -> None:
     if lacking:
         counts = _listed(f"{keyword} missing in {n} of {len(planes)} images" for keyword, n in lacking.items())
         raise GeometryError(f"{what} with {counts}", "the place of every image", "export the original images")
+    places = [p.place() for p in planes]
     kinds = (
         ("sizes", Counter(f"{p.shape[0]} x {p.shape[1]}" for p in planes)),
-        ("pixel spacings", Counter(f"{p.spacing[0]:.4g} x {p.spacing[1]:.4g} mm" for p in planes if p.spacing)),
-        ("orientations", Counter(_rounded(p.orientation) for p in planes if p.orientation is not None)),
+        ("pixel spacings", Counter(f"{p.spacing[0]:.4g} x {p.spacing[1]:.4g} mm" for p in places)),
+        ("orientations", Counter(_rounded(p.orientation) for p in places)),
     )
     for name, found in kinds:
         if len(found) > 1:
@@ -106,13 +107,13 @@ def _rounded(orientation: np.ndarray) -> str:
 
 
 def _normal(plane: Plane) -> np.ndarray:
-    assert plane.orientation is not None
-    row, column = plane.orientation[:3], plane.orientation[3:]
+    orientation = plane.place().orientation
+    row, column = orientation[:3], orientation[3:]
     normal = np.cross(row, column)
     lengths = [np.linalg.norm(v) for v in (row, column, normal)]
     if max(abs(length - 1) for length in lengths) > 1e-2:
         raise GeometryError(
-            f"'{plane.path}' with ImageOrientationPatient {_rounded(plane.orientation)}",
+            f"'{plane.path}' with ImageOrientationPatient {_rounded(orientation)}",
             "two directions of length 1 at right angles",
             "export the original images",
         )
@@ -128,7 +129,7 @@ def _sorted_by_position(planes: Sequence[Plane], what: str) -> list[Plane]:
         If two lie at one place, some are missing, or the steps differ.
     """
     normal = _normal(planes[0])
-    along = np.array([float(p.position @ normal) for p in planes if p.position is not None])
+    along = np.array([float(p.place().position @ normal) for p in planes])
     order = np.argsort(along, kind="stable")
     planes, along = [planes[n] for n in order], along[order]
     steps = np.diff(along)
@@ -176,18 +177,16 @@ def series_affine(planes: Sequence[Plane]) -> np.ndarray:
     The slice axis runs from the first position to the last, so that a tilted gantry gives a sheared affine rather
     than a wrong one. A single plane is as thick as its header says, else 1 mm.
     """
-    first, last = planes[0], planes[-1]
-    assert first.position is not None and last.position is not None
-    assert first.orientation is not None and first.spacing is not None
+    first, last = planes[0].place(), planes[-1].place()
     affine = np.eye(4)
     affine[:3, 0] = first.orientation[:3] * first.spacing[1]
     affine[:3, 1] = first.orientation[3:] * first.spacing[0]
     if len(planes) > 1:
         affine[:3, 2] = (last.position - first.position) / (len(planes) - 1)
     else:
-        affine[:3, 2] = _normal(first) * (first.thickness or 1.0)
+        affine[:3, 2] = _normal(planes[0]) * (planes[0].thickness or 1.0)
     affine[:3, 3] = first.position
-    return np.asarray(_LPS_TO_RAS @ affine)
+    return np.asarray(_LPS_TO_RAS @ affine) + 0.0  # no minus zeros in a header
 
 
 def _unit(header: Any) -> str:
@@ -219,8 +218,8 @@ def _radiograph(plane: Plane) -> Volume:
 def read_dicom(path: Path) -> Volume:
     """Read one DICOM file, or the one series of a folder, as float32 in real values.
 
-    Rescale slope and intercept are applied, each slice's own. CT is in ``"HU"``. A radiograph (CR, DX) without a place in
-    the patient becomes a picture with axes (column, row) and its pixel spacing, if known.
+    Rescale slope and intercept are applied, each slice's own. CT is in ``"HU"``. A radiograph (CR, DX) without a place
+    in the patient becomes a picture with axes (column, row) and its pixel spacing, if known.
 
     Raises
     ------
@@ -267,7 +266,7 @@ def sorted_planes(planes: Sequence[Plane], what: str) -> list[Plane]:
     affine = series_affine(planes)
     if len(planes) > 1:
         straight = [affine[:3, 3] + n * affine[:3, 2] for n in range(len(planes))]
-        places = [_LPS_TO_RAS[:3, :3] @ p.position for p in planes if p.position is not None]
+        places = [_LPS_TO_RAS[:3, :3] @ p.place().position for p in planes]
         off = np.linalg.norm(np.array(straight) - np.array(places), axis=1)
         if off.max() > 0.5 * np.linalg.norm(affine[:3, 2]):
             got = f"{what} with images up to {off.max():.3g} mm off a straight line"

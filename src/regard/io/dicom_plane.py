@@ -7,7 +7,7 @@ import logging
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -15,9 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import apply_modality_lut, get_decoder
 
-from regard.core.errors import FileError, MissingDependencyError
+from regard.core.errors import FileError, GeometryError, MissingDependencyError
 
-__all__ = ["TOMOGRAPHIC", "UNREADABLE", "Plane", "file_values", "open_header", "pixel_spacing", "planes_of"]
+__all__ = ["TOMOGRAPHIC", "UNREADABLE", "Place", "Plane", "file_values", "open_header", "pixel_spacing", "planes_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,14 @@ UNREADABLE = (
     RuntimeError,
     struct.error,
 )
+
+
+class Place(NamedTuple):
+    """Where a plane lies in the patient: first pixel's centre, directions and pixel spacing; fields as in `Plane`."""
+
+    position: np.ndarray
+    orientation: np.ndarray
+    spacing: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,19 @@ class Plane:
             "PixelSpacing": self.spacing,
         }
         return [keyword for keyword, value in have.items() if value is None]
+
+    def place(self) -> Place:
+        """Where the plane lies.
+
+        Raises
+        ------
+        GeometryError
+            If the header does not say it.
+        """
+        if self.position is None or self.orientation is None or self.spacing is None:
+            got = f"'{self.path}' without {' and '.join(self.missing)}"
+            raise GeometryError(got, "the place of every image", "export the original images")
+        return Place(self.position, self.orientation, self.spacing)
 
 
 def open_header(path: Path) -> Dataset:

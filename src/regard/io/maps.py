@@ -9,6 +9,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.spatialimages import HeaderDataError
 
 from regard.core.errors import CardError, FileError
 from regard.core.explanation import Explanation
@@ -32,13 +33,14 @@ __all__ = [
     "sidecar",
 ]
 
+_MADE = ("seed", "batch_size", "threads", "device", "versions", "weights_sha256", "inputs_sha256")
+
 SIDECAR = (
-    "case method knobs form quantity unit sign target layer prediction reference completeness_error outside seed "
-    "batch_size threads device versions weights_sha256 inputs_sha256 verdict"
-).split()
+    *("case", "method", "knobs", "form", "quantity", "unit", "sign", "target", "layer", "prediction", "reference"),
+    *("completeness_error", "outside", *_MADE, "verdict"),
+)
 """The keys of a sidecar after ``schema``, in their order; further keys follow them."""
 
-_MADE = ("seed", "batch_size", "threads", "device", "versions", "weights_sha256", "inputs_sha256")
 _UNCERTAINTY = {"standard_error": "se", "spread": "spread", "agreement": "agreement"}
 _SCANNER, _ALIGNED = 1, 2
 
@@ -140,7 +142,8 @@ def sidecar(explanation: Explanation) -> dict[str, Any]:
 def nifti_bytes(volume: Volume, description: str, *, packed: bool = True) -> bytes:
     """A volume as a NIfTI-1 file: float32, unscaled, in mm, sform and qform both set.
 
-    A qform cannot hold the shear of a tilted gantry; there the sform alone is set. The same volume gives the same bytes.
+    A qform cannot hold the shear of a tilted gantry; there the sform alone is set.
+    The same volume gives the same bytes.
 
     Parameters
     ----------
@@ -161,7 +164,7 @@ def nifti_bytes(volume: Volume, description: str, *, packed: bool = True) -> byt
     image.set_sform(volume.affine, code)
     try:
         image.set_qform(volume.affine, code, strip_shears=False)
-    except nibabel.spatialimages.HeaderDataError:
+    except HeaderDataError:
         image.set_qform(None, 0)
     header.set_xyzt_units("mm")
     header["descrip"] = description.encode("ascii", "replace")[:79]
@@ -243,7 +246,8 @@ def read_map(path: str | Path) -> StoredMap:
     said = read_json(stem.with_name(name + ".json"), "explanation")
     lacking = [key for key in SIDECAR if key not in said]
     if lacking:
-        raise CardError(f"'{stem}.json' without {', '.join(lacking)}", "all keys of a sidecar", "explain the case again")
+        got = f"'{stem}.json' without {', '.join(lacking)}"
+        raise CardError(got, "all keys of a sidecar", "explain the case again")
     ending = ".nii.gz" if stem.with_name(name + ".nii.gz").exists() else ".nii"
     has_geometry = bool(said.get("has_geometry", True))
 
@@ -276,4 +280,3 @@ def set_verdict(path: str | Path, verdict: str) -> None:
     said = read_json(path, "explanation")
     said.pop("schema")
     write_json(path, "explanation", {**said, "verdict": verdict})
-

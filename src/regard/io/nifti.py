@@ -11,6 +11,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import torch
+from nibabel.filebasedimages import ImageFileError, SerializableImage
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from regard.core.errors import FileError
 from regard.core.volume import Volume
@@ -22,8 +24,8 @@ logger = logging.getLogger(__name__)
 _MOST_CHANNELS = 64
 _LARGEST_RATIO = 1100  # deflate cannot do better than 1032 to 1
 _UNREADABLE = (
-    nibabel.filebasedimages.ImageFileError,
-    nibabel.spatialimages.HeaderDataError,
+    ImageFileError,
+    HeaderDataError,
     OSError,
     EOFError,
     ValueError,
@@ -34,15 +36,14 @@ _UNREADABLE = (
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 
 
-def _whole(path: Path, image: nibabel.spatialimages.SpatialImage) -> bytes:
+def _whole(path: Path, image: SpatialImage) -> bytes:
     """The file's bytes, decompressed, with its checksum verified and its length checked against its header."""
     size = math.prod(image.shape) * image.get_data_dtype().itemsize
     expected = int(image.dataobj.offset) + size
     packed = path.name.lower().endswith((".gz", ".mgz"))
     if size < 0 or expected > path.stat().st_size * (_LARGEST_RATIO if packed else 1):
         raise EOFError
-    opened = gzip.open(path) if packed else path.open("rb")
-    with opened as stream:
+    with gzip.open(path) if packed else path.open("rb") as stream:
         content = stream.read(expected)
         if len(content) < expected:
             raise EOFError
@@ -53,13 +54,13 @@ def _whole(path: Path, image: nibabel.spatialimages.SpatialImage) -> bytes:
     return content
 
 
-def _affine(image: nibabel.spatialimages.SpatialImage, path: Path) -> np.ndarray:
+def _affine(image: SpatialImage, path: Path) -> np.ndarray:
     affine = np.array(image.affine, dtype=np.float64)
     if not isinstance(image, nibabel.Nifti1Image):
         return affine
     header = image.header
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        logger.warning("%s: neither sform nor qform is set; left and right are a guess of the NIfTI standard", path.name)
+        logger.warning("%s: neither sform nor qform is set; left and right are a guess", path.name)
     if int(header["sform_code"]) and int(header["qform_code"]):
         differ = np.abs(header.get_sform() - header.get_qform()).max()
         if not differ < 0.1:
@@ -87,7 +88,7 @@ def read_nifti(path: Path) -> Volume:
             got = f"'{path}' of type {image.get_data_dtype()}"
             raise FileError(got, "one real number for each voxel", "save magnitude or single channels")
         content = _whole(path, image)
-        if isinstance(image, nibabel.filebasedimages.SerializableImage):
+        if isinstance(image, SerializableImage):
             image = type(image).from_stream(io.BytesIO(content))
         values = image.get_fdata(dtype=np.float32, caching="unchanged")
         affine = _affine(image, path)

@@ -76,7 +76,7 @@ def allowed_header(dataset: Any) -> dict[str, str]:
     kept = {}
     for keyword, form in ALLOWED.items():
         value = dataset.get(keyword)
-        if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") and not isinstance(value, str):
+        if isinstance(value, (list, tuple)) or (hasattr(value, "__iter__") and not isinstance(value, str)):
             value = next(iter(value), None)
         text = None if value is None else form(str(value).strip())
         if text is not None:

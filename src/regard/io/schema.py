@@ -34,7 +34,7 @@ def check_schema(content: Any, kind: str, path: str | Path) -> dict[str, Any]:
     """
     wanted = f"regard.{kind}/{MAJOR}"
     if not isinstance(content, dict) or "schema" not in content:
-        raise CardError(f"'{path}' without a schema", f"a first key 'schema: {wanted}'", "give a file that Regard wrote")
+        raise CardError(f"'{path}' without a schema", f"a first key 'schema: {wanted}'", "give a file of Regard")
     found = re.fullmatch(r"regard\.([a-z_-]+)/(\d+)", str(content["schema"]))
     if found is None or found[1] != kind:
         raise CardError(f"schema '{content['schema']}' in '{path}'", wanted, "give another file")

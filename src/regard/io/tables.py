@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from regard.core.errors import CardError, FileError
-from regard.io.read import is_dicom, kind_of, strip_ending
+from regard.io.reading import is_dicom, kind_of, strip_ending
 
 __all__ = ["IMAGE", "Case", "find_cases", "is_table", "read_table"]
 
@@ -56,7 +56,8 @@ class Case:
             return None
         path = self.folder / name
         if not path.exists():
-            raise FileError(f"no file '{path}' (case '{self.case}', column '{column}')", "an existing file", "correct it")
+            got = f"no file '{path}' (case '{self.case}', column '{column}')"
+            raise FileError(got, "an existing file", "correct the table")
         return path
 
     def number(self, column: str) -> float:
@@ -122,8 +123,8 @@ def read_table(path: str | Path) -> list[Case]:
     Parameters
     ----------
     path
-        ``.tsv`` or ``.csv`` with the columns ``case`` and ``image`` (or ``image_<input>``); other columns are kept as text.
-        Paths are relative to the table.
+        ``.tsv`` or ``.csv`` with the columns ``case`` and ``image`` (or ``image_<input>``); other columns are kept
+        as text. Paths are relative to the table.
 
     Returns
     -------
@@ -211,9 +212,10 @@ def find_cases(paths: Sequence[str | Path], further: Mapping[str, str | Path] | 
     if not paths:
         raise CardError("no case", "an image, a DICOM folder or a table", "name one")
     tables = [read_table(p) if is_table(p) else None for p in paths]
-    singles = iter(_distinct([_named(Path(p)) for p, t in zip(paths, tables, strict=True) if t is None]))
+    named = _distinct([_named(Path(p)) for p, t in zip(paths, tables, strict=True) if t is None])
+    taken = {c.case for part in (named, *(t for t in tables if t)) for c in part}
+    singles = iter(named)
     cases: list[Case] = []
-    taken = {c.case for t in tables if t for c in t}
     number = 0
     for table in tables:
         if table is not None:

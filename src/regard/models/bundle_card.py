@@ -137,6 +137,8 @@ def _read_transform(name: str, step: Mapping[str, Any], n_axes: int, spec: dict[
             spec.update(window=[low, high], normalise={"low": to_low, "high": to_high})
         else:
             std = (high - low) / (to_high - to_low)
+            if std == 0:
+                return False
             spec["normalise"] = {"mean": low - to_low * std, "std": std}
     elif name == "NormalizeIntensity":
         if step.get("channel_wise") and spec["channels"] > 1:

@@ -3,8 +3,6 @@
 A card is a YAML file, ``schema: regard.card/1``. It is data only: reading one runs no code.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -13,6 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from regard.core.errors import CardError, FileError, UnknownNameError
+from regard.io.atomic import write_yaml
+from regard.io.schema import check_schema
 
 __all__ = [
     "InputSpec",
@@ -27,8 +27,6 @@ __all__ = [
     "validate_card",
     "write_card",
 ]
-
-SCHEMA, MAJOR = "regard.card", 1
 
 _LARGEST_BYTES = 2**20
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
@@ -52,6 +50,13 @@ class Standard(_Strict):
 
     mean: float | tuple[float, ...]
     std: float | tuple[float, ...]
+
+    @field_validator("std")
+    @classmethod
+    def _not_zero(cls, value: float | tuple[float, ...]) -> float | tuple[float, ...]:
+        if 0 in (value if isinstance(value, tuple) else (value,)):
+            raise ValueError("numbers other than 0")
+        return value
 
 
 class QuantileRange(_Strict):
@@ -105,6 +110,9 @@ class InputSpec(_Strict):
     fit
         ``"resize"``: the whole field of view to the shape, linear and antialiased; ``"crop-pad"``: centred, at its
         spacing.
+    rounding
+        ``"whole"``: intensities are rounded to whole numbers after resampling each axis, as picture libraries do with
+        8-bit pictures; some networks that were trained on those depend on it. ``"none"`` otherwise.
     unit
         Unit that the intensities must have.
     window
@@ -119,6 +127,7 @@ class InputSpec(_Strict):
     spacing_mm: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     shape: tuple[Annotated[int, Field(ge=1)], ...] | None = None
     fit: Literal["resize", "crop-pad"] = "resize"
+    rounding: Literal["none", "whole"] = "none"
     unit: str = "intensity"
     window: tuple[float, float] | None = None
     normalise: Normalise = "none"
@@ -368,14 +377,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _without_schema(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    content = dict(content)
-    schema = content.pop("schema", None)
-    kind, _, major = str(schema).partition("/")
-    if kind != SCHEMA or not major.isdecimal():
-        raise CardError(f"schema '{schema}' of {path.name}", f"{SCHEMA}/{MAJOR}", "correct the card")
-    if int(major) > MAJOR:
-        raise CardError(f"schema '{schema}' of {path.name}", f"at most {SCHEMA}/{MAJOR}", "install a newer Regard")
-    return content
+    return {k: v for k, v in check_schema(content, "card", path.name).items() if k != "schema"}
 
 
 def write_card(card: ModelCard, path: str | Path) -> None:
@@ -386,15 +388,5 @@ def write_card(card: ModelCard, path: str | Path) -> None:
     CardError
         If the card does not say where its network comes from.
     """
-    path = Path(path)
     _check_origin(card, "a card")
-    content = {"schema": f"{SCHEMA}/{MAJOR}", **card.model_dump(mode="json")}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_yaml(path, "card", card.model_dump(mode="json"))

@@ -93,7 +93,8 @@ class Preparation:
         seen = share > 0.5
         if present is not None:
             seen = seen & (resampling.apply(present.double()).to(share.device) > 0.5)
-        x = resampling.apply(x) + lowest * (1 - share)
+        whole = self.spec.rounding == "whole"
+        x = (_in_whole_numbers(x, resampling) if whole else resampling.apply(x)) + lowest * (1 - share)
         if self.spec.window is not None:
             x = x.clamp(*self.spec.window)
         scale, shift = constants(x, seen, self.spec)
@@ -256,6 +257,18 @@ class PreparedNetwork(nn.Module):
 
 def _to_network(x: Tensor, n_axes: int) -> Tensor:
     return x.reshape(1, *x.shape[: 1 + n_axes]).contiguous()
+
+
+def _in_whole_numbers(x: Tensor, resampling: AxisResampling) -> Tensor:
+    """Resample ``x`` (channel, i, j, k) and round after each axis, the last one first, as Pillow does with 8 bits.
+
+    The derivative is that without rounding.
+    """
+    x = x.permute(0, *[1 + axis for axis in resampling.order])
+    for axis, matrix in reversed(list(enumerate(resampling.matrices(), start=1))):
+        x = torch.tensordot(x, matrix.to(x), dims=([axis], [1])).movedim(-1, axis)
+        x = x + ((x + 0.5).floor() - x).detach()
+    return x
 
 
 def _share(resampling: AxisResampling) -> Tensor:

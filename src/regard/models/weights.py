@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,7 +69,9 @@ def read_state(content: bytes, name: str) -> dict[str, Tensor]:
     if _is_program(content):
         raise FileError(f"{name}, which is a program and not weights", "a state dict", "give it as MODEL with a card")
     try:
-        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FileError(
             f"{name}, which holds more than tensors and could run code",

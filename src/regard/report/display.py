@@ -8,9 +8,9 @@ an oblique volume is shown along its own nearest axes.
 
 from dataclasses import dataclass, replace
 
-import nibabel
 import numpy as np
 import torch
+from nibabel import affines, orientations
 
 from regard.core.explanation import Explanation
 from regard.core.volume import Volume
@@ -44,19 +44,20 @@ _ANATOMY = (
     Plane("coronal", 0, 2, 1, ("R", "L", "S", "I")),
     Plane("sagittal", 1, 2, 0, ("A", "P", "S", "I")),
 )
-_PICTURE = tuple(replace(p, name=name, letters=None) for p, name in zip(_ANATOMY, ("picture", "side", "end"), strict=True))
+_PICTURE = tuple(
+    replace(p, name=name, letters=None) for p, name in zip(_ANATOMY, ("picture", "side", "end"), strict=True)
+)
 
 
 def display_volume(volume: Volume) -> Volume:
     """The same voxels with axes that run left, posterior and inferior; a picture without geometry as it is."""
     if not volume.has_geometry:
         return volume
-    orient = nibabel.orientations
-    turn = orient.ornt_transform(orient.io_orientation(volume.affine), orient.axcodes2ornt("LPI"))
+    turn = orientations.ornt_transform(orientations.io_orientation(volume.affine), orientations.axcodes2ornt("LPI"))
     order = [int(np.flatnonzero(turn[:, 0] == axis)[0]) for axis in range(3)]
     tensor = volume.tensor.permute(0, *[1 + axis for axis in order])
     tensor = tensor.flip([1 + place for place, axis in enumerate(order) if turn[axis, 1] < 0])
-    return replace(volume, tensor=tensor, affine=volume.affine @ orient.inv_ornt_aff(turn, volume.shape))
+    return replace(volume, tensor=tensor, affine=volume.affine @ orientations.inv_ornt_aff(turn, volume.shape))
 
 
 def planes(display: Volume) -> tuple[Plane, ...]:
@@ -109,7 +110,7 @@ def obliquity(volume: Volume) -> float:
     """Largest angle between a voxel axis and its nearest anatomical direction [degrees]."""
     if not volume.has_geometry:
         return 0.0
-    return float(np.degrees(nibabel.affines.obliquity(volume.affine).max()))
+    return float(np.degrees(affines.obliquity(volume.affine).max()))
 
 
 def shrink(volume: Volume, factor: int) -> Volume:

@@ -65,7 +65,7 @@ class Scene:
         full = display_volume(self._plain(self.scan, torch.as_tensor(grey(self.scan))))
         shown = shrink(full, factor)
         to_index = np.linalg.inv(grid.affine) @ shown.affine
-        start = shown.grid.to_index(grid.to_world(extreme(self.explanations[0])))
+        start = shown.grid.to_index(list(grid.to_world(extreme(self.explanations[0]))))
         start = np.clip(np.rint(start), 0, np.array(shown.shape) - 1).astype(int)
         low, high = window(grey(shown))
         return {
@@ -109,7 +109,7 @@ class Scene:
     def _map(self, explanation: Explanation, factor: int) -> dict[str, Any]:
         values = self._shown(explanation.relevance, factor).astype(np.float64)
         largest = float(np.nanmax(np.abs(values), initial=0.0))
-        step = largest / 2**14 or 1.0
+        step = 2.0 ** (math.ceil(math.log2(largest)) - 14) if largest > 0 else 1.0
         resolved = explanation.resolved()
         unresolved = None
         if resolved is not None:
@@ -133,7 +133,7 @@ def _levels(values: np.ndarray) -> dict[str, Any]:
     seen = np.isfinite(values)
     low, high = (float(values[seen].min()), float(values[seen].max())) if seen.any() else (0.0, 0.0)
     whole = high - low < 65535 and bool((values[seen] == np.rint(values[seen])).all())
-    step = 1.0 if whole else (high - low) / 4095
+    step = 1.0 if whole or high == low else (high - low) / 4095
     levels = np.rint((np.where(seen, values, low).astype(np.float64) - low) / step)
     return {"data": pack(np.where(seen, levels, 65535).astype(np.uint16)), "low": low, "step": step}
 

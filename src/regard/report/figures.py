@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -63,7 +64,8 @@ def draw(explanation: Explanation, *, scale: float | Mapping[Hashable, float] | 
     base = (grey(scan) - low) / (high - low)
     relevance = _turned(explanation, explanation.relevance)
     resolved = _resolved(explanation)
-    sides = [(scan.shape[p.columns] * scan.spacing[p.columns], scan.shape[p.rows] * scan.spacing[p.rows]) for p in shown]
+    extent = np.multiply(scan.shape, scan.spacing)
+    sides = [(float(extent[p.columns]), float(extent[p.rows])) for p in shown]
     pictures = [(p, side, True) for p, side in zip(shown, sides, strict=True)]
     if len(shown) == 1:
         pictures.insert(0, (shown[0], sides[0], False))
@@ -75,12 +77,12 @@ def draw(explanation: Explanation, *, scale: float | Mapping[Hashable, float] | 
         times = max(1, _LONG_SIDE // max(image.shape))
         image, values = (a.repeat(times, 0).repeat(times, 1) for a in (image, values))
         sure = None if sure is None else sure.repeat(times, 0).repeat(times, 1)
-        signed = is_signed(explanation)
-        picture = paint(image, values if over else np.zeros_like(values), full, signed=signed, resolved=sure if over else None)
+        values, sure = (values, sure) if over else (np.zeros_like(values), None)
+        picture = paint(image, values, full, signed=is_signed(explanation), resolved=sure)
         axis.imshow(picture, extent=(0, side[0], side[1], 0), interpolation="nearest", aspect="equal")
         _label(axis, plane, scan, index, over=over or len(shown) > 1)
     _colour_bar(bar, full, explanation)
-    _captions(figure, explanation, full, shared=value is not None, unseen=bool(np.isnan(relevance).any()))
+    _captions(figure, explanation, full, shared=full != scale_of(explanation), unseen=bool(np.isnan(relevance).any()))
     return figure
 
 
@@ -100,7 +102,7 @@ def _resolved(explanation: Explanation) -> np.ndarray | None:
 
 def _place(explanation: Explanation, scan: Volume) -> tuple[int, ...]:
     world = explanation.scan.grid.to_world(extreme(explanation))
-    return tuple(int(i) for i in np.rint(scan.grid.to_index(world)))
+    return tuple(int(i) for i in np.rint(scan.grid.to_index(list(world))))
 
 
 def _page(sides: list[tuple[float, float]]) -> tuple[Figure, list[Axes], Axes]:
@@ -132,19 +134,30 @@ def _label(axis: Axes, plane: Plane, scan: Volume, index: int, *, over: bool) ->
     axis.set_title(title, fontsize=8, color=_QUIET, pad=4)
     if plane.letters is None:
         return
-    places = ((0.015, 0.5, "left", "center"), (0.985, 0.5, "right", "center"))
-    places += ((0.5, 0.985, "center", "top"), (0.5, 0.015, "center", "bottom"))
+    places = (
+        (0.015, 0.5, "left", "center"),
+        (0.985, 0.5, "right", "center"),
+        (0.5, 0.985, "center", "top"),
+        (0.5, 0.015, "center", "bottom"),
+    )
+    backing = {"facecolor": "black", "alpha": 0.35, "edgecolor": "none", "pad": 1.2}
+    style: dict[str, Any] = {
+        "transform": axis.transAxes,
+        "fontsize": 9,
+        "color": "white",
+        "weight": "bold",
+        "bbox": backing,
+    }
     for letter, (x, y, across, up) in zip(plane.letters, places, strict=True):
-        axis.text(x, y, letter, transform=axis.transAxes, ha=across, va=up, fontsize=9, color="white", weight="bold").set_bbox(
-            {"facecolor": "black", "alpha": 0.35, "edgecolor": "none", "pad": 1.2}
-        )
+        axis.text(x, y, letter, ha=across, va=up, **style)
 
 
 def _colour_bar(axis: Axes, full: float, explanation: Explanation) -> None:
     signed = is_signed(explanation)
     low = -full if signed else 0.0
     values = np.linspace(low, full, 255)[None].repeat(24, 0)
-    axis.imshow(paint(np.full(values.shape, 0.25), values, full, signed=signed), extent=(low, full, 0, 1), aspect="auto")
+    colours = paint(np.full(values.shape, 0.25), values, full, signed=signed)
+    axis.imshow(colours, extent=(low, full, 0, 1), aspect="auto")
     axis.set_yticks([])
     ticks = [low, low / 2, 0.0, full / 2, full] if signed else [0.0, full / 2, full]
     axis.set_xticks(ticks, [words.number(t, 3) for t in ticks], fontsize=8, color=_TEXT)
@@ -157,7 +170,8 @@ def _captions(figure: Figure, explanation: Explanation, full: float, *, shared: 
     inches = figure.get_figheight()
     name = f"{explanation.name}, input {explanation.input}" if explanation.input else explanation.name
     put = figure.text
-    put(0.5, 1 - 0.27 / inches, _plain(f"{explanation.case}   {name}"), fontsize=11, color=_TEXT, ha="center", weight="bold")
+    title = _plain(f"{explanation.case}   {name}")
+    put(0.5, 1 - 0.27 / inches, title, fontsize=11, color=_TEXT, ha="center", weight="bold")
     line = f"{explanation.target} = {words.prediction(explanation)}"
     compared = words.reference(explanation)
     line += f"; reference: {compared}" if compared else ""

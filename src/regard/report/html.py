@@ -150,7 +150,8 @@ def _render(page: Row, scenes: Sequence[Row | None]) -> str:
         "unsigned": table(False).ravel().tolist(),
         "unresolved": UNRESOLVED,
     }
-    return environment().get_template("report.html.j2").render(
+    template = environment().get_template("report.html.j2")
+    return template.render(
         **page,
         scenes=scenes,
         data=_script_json(data),
@@ -169,7 +170,7 @@ def _script_json(value: Any) -> Markup:
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704
+    return Markup(text)
 
 
 def _scenes(cases: Sequence[ReportCase]) -> tuple[list[Scene], list[dict[str, Any]]]:

@@ -112,7 +112,8 @@ class Site:
             if name.startswith("maps/") and name.endswith("_relevance.nii.gz"):
                 stem = name.removeprefix("maps/").removesuffix(".nii.gz")
                 picture = f"maps/{stem}.png"
-                maps.append({"stem": stem, "address": quote(stem), "picture": quote(picture) if picture in files else None})
+                shown = quote(picture) if picture in files else None
+                maps.append({"stem": stem, "address": quote(stem), "picture": shown})
         page = environment().get_template("index.html.j2")
         return page.render(
             title=self.folder.resolve().name,
@@ -171,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self._refuse(405 if code == 501 else code, "only GET and HEAD of the viewer's own pages are answered")
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         # A request line holds the token, so that only the status is logged.
         _log.debug("answered %s", args[1] if len(args) > 1 else "")
 

@@ -25,6 +25,8 @@ __all__ = [
 
 RESEARCH_USE = "Research use only; not a diagnostic device."
 
+_MINUS, _TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+
 _MEANING = {
     Quantity.CONTRIBUTION: "Contribution in {unit}: the part of the output's change that is put down to each voxel. "
     "The sum over a region means something.",
@@ -52,17 +54,17 @@ _NOT_WEIGHED = "It has not been weighed: whether it is true to the network has n
 def number(value: Any, digits: int = 4) -> str:
     """A value for the eye: figures with ``digits`` significant digits and a true minus sign, text as it is."""
     if value is None:
-        return "–"  # noqa: RUF001
+        return "\N{EN DASH}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):
-        return "not a number" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+        return "not a number" if math.isnan(value) else ("∞" if value > 0 else f"{_MINUS}∞")
     text = str(value) if isinstance(value, int) else f"{value:.{digits}g}"
     if "e" in text:
         mantissa, _, power = text.partition("e")
         raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        text = f"{mantissa} × 10{raised}"
-    return text.replace("-", "−")
+        text = f"{mantissa} {_TIMES} 10{raised}"
+    return text.replace("-", _MINUS)
 
 
 def sign_sentence(explanation: Explanation) -> str:
@@ -131,10 +133,13 @@ def uncertainty(explanation: Explanation) -> str:
     share = float((resolved & seen).sum()) / max(int(seen.sum()), 1)
     if explanation.standard_error is not None:
         return (
-            f"Monte-Carlo standard error is known: the sign is resolved (beyond 1.96 standard errors) at {100 * share:.0f} % "
-            "of the voxels; the others are grey."
+            "Monte-Carlo standard error is known: the sign is resolved (beyond 1.96 standard errors) "
+            f"at {100 * share:.0f} % of the voxels; the others are grey."
         )
-    return f"Members of the ensemble agree in sign at {100 * share:.0f} % of the voxels (more than 90 %); the others are grey."
+    return (
+        f"More than 90 % of the ensemble's members agree in sign at {100 * share:.0f} % of the voxels; "
+        "the others are grey."
+    )
 
 
 def making(explanation: Explanation) -> list[tuple[str, str]]:

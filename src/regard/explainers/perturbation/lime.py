@@ -43,13 +43,15 @@ class Surrogate:
 def fit_surrogate(shown: Tensor, values: Tensor, weights: Tensor, ridge: float) -> Surrogate:
     """Fit values (n_samples,) on shown (n_samples, n) by weighted least squares with an unpenalised intercept.
 
-    Minimises sum of weight (value - b - shown . effects)^2 + ridge |effects|^2, in float64.
+    Minimises sum of weight (value - b - shown . effects)^2 + ridge s |effects|^2, in float64, where s, the mean
+    weighted sum of squares of a centred column, makes ``ridge`` a share that does not depend on the weights.
     """
-    share = weights / weights.sum()
+    share, values = weights / weights.sum(), values - values[0]
     centre, level = share @ shown, share @ values
     z, y = shown - centre, values - level
-    normal = (z * weights[:, None]).T @ z + ridge * torch.eye(z.shape[1], dtype=z.dtype)
-    inverse = torch.linalg.pinv(normal, hermitian=True)
+    normal = (z * weights[:, None]).T @ z
+    penalty = ridge * normal.diagonal().mean() * torch.eye(z.shape[1], dtype=z.dtype)
+    inverse = torch.linalg.pinv(normal + penalty, hermitian=True)
     effects = inverse @ (z.T @ (weights * y))
     left = y - z @ effects
     spread, unexplained = float(weights @ y.square()), float(weights @ left.square())
@@ -77,7 +79,7 @@ class LIME(AbstractExplainer):
     n_samples
         Samples; the first shows everything.
     ridge
-        Penalty on the squared effects.
+        Penalty on the squared effects, as a share of the weight of the samples in them.
     kernel_width
         Width of the weights, in cosine distance.
     compactness

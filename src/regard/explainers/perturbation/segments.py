@@ -12,13 +12,15 @@ from regard.core.spatial import space
 __all__ = ["segment_size", "supervoxels"]
 
 _MOST_AXES = 3
+_TOO_FEW = 2
 
 
 def supervoxels(x: Tensor, n_segments: int, *, compactness: float = 0.1) -> Tensor:
     """Cut one image into about ``n_segments`` connected places.
 
     Axes of one voxel count for nothing, so that an image and the same image as a volume of one slice are cut alike.
-    Signals and images of one axis, or of more than three, are cut into blocks of equal size.
+    Signals, images of more than three axes, and those in which SLIC finds fewer than half of what is wanted (noise,
+    very small images) are cut into blocks of equal size.
 
     Parameters
     ----------
@@ -52,7 +54,9 @@ def supervoxels(x: Tensor, n_segments: int, *, compactness: float = 0.1) -> Tens
     labels = slic(
         scaled, n_segments=n_segments, compactness=compactness, start_label=0, channel_axis=-1, convert2lab=False
     )
-    _, numbers = np.unique(labels, return_inverse=True)
+    found, numbers = np.unique(labels, return_inverse=True)
+    if len(found) < n_segments / _TOO_FEW:
+        return _blocks(kept, n_segments).reshape(size)
     return torch.from_numpy(numbers.reshape(size).astype(np.int64))
 
 

@@ -58,7 +58,7 @@
       this.choices = scene.maps.map((map) => ({ title: map.name, map }));
       this.choices.push({ title: "image alone" });
       if (scene.output) this.choices.push({ title: "network's output", output: scene.output });
-      if (this.flat) this.choices = this.choices.slice(scene.maps.length).concat(this.choices.slice(0, scene.maps.length));
+      if (this.flat) this.choices.unshift(...this.choices.splice(scene.maps.length));
       this.all = this.flat;
       this.chosen = this.flat ? this.choices.findIndex((c) => c.map) : 0;
       this.strides = [1, scene.shape[0], scene.shape[0] * scene.shape[1]];
@@ -108,20 +108,15 @@
       }
       const [low, high] = scene.image.window;
       const span = high - low;
-      const level = this.range(bar, "brightness", -1, 1, 0.01, 0, () => rewindow());
-      const contrast = this.range(bar, "contrast", -2, 3, 0.02, 0, () => rewindow());
-      const rewindow = () => {
-        const width = span / 2 ** Number(contrast.value);
-        const centre = (low + high) / 2 - Number(level.value) * span;
-        this.window = [centre - width / 2, centre + width / 2];
-      };
+      const narrow = (centre, width) => { this.window = [centre - width / 2, centre + width / 2]; };
+      const rewindow = () => narrow((low + high) / 2 - Number(level.value) * span, span / 2 ** Number(contrast.value));
+      const level = this.range(bar, "brightness", -1, 1, 0.01, 0, rewindow);
+      const contrast = this.range(bar, "contrast", -2, 3, 0.02, 0, rewindow);
       if (scene.unit === "HU") {
         const presets = make("div", bar, { className: "choice" });
         const known = { "soft tissue": [40, 400], lung: [-600, 1500], bone: [400, 1800], brain: [40, 80] };
         for (const [name, [centre, width]] of Object.entries(known)) {
-          make("button", presets, {
-            type: "button", onclick: () => { this.window = [centre - width / 2, centre + width / 2]; this.draw(); },
-          }, name);
+          make("button", presets, { type: "button", onclick: () => { narrow(centre, width); this.draw(); } }, name);
         }
       }
     }
@@ -207,21 +202,18 @@
         move(event);
       });
       canvas.addEventListener("pointermove", (event) => { if (this.dragging) move(event); });
-      for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { this.dragging = false; });
+      canvas.onpointerup = canvas.onpointercancel = () => { this.dragging = false; };
       const step = (axis, by) => {
         this.at[axis] = clamp(this.at[axis] + by, 0, scene.shape[axis] - 1);
         this.draw();
       };
       if (!this.flat) {
-        canvas.addEventListener("wheel", (event) => {
-          event.preventDefault();
-          step(t, Math.sign(event.deltaY));
-        }, { passive: false });
+        const wheel = (event) => { event.preventDefault(); step(t, Math.sign(event.deltaY)); };
+        canvas.addEventListener("wheel", wheel, { passive: false });
       }
       canvas.addEventListener("keydown", (event) => {
-        const moves = this.flat
-          ? { ArrowLeft: [c, -1], ArrowRight: [c, 1], ArrowUp: [r, -1], ArrowDown: [r, 1] }
-          : { ArrowUp: [t, -1], ArrowDown: [t, 1], ArrowLeft: [t, -1], ArrowRight: [t, 1] };
+        const [across, down] = this.flat ? [c, r] : [t, t];
+        const moves = { ArrowLeft: [across, -1], ArrowRight: [across, 1], ArrowUp: [down, -1], ArrowDown: [down, 1] };
         if (!moves[event.key]) return;
         event.preventDefault();
         step(...moves[event.key]);
@@ -241,15 +233,16 @@
       }
       context.putImageData(picture, 0, 0);
       const ticks = make("div", box, { className: "ticks" });
-      const low = map.signed ? `−${number(map.scale, 3)}` : "0";
-      for (const text of map.signed ? [low, "0", number(map.scale, 3)] : [low, number(map.scale, 3)]) make("span", ticks, {}, text);
+      for (const value of map.signed ? [-map.scale, 0, map.scale] : [0, map.scale]) make("span", ticks, {}, number(value, 3));
       make("div", box, {}, `${map.quantity} [${map.unit}]`);
       make("div", box, { className: "how" }, map.sign);
     }
 
     draw() {
-      cancelAnimationFrame(this.frame);
-      this.frame = requestAnimationFrame(() => {
+      if (this.pending) return;
+      this.pending = true;
+      queueMicrotask(() => {
+        this.pending = false;
         for (const pane of this.panes) this.paint(pane);
         for (const [axis, input] of this.positions) input.value = this.at[axis];
         this.read();
@@ -339,13 +332,10 @@
       context.beginPath();
       for (let y = 0; y <= rows; y += 1) {
         for (let x = 0; x <= columns; x += 1) {
-          if (inside(x, y) !== inside(x - 1, y)) {
+          for (const [down, across] of [[1, 0], [0, 1]]) {
+            if (inside(x, y) === inside(x - down, y - across)) continue;
             context.moveTo(x * sx, y * sy);
-            context.lineTo(x * sx, (y + 1) * sy);
-          }
-          if (inside(x, y) !== inside(x, y - 1)) {
-            context.moveTo(x * sx, y * sy);
-            context.lineTo((x + 1) * sx, y * sy);
+            context.lineTo((x + across) * sx, (y + down) * sy);
           }
         }
       }
@@ -392,13 +382,12 @@
       this.reading.replaceChildren();
       for (const [name, text] of rows) {
         const box = make("div", this.reading);
-        make("dt", box, {}, name);
-        make("dd", box, {}, text);
+        for (const [tag, said] of [["dt", name], ["dd", text]]) make(tag, box, {}, said);
       }
     }
   }
 
-  async function main() {
+  (async () => {
     for (const element of document.querySelectorAll(".viewer")) {
       try {
         await new Viewer(element, data.scenes[Number(element.dataset.scene)]).start();
@@ -407,6 +396,5 @@
       }
     }
     document.documentElement.dataset.ready = "true";
-  }
-  main();
+  })();
 })();

@@ -101,6 +101,8 @@ def kind_of(path: str | Path) -> str:
     if by_content is None:
         got = f"'{path}' ends in {ending} but does not hold that" if by_ending else f"'{path}' is no image that I know"
         raise FileError(got, _EXPECTED, "export the image again" if by_ending else "convert it first")
+    if by_ending is None and by_content == "nifti":
+        raise FileError(f"'{path}' holds a NIfTI image without its ending", ".nii or .nii.gz", "rename the file")
     if by_ending is not None and by_ending != by_content:
         raise FileError(
             f"'{path}' ends in {ending} but holds a {by_content} image", "an ending that fits", "rename the file"

@@ -1,0 +1,42 @@
+"""``regard demo``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regard.cli.options import Device, Json, Overwrite, Quiet, Seed, Threads, Verbose
+
+__all__ = ["demo"]
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for all results.")] = Path(
+        "regard-demo"
+    ),
+    size: Annotated[str, typer.Option(metavar="smoke|default", help="How much is trained and explained.")] = "default",
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Make phantoms, train a regressor, explain it, and measure which map is right. Needs nothing.
+
+    Example: regard demo
+    """
+    from regard.cli.demo_run import run
+
+    return run(
+        output,
+        size=size,
+        seed=seed,
+        device=device,
+        threads=threads,
+        overwrite=overwrite,
+        verbose=verbose,
+        quiet=quiet,
+        as_json=as_json,
+    )

@@ -1,0 +1,69 @@
+"""``regard explain``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regard.cli.options import (
+    BatchSize,
+    Device,
+    Json,
+    Output,
+    Overwrite,
+    Private,
+    Quiet,
+    Seed,
+    Threads,
+    Trust,
+    Verbose,
+    Weights,
+)
+
+__all__ = ["explain"]
+
+
+def explain(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Card folder, zoo name, MONAI bundle, .pt2, .ts, .onnx.")],
+    cases: Annotated[list[Path], typer.Argument(metavar="CASE...", help="Image, DICOM folder or table.")],
+    output: Output,
+    method: Annotated[
+        list[str], typer.Option("--method", "-m", metavar="NAME[:knob=value,...][@LABEL]", help="Repeatable.")
+    ],
+    target: Annotated[str | None, typer.Option("--target", "-t", help="What is explained, such as logit:1.")] = None,
+    reference: Annotated[str | None, typer.Option(metavar="FILE|value:NUMBER", help="What to compare with.")] = None,
+    reference_cases: Annotated[Path | None, typer.Option(metavar="TABLE", help="Cases to choose one from.")] = None,
+    reference_tolerance: Annotated[float | None, typer.Option(help="Of value:NUMBER, in output units.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of CAM methods; the card's or the last by default.")] = None,
+    mask: Annotated[Path | None, typer.Option(metavar="FILE", help="Region of interest; NaN outside it.")] = None,
+    further: Annotated[list[str] | None, typer.Option("--input", metavar="NAME=FILE", help="Further input.")] = None,
+    cut: Annotated[
+        str | None, typer.Option("--slice", metavar="AXIS:INDEX", help="Explain one slice of a volume, such as k:12.")
+    ] = None,
+    dicom: Annotated[bool, typer.Option("--dicom", help="Also write DICOM Parametric Maps (of DICOM input).")] = False,
+    weights: Weights = None,
+    trust: Trust = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    batch_size: BatchSize = "auto",
+    overwrite: Overwrite = False,
+    private: Private = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Explain what a network's output depends on, on each scan's own grid.
+
+    Example: regard explain models/brain-age sub-01_T1w.nii.gz -m grad-ram -m smoothgrad -o run/
+    """
+    from regard.cli.explain_run import Request, run
+
+    request = Request(
+        model=model, paths=tuple(cases), output=output, methods=tuple(method), target=target, reference=reference,
+        reference_cases=reference_cases, reference_tolerance=reference_tolerance, layer=layer, mask=mask,
+        further=tuple(further or ()), cut=cut, dicom=dicom, weights=weights, trust=trust, seed=seed, device=device,
+        threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet,
+        as_json=as_json,
+    )  # fmt: skip
+    return run(request)

@@ -1,0 +1,139 @@
+"""Explanations as DICOM Parametric Maps, for archives and viewers of a hospital."""
+
+import io
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from regard.core.errors import GeometryError, InputError
+from regard.core.explanation import Explanation
+from regard.core.optional import need
+from regard.core.volume import Grid
+from regard.io.atomic import write_bytes
+from regard.io.dicom import read_planes, series_affine, sorted_planes
+
+__all__ = ["save_parametric_map"]
+
+_UCUM = {
+    "HU": ("[hnsf'U]", "Hounsfield unit"),
+    "years": ("a", "year"),
+    "year": ("a", "year"),
+    "mg/cm3": ("mg/cm3", "milligram per cubic centimetre"),
+    "g/cm2": ("g/cm2", "gram per square centimetre"),
+    "mm": ("mm", "millimetre"),
+    "%": ("%", "percent"),
+}
+_PRIVATE_SCHEME = "99REGARD"
+_SERIES_NUMBER = 9000
+
+
+def _short_code(text: str, most: int) -> str:
+    return re.sub(r"[^A-Za-z0-9 _.-]", " ", text).strip()[:most] or "regard"
+
+
+def save_parametric_map(
+    explanation: Explanation, sources: Path | Sequence[Path], path: str | Path, *, private: bool = False
+) -> None:
+    """Write an explanation as one float32 Parametric Map that refers to the series it explains.
+
+    The standard requires that such a file repeats the patient, the study and the frame of reference of its source: it
+    identifies the patient as much as the scan does, which no other output of Regard does. Values are stored as they
+    are, signed, NaN where the network saw nothing. Frames may be written in another order than the scan's slices:
+    match them by the affine, never by their number.
+
+    Parameters
+    ----------
+    explanation
+        The explanation; its scan must have been read from ``sources``.
+    sources
+        The file or folder of the scan, or its files.
+    path
+        Where to, usually ending in ``.dcm``.
+    private
+        Whether the run is private; then the file is refused.
+
+    Raises
+    ------
+    InputError
+        If the run is private.
+    GeometryError
+        If the sources have no place in the patient or another grid than the map.
+    FileError
+        If a source cannot be read, or the file cannot be written.
+    MissingDependencyError
+        If highdicom is not installed.
+    """
+    if private:
+        raise InputError(
+            "a DICOM Parametric Map in a private run",
+            "no output that identifies a patient, as that file must",
+            "leave out --dicom or --private",
+        )
+    highdicom = need("highdicom", extra="dicom", purpose="writing DICOM Parametric Maps")
+    coded = need("highdicom.sr", extra="dicom", purpose="writing DICOM Parametric Maps").CodedConcept
+    planes = sorted_planes(read_planes(sources), "the source series")
+    rows, columns = planes[0].shape
+    grid = Grid((columns, rows, len(planes)), series_affine(planes))
+    if not grid.matches(explanation.scan.grid, tolerance_mm=1e-2):
+        raise GeometryError(
+            f"source images of {grid.shape} for a map of {explanation.scan.shape}",
+            "the series that was explained",
+            "give the DICOM files of this case",
+        )
+    if not planes[0].header.get("FrameOfReferenceUID"):
+        raise GeometryError("source images without FrameOfReferenceUID", "one", "export the original images")
+    # (column, row, slice) to (slice, row, column), as DICOM keeps frames.
+    values = explanation.relevance.tensor[0].detach().cpu().to(torch.float32).permute(2, 1, 0).contiguous().numpy()
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    scheme = "UCUM" if explanation.unit in _UCUM else _PRIVATE_SCHEME
+    code, meaning = _UCUM.get(explanation.unit, (_short_code(explanation.unit, 16), explanation.unit[:64]))
+    quantity = _short_code(str(explanation.quantity), 16)
+    mapping = highdicom.pm.RealWorldValueMapping(
+        lut_label=_short_code(explanation.name, 16),
+        lut_explanation=f"{explanation.quantity}; {explanation.sign}"[:64],
+        unit=coded(code, scheme, meaning),
+        value_range=(low, high),
+        slope=1.0,
+        intercept=0.0,
+        quantity_definition=coded(quantity, _PRIVATE_SCHEME, f"relevance: {explanation.quantity}"[:64]),
+    )
+    span = max(abs(low), abs(high)) or 1.0
+    # Each frame's place is given in full: what a frame shows must not hang on the order of the source files.
+    positions = [
+        highdicom.PlanePositionSequence(highdicom.CoordinateSystemNames.PATIENT, [float(v) for v in p.place().position])
+        for p in planes
+    ]
+    first, place = planes[0], planes[0].place()
+    thickness = float(first.thickness or np.linalg.norm(grid.affine[:3, 2]))
+    headers = [p.header for p in planes] if first.frame is None else [first.header]
+    parametric_map = highdicom.pm.ParametricMap(
+        source_images=headers,
+        pixel_array=values,
+        series_instance_uid=highdicom.UID(),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="Regard",
+        manufacturer_model_name="Regard",
+        software_versions=version("regard"),
+        device_serial_number="none",
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[mapping],
+        voi_lut_transformations=[highdicom.VOILUTTransformation(window_center=0.0, window_width=2 * span)],
+        pixel_measures=highdicom.PixelMeasuresSequence(list(place.spacing), thickness),
+        plane_orientation=highdicom.PlaneOrientationSequence(
+            highdicom.CoordinateSystemNames.PATIENT, [float(v) for v in place.orientation]
+        ),
+        plane_positions=positions,
+        content_label="RELEVANCE",
+        content_description=_short_code(f"{explanation.method} for {explanation.target}", 64),
+    )
+    parametric_map.SeriesDescription = _short_code(f"Regard {explanation.name}, research use", 64)
+    out = io.BytesIO()
+    parametric_map.save_as(out)
+    write_bytes(path, out.getvalue())

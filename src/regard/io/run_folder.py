@@ -1,0 +1,335 @@
+"""A run folder: one configuration, one writer at a time, nothing lost when a process dies, resumed by running again.
+
+``run.yaml`` says what the run is and how far it came; ``inputs.tsv`` maps case ids to files; ``failures.tsv`` has a row
+for each failed case; ``maps/`` and ``figures/`` hold the results.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, get_args
+
+from regard.core.errors import CardError, FileError, FolderError, RegardError
+from regard.io.atomic import TEMPORARY, plain, write_tsv, write_yaml
+from regard.io.lock import LOCK, Lock
+from regard.io.names import map_stem
+from regard.io.own_files import clear
+from regard.io.privacy import hide_paths, hide_uids
+from regard.io.records import FAILURES, State, read_failures, read_run
+from regard.io.schema import read_json
+from regard.io.tables import Case
+
+__all__ = ["RunFolder"]
+
+logger = logging.getLogger(__name__)
+
+_NOT_CONFIGURATION = ("schema", "argv", "versions", "hashes", "state", "private")
+_ORDER = (
+    *("verb", "argv", "model", "case_ids", "methods", "target", "reference", "seed", "device", "threads"),
+    *("batch_size", "versions", "hashes", "state"),
+)
+
+
+def _digest(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain(config), sort_keys=True).encode()).hexdigest()
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
+
+
+def _hidden(value: Any) -> Any:
+    """A configuration without paths."""
+    if isinstance(value, str):
+        return hide_paths(value)
+    if isinstance(value, Mapping):
+        return {k: _hidden(v) for k, v in value.items()}
+    return [_hidden(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+class _Log(logging.FileHandler):
+    """The file ``run.log``; what identifies a patient does not reach it."""
+
+    def __init__(self, run: "RunFolder") -> None:
+        super().__init__(run.path / "run.log", encoding="utf-8")
+        self._run = run
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.setLevel(logging.INFO)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._run.harmless(super().format(record))
+
+
+class RunFolder:
+    """An open run folder; use it as a context manager.
+
+    Leaving the context sets the state: ``interrupted`` after Ctrl-C, ``failed`` after another exception, else
+    ``some_failed`` or ``done``. The lock is always given back.
+
+    Parameters
+    ----------
+    path
+        The folder; absent or empty: the run starts. With the same configuration: it resumes.
+    verb
+        The verb of the command line.
+    config
+        The resolved configuration, in plain values: what must agree for a run to resume.
+    argv
+        The command line, recorded but not compared.
+    cases
+        The cases, for ``inputs.tsv``.
+    versions, hashes
+        Recorded but not compared.
+    private
+        Leave out ``inputs.tsv`` and every path.
+    overwrite
+        Start afresh: remove what an earlier run made, and nothing else.
+    record
+        ``"run"``; or another word for a verb that works inside a finished run folder (``"weigh"``).
+
+    Raises
+    ------
+    FolderError
+        If the folder is locked, holds a run with another configuration, or files that Regard did not make.
+    FileError
+        If it cannot be written to.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        verb: str,
+        config: Mapping[str, Any],
+        *,
+        argv: Sequence[str] = (),
+        cases: Sequence[Case] = (),
+        versions: Mapping[str, str] | None = None,
+        hashes: Mapping[str, Any] | None = None,
+        private: bool = False,
+        overwrite: bool = False,
+        record: str = "run",
+    ) -> None:
+        self.path, self.private, self.record = Path(path), private, record
+        self._files = {str(p): c.case for c in cases for p in c.inputs.values()}
+        self._log: _Log | None = None
+        self._prepare_folder()
+        self._lock = Lock(self.path)
+        try:
+            self._begin(verb, plain(config), list(argv), cases, versions, hashes, overwrite)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _prepare_folder(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise FolderError(f"'{self.path}' is a file", "a folder for the results", "choose another with -o")
+        if self.record != "run" and not (self.path / "run.yaml").exists():
+            raise FolderError(f"no run.yaml in '{self.path}'", "a finished run folder", "run `regard explain` first")
+        if self.record == "run" and self.path.is_dir() and not (self.path / "run.yaml").exists():
+            others = [p.name for p in self.path.iterdir() if not p.name.startswith((LOCK, TEMPORARY))]
+            if others:
+                raise FolderError(
+                    f"'{self.path}' holds '{sorted(others)[0]}' and the like, and no run.yaml",
+                    "an absent or empty folder, or one of an earlier run",
+                    "choose another with -o",
+                )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            got = f"cannot make the folder '{self.path}' ({error.strerror or type(error).__name__})"
+            raise FileError(got, "a writable place", "choose another with -o") from error
+
+    def _begin(
+        self,
+        verb: str,
+        config: dict[str, Any],
+        argv: list[str],
+        cases: Sequence[Case],
+        versions: Mapping[str, str] | None,
+        hashes: Mapping[str, Any] | None,
+        overwrite: bool,
+    ) -> None:
+        for leftover in self.path.rglob(f"{TEMPORARY}*.tmp"):
+            leftover.unlink(missing_ok=True)
+        shown = _hidden(config) if self.private else config
+        digest = _digest({"verb": verb, **config})
+        before = read_run(self.path, self.record) if self._record_path.exists() else None
+        if before is not None and overwrite:
+            if self.record == "run":
+                clear(self.path)
+            before = None
+        if before is not None:
+            self._check_same(before, {"verb": verb, **shown}, digest)
+            if versions is not None and before.get("versions") not in (None, dict(versions)):
+                logger.warning("resuming a run that other package versions began; run.yaml keeps the new ones")
+        self.resumed = before is not None
+        self._failures = read_failures(self.path)
+        said = {
+            "verb": verb,
+            "argv": _hidden(argv) if self.private else argv,
+            **shown,
+            "versions": dict(versions or {}),
+            "hashes": {**dict(hashes or {}), "configuration_sha256": digest},
+            "private": self.private,
+        }
+        self._said = {**{k: said.pop(k) for k in _ORDER if k in said}, **said}
+        self._set_state("running")
+        for folder in (self.maps, self.figures):
+            folder.mkdir(exist_ok=True)
+        if not self.private and cases:
+            rows = [(c.case, name, os.path.abspath(p)) for c in cases for name, p in c.inputs.items()]
+            write_tsv(self.path / "inputs.tsv", ("case", "input", "path"), rows)
+        self._write_failures()
+
+    def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any], digest: str) -> None:
+        """Refuse a run of another configuration, and say which key differs."""
+        if (before.get("hashes") or {}).get("configuration_sha256") == digest:
+            return
+        old = {k: v for k, v in before.items() if k not in _NOT_CONFIGURATION}
+        differing = sorted(k for k in {*old, *now} if k not in _NOT_CONFIGURATION and old.get(k) != plain(now.get(k)))
+        what = "; ".join(f"{k} is {_short(now.get(k))} and was {_short(old.get(k))}" for k in differing[:3])
+        raise FolderError(
+            f"'{self.path}' holds a run with another configuration: {what or 'its files differ'}",
+            "the same configuration, to resume",
+            "choose another folder with -o, or --overwrite",
+        )
+
+    @property
+    def _record_path(self) -> Path:
+        return self.path / f"{self.record}.yaml"
+
+    @property
+    def maps(self) -> Path:
+        """Folder of the maps."""
+        return self.path / "maps"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the figures."""
+        return self.path / "figures"
+
+    @property
+    def failures(self) -> list[dict[str, str]]:
+        """Rows of ``failures.tsv``, by column."""
+        return [dict(row) for row in self._failures]
+
+    def map_path(self, case: str, label: str, input: str | None = None) -> Path:
+        """Where the map of a case belongs."""
+        return self.maps / f"{map_stem(case, label, input)}.nii.gz"
+
+    def is_done(self, case: str, label: str, input: str | None = None) -> bool:
+        """Whether the map of a case is there whole: its sidecar is written last."""
+        path = self.map_path(case, label, input)
+        try:
+            said = read_json(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), "explanation")
+        except (FileError, CardError):
+            return False
+        return path.exists() and said.get("case") == case
+
+    def harmless(self, text: str) -> str:
+        """``text`` without identifiers of DICOM; with ``private``, files are named by their case ids."""
+        if self.private:
+            for path in sorted(self._files, key=len, reverse=True):
+                for form in (os.path.abspath(path), path, Path(path).name):
+                    text = text.replace(form, f"<{self._files[path]}>")
+        return hide_uids(text)
+
+    def add_failure(self, case: str, stage: str, error: BaseException) -> None:
+        """Write one row of ``failures.tsv``; it replaces an older one of the same case and stage.
+
+        Only sentences of Regard's own are written; of any other exception its type and the place, as its text may quote
+        a header.
+
+        Parameters
+        ----------
+        case
+            Case id.
+        stage
+            What was being done: ``"read"``, ``"explain"``, ``"save"``, ``"weigh"``.
+        error
+            What went wrong.
+        """
+        if isinstance(error, RegardError):
+            message = str(error)
+        else:
+            frames = traceback.extract_tb(error.__traceback__)
+            where = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+            message = f"an unexpected {type(error).__name__}{where}; run again with -v"
+        self._forget(case, stage)
+        row = (case, stage, type(error).__name__, _one_line(self.harmless(message)))
+        self._failures.append(dict(zip(FAILURES, row, strict=True)))
+        self._write_failures()
+
+    def succeeded(self, case: str, stage: str | None = None) -> None:
+        """Remove the rows of a case that failed earlier and is now done (all stages, or one)."""
+        if self._forget(case, stage):
+            self._write_failures()
+
+    def _forget(self, case: str, stage: str | None) -> bool:
+        n = len(self._failures)
+        self._failures = [r for r in self._failures if r["case"] != case or stage not in (None, r["stage"])]
+        return len(self._failures) != n
+
+    def _write_failures(self) -> None:
+        write_tsv(self.path / "failures.tsv", FAILURES, [[r[c] for c in FAILURES] for r in self._failures])
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to the run's record, such as ``hashes`` that are known later; mappings are merged."""
+        for key, value in facts.items():
+            old = self._said.get(key)
+            merged = {**old, **value} if isinstance(old, dict) and isinstance(value, Mapping) else value
+            self._said[key] = _hidden(merged) if self.private else merged
+        self._set_state(self.state)
+
+    def _set_state(self, state: State) -> None:
+        self.state: State = state
+        ordered = {**{k: v for k, v in self._said.items() if k in _ORDER}, "state": state}
+        write_yaml(self._record_path, self.record, {**ordered, **self._said, "state": state})
+
+    def finish(self, state: State | None = None) -> State:
+        """Set how the run ended, by default ``done`` or ``some_failed``, and return it."""
+        state = state or ("some_failed" if self._failures else "done")
+        if state not in get_args(State):
+            raise CardError(f"the state '{state}'", f"one of {', '.join(get_args(State))}")
+        self._set_state(state)
+        return state
+
+    def close(self) -> None:
+        """Stop logging and give the lock back."""
+        if self._log is not None:
+            logging.getLogger("regard").removeHandler(self._log)
+            self._log.close()
+            self._log = None
+        self._lock.release()
+
+    def __enter__(self) -> "RunFolder":
+        self._log = _Log(self)
+        logging.getLogger("regard").addHandler(self._log)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        try:
+            if error is not None:
+                stopped = isinstance(error, KeyboardInterrupt)
+                logger.error("the run stopped: %s", type(error).__name__)
+                try:
+                    self.finish("interrupted" if stopped else "failed")
+                except FileError as second:  # a full disk must not hide what went wrong first
+                    logger.error("%s", second)
+            elif self.state == "running":
+                self.finish()
+        finally:
+            self.close()
+        return False
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(plain(value), ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
