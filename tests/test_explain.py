@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
-import regard
 import torch
+from torch import Tensor, nn
+
+import regard
 from regard.core.errors import GeometryError, InputError, ReferenceInputError, TargetError
 from regard.core.quantity import Quantity
 from regard.models import ModelCard
-from torch import Tensor, nn
 
 
 def card(**changes: object) -> ModelCard:
@@ -122,7 +123,9 @@ def test_another_reference_gives_another_map_and_adding_a_constant_does_not(obli
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) + 1000
 
-    raised = regard.explain(regard.Model(Raised(), card()), volume, "integrated-gradients", reference=scan(oblique, seed=2))
+    raised = regard.explain(
+        regard.Model(Raised(), card()), volume, "integrated-gradients", reference=scan(oblique, seed=2)
+    )
     torch.testing.assert_close(raised.relevance.tensor, one.relevance.tensor, equal_nan=True, atol=1e-6, rtol=1e-4)
 
 

@@ -4,14 +4,26 @@ from regard.core.errors import RegardError as RegardError
 from regard.core.explanation import Explanation as Explanation
 from regard.core.image_target import (
     Contrast as Contrast,
+)
+from regard.core.image_target import (
     EdgeStrength as EdgeStrength,
+)
+from regard.core.image_target import (
     ErrorTo as ErrorTo,
+)
+from regard.core.image_target import (
     Mean as Mean,
+)
+from regard.core.image_target import (
     Voxel as Voxel,
 )
-from regard.core.target import Expectation as Expectation, Logit as Logit, Output as Output, Probability as Probability
+from regard.core.target import Expectation as Expectation
+from regard.core.target import Logit as Logit
+from regard.core.target import Output as Output
+from regard.core.target import Probability as Probability
 from regard.core.volume import Volume as Volume
-from regard.explain import explain as explain, explain_case as explain_case
+from regard.explain import explain as explain
+from regard.explain import explain_case as explain_case
 from regard.explainers.cam.ablation_cam import AblationCAM as AblationCAM
 from regard.explainers.cam.crm import CRM as CRM
 from regard.explainers.cam.eigen_grad_cam import EigenGradCAM as EigenGradCAM
@@ -35,10 +47,20 @@ from regard.explainers.perturbation.rise import RISE as RISE
 from regard.io import read as read
 from regard.models import (
     BlackBox as BlackBox,
+)
+from regard.models import (
     Chain as Chain,
+)
+from regard.models import (
     Ensemble as Ensemble,
+)
+from regard.models import (
     Model as Model,
+)
+from regard.models import (
     ModelCard as ModelCard,
+)
+from regard.models import (
     load_model as load_model,
 )
 from regard.references import ReferenceValue as ReferenceValue

@@ -190,7 +190,7 @@ def score(cases: Sequence[Case], *, seed: int = 0) -> list[dict[str, str]]:
         row = {"map": name, "kind": kind}
         row |= {m: str(mean_interval(values, seed=seed)) for m, values in measures.items()}
         rows.append(row | {"n": str(len(cases))})
-    by_chance = {m: f"{chance:.2f}" for m in LOCALISATION}
+    by_chance = dict.fromkeys(LOCALISATION, f"{chance:.2f}")
     rows.append({"map": "by chance", "kind": "control"} | by_chance | {"n": str(len(cases))})
     return sorted(rows, key=lambda r: (r["kind"] == "control", -_leading(r["average precision"])))
 

@@ -19,15 +19,14 @@ from regard.core.errors import InputError, ReferenceInputError
 from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation
 from regard.core.geometry import resample
-from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity, Sign
 from regard.core.spatial import has_space, space
 from regard.core.target import AbstractTarget, Expectation, TargetLike, as_target
 from regard.core.volume import Grid, Volume
 from regard.explainers.cam.recorded import shared_pass
 from regard.explainers.spec import MethodSpec, parse_methods
-from regard.models.model import Model
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
+from regard.models.model import Model
 from regard.models.preparation import outside_training
 from regard.references import FoundReference, ReferenceValue, nearest, search
 
@@ -317,7 +316,8 @@ def _explanation(
     if compared is not None:
         reference = {"label": compared.label, "value": compared.value}
     elif first.reference_value is not None:
-        reference = {"label": str(first.notes.get("reference", "the method's own")), "value": float(first.reference_value[0])}
+        own = str(first.notes.get("reference", "the method's own"))
+        reference = {"label": own, "value": float(first.reference_value[0])}
     errors = [float(a.completeness_error[0]) for a in parts if a.completeness_error is not None]
     volumes = {key: scan.with_tensor(tensor.float(), unit="") for key, (tensor, _) in maps.items()}
     return Explanation(
@@ -353,7 +353,9 @@ def versions() -> dict[str, str]:
     return {"regard": version("regard"), "torch": torch.__version__, "python": platform.python_version()}
 
 
-def _made(model: Model, scans: Mapping[str, Volume], seed: int, batch_size: BatchSize, example: Tensor) -> dict[str, Any]:
+def _made(
+    model: Model, scans: Mapping[str, Volume], seed: int, batch_size: BatchSize, example: Tensor
+) -> dict[str, Any]:
     """How the map was made, for the sidecar."""
     digest = hashlib.sha256()
     for volume in scans.values():

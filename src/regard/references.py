@@ -97,7 +97,8 @@ def search(
     """Change the input as little and as smoothly as possible until the output is ``wanted``.
 
     Gauss-Newton steps for the scalar f along its gradient, blurred by ``smoothness`` voxels: x <- x + (v - f) B g /
-    (g . B g), so that no single voxel carries the change. The result is an input that nobody took: it may be adversarial.
+    (g . B g), so that no single voxel carries the change. The result is an input that nobody took: it may be
+    adversarial.
 
     Raises
     ------

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from regard.core import batching
 from regard.core.batching import auto_batch_size, run
 

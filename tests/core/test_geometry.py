@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
+
 from regard.core.errors import GeometryError
 from regard.core.geometry import AxisResampling, reorient_grid, resample
 from regard.core.volume import Grid, Volume
-from scipy import ndimage
 
 
 def grids(affine: np.ndarray) -> tuple[Grid, Grid]:

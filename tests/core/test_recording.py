@@ -1,10 +1,11 @@
 import pytest
 import torch
+from torch import Tensor, nn
+
 from regard.core import recording
 from regard.core.errors import CapabilityError, UnknownNameError
 from regard.core.recording import find_layer, intact, layer_name, replaced_output
 from regard.testing import TinyNetwork
-from torch import Tensor, nn
 
 
 class Counting(nn.Module):
@@ -70,7 +71,9 @@ def test_the_automatic_layer_is_the_last_with_places() -> None:
 
 
 def test_the_automatic_layer_of_an_image_network_is_the_deepest() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 2, 3, 2, 1), nn.Conv2d(2, 3, 3, 2, 1), nn.Upsample(scale_factor=4), nn.Conv2d(3, 1, 1))
+    network = nn.Sequential(
+        nn.Conv2d(1, 2, 3, 2, 1), nn.Conv2d(2, 3, 3, 2, 1), nn.Upsample(scale_factor=4), nn.Conv2d(3, 1, 1)
+    )
     assert layer_name(network, find_layer(network, None, lambda: network(torch.rand(1, 1, 16, 16)))) == "1"
 
 
@@ -97,3 +100,15 @@ def test_a_layer_that_runs_twice_or_returns_no_tensor_is_refused() -> None:
     with pytest.raises(CapabilityError, match="returns tuple"), replaced_output(pair, lambda t: t):
         pair(torch.ones(1, 1, 2))
     assert not relu._forward_hooks
+
+
+@pytest.mark.parametrize("name", ["gradient", "integrated-gradients", "grad-ram", "smoothgrad"])
+def test_a_network_that_cuts_its_gradient_is_an_error_not_a_map_of_zeros(name: str) -> None:
+    from regard.explainers import METHODS
+
+    class Detached(TinyNetwork):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).detach()
+
+    with pytest.raises(CapabilityError, match="no gradient ties to"):
+        METHODS.load(name)(Detached((4, 4))).attribute(torch.rand(1, 1, 4, 4, dtype=torch.float64))

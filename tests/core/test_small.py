@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+
 from regard.core import randomness, spatial
 from regard.core.errors import FileError, MissingDependencyError, RegardError, ShapeError, UnknownNameError
 from regard.core.explanation import Explanation
@@ -13,7 +15,6 @@ from regard.core.optional import need
 from regard.core.quantity import Quantity, Sign
 from regard.core.registry import Registry
 from regard.core.volume import Volume
-from scipy import ndimage
 
 
 def test_inputs_keep_the_users_structure() -> None:
@@ -135,7 +136,9 @@ def test_a_sign_is_resolved_by_its_error_or_by_the_members() -> None:
     by_error = explanation(Quantity.EFFECT, standard_error=volume).resolved()
     assert by_error is not None
     assert by_error.flatten().tolist() == [True, True, False, False]
-    by_members = explanation(Quantity.EFFECT, agreement=Volume(torch.tensor([1.0, 0.6, 1, 1]).reshape(1, 4, 1, 1), np.eye(4)))
+    by_members = explanation(
+        Quantity.EFFECT, agreement=Volume(torch.tensor([1.0, 0.6, 1, 1]).reshape(1, 4, 1, 1), np.eye(4))
+    )
     resolved = by_members.resolved()
     assert resolved is not None
     assert resolved.flatten().tolist() == [True, False, True, True]

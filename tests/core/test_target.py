@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from regard.core.errors import TargetError
 from regard.core.image_target import Contrast, EdgeStrength, ErrorTo, Mean, Voxel
 from regard.core.target import Expectation, Logit, Output, Probability, as_target

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from regard.core.errors import GeometryError, ShapeError
 from regard.core.volume import PIXEL_AFFINE, Grid, Volume
 

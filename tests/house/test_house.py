@@ -52,7 +52,7 @@ def test_public_names_are_sorted_and_exist() -> None:
     for name in regard.__all__:
         assert getattr(regard, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'GradRamp'"):
-        regard.GradRamp  # noqa: B018
+        regard.GradRamp
 
 
 def test_the_stub_lists_the_same_names() -> None:
@@ -63,7 +63,9 @@ def test_the_stub_lists_the_same_names() -> None:
     assert stubbed | {"__version__"} == set(regard.__all__)
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.name != "__main__.py"], ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.name != "__main__.py"], ids=lambda p: str(p.relative_to(SOURCE))
+)
 def test_all_lists_what_is_defined(path: Path) -> None:
     name = "regard." + ".".join(path.relative_to(SOURCE).with_suffix("").parts)
     module = importlib.import_module(name.removesuffix(".__init__"))
@@ -74,7 +76,9 @@ def test_all_lists_what_is_defined(path: Path) -> None:
 HEAVY = "{'torch', 'monai', 'lightning', 'matplotlib', 'scipy', 'pandas', 'nibabel', 'pydicom', 'captum'}"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["methods"], ["models"], ["measures"], ["explain", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["methods"], ["models"], ["measures"], ["explain", "--help"], ["--version"]]
+)
 def test_listings_load_nothing_heavy(arguments: list[str]) -> None:
     code = f"import sys; from regard.cli import main; main({arguments}); print(sorted({HEAVY} & set(sys.modules)))"
     assert run(code).splitlines()[-1] == "[]"
@@ -86,12 +90,16 @@ def test_import_loads_nothing_heavy() -> None:
 
 def test_reading_and_explaining_load_no_extra() -> None:
     extras = "{'captum', 'highdicom', 'nilearn', 'zarr', 'dask', 'onnx', 'onnxruntime', 'sklearn', 'statsmodels'}"
-    code = f"import sys, regard; regard.explain, regard.GradRAM, regard.read; print(sorted({extras} & set(sys.modules)))"
+    code = (
+        f"import sys, regard; regard.explain, regard.GradRAM, regard.read; print(sorted({extras} & set(sys.modules)))"
+    )
     assert run(code).strip() == "[]"
 
 
 def test_layers_point_down() -> None:
-    done = subprocess.run([Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -112,4 +120,6 @@ def test_readme_table_of_methods_is_the_registry() -> None:
 
     readme = (ROOT / "README.md").read_text()
     for name in METHODS:
-        assert f"| `{name}` | {METHODS.entry(name)[2]} |" in readme, f"README's table lacks {name} or tells another quantity"
+        assert f"| `{name}` | {METHODS.entry(name)[2]} |" in readme, (
+            f"README's table lacks {name} or tells another quantity"
+        )

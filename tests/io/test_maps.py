@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from conftest import AFFINES, explanation_of
+from file_samples import AFFINES, explanation_of
 
 from regard.core.errors import CardError, FileError
 from regard.core.quantity import Quantity
@@ -81,10 +81,30 @@ def test_the_sidecar_has_the_contracts_keys_in_its_order(tmp_path: Path) -> None
     save_map(explanation, tmp_path / "a_relevance.nii.gz")
     text = (tmp_path / "a_relevance.json").read_text()
     said = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
-    wanted = (
-        "schema case method knobs form quantity unit sign target layer prediction reference completeness_error outside "
-        "seed batch_size threads device versions weights_sha256 inputs_sha256 verdict"
-    ).split()
+    wanted = [
+        "schema",
+        "case",
+        "method",
+        "knobs",
+        "form",
+        "quantity",
+        "unit",
+        "sign",
+        "target",
+        "layer",
+        "prediction",
+        "reference",
+        "completeness_error",
+        "outside",
+        "seed",
+        "batch_size",
+        "threads",
+        "device",
+        "versions",
+        "weights_sha256",
+        "inputs_sha256",
+        "verdict",
+    ]
     assert list(said)[: len(wanted)] == wanted
     assert said["schema"] == "regard.explanation/1"
     assert said["completeness_error"] is None

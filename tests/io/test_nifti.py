@@ -5,7 +5,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from conftest import AFFINES, explanation_of
+from file_samples import AFFINES, explanation_of
 
 import regard
 from regard.core.errors import FileError, GeometryError

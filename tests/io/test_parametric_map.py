@@ -4,7 +4,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from conftest import WriteSeries, assert_same_world, explanation_of, rotation
+from file_samples import WriteSeries, assert_same_world, explanation_of, rotation
 
 import regard
 from regard.core.errors import GeometryError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from conftest import WriteSeries, explanation_of
+from file_samples import WriteSeries, explanation_of
 from pydicom.datadict import dictionary_VR, keyword_dict
 from pydicom.dataset import FileDataset
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from regard.core.quantity import Promise
 from regard.explainers import METHODS
 from regard.testing import LAWS, TinyNetwork, check, promised_laws

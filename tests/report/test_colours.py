@@ -39,13 +39,15 @@ def test_sparse_empty_and_unseen_maps_have_a_scale():
     assert scale_of(explanation(Volume.from_array(torch.full((9,), torch.nan)))) == 1.0
 
 
-def test_maps_of_one_unit_share_a_scale_and_scores_of_two_methods_do_not():
+def test_maps_of_one_quantity_share_a_scale_and_scores_of_two_methods_do_not():
     weak = explanation(ramp(1), unit="years", quantity=Quantity.EFFECT, method="occlusion")
-    strong = explanation(ramp(4), unit="years", quantity=Quantity.CONTRIBUTION, method="integrated-gradients")
+    strong = explanation(ramp(4), unit="years", quantity=Quantity.EFFECT, method="rise")
+    share = explanation(ramp(8), unit="years", quantity=Quantity.CONTRIBUTION, method="integrated-gradients")
     cam = explanation(ramp(9), unit="a.u.", quantity=Quantity.SCORE, method="grad-cam")
     other = explanation(ramp(2), unit="a.u.", quantity=Quantity.SCORE, method="eigen-grad-cam")
-    scales = common_scales([weak, strong, cam, other])
+    scales = common_scales([weak, strong, share, cam, other])
     assert scales[scale_key(weak)] == scales[scale_key(strong)] == scale_of(strong)
+    assert scales[scale_key(share)] == scale_of(share)
     assert scales[scale_key(cam)] == scale_of(cam)
     assert scales[scale_key(other)] == scale_of(other)
 

@@ -1,19 +1,19 @@
 """The errors that Regard raises, each one sentence: what was got, what was expected, what to do.
 
-    RegardError                     exit code 1: our failure
-    +-- InputError                  exit code 2: the user's mistake
-    |   +-- FileError               a file is missing, corrupt, truncated or of a kind we cannot read
-    |   +-- GeometryError           affine, spacing, orientation or grid does not fit
-    |   +-- ShapeError              a tensor's shape does not fit
-    |   +-- TargetError             the output has no such scalar
-    |   +-- ReferenceInputError     a reference is missing, unusable or outside its tolerance
-    |   +-- CapabilityError         the model cannot do what the method needs
-    |   +-- UnknownNameError        no such method, model, layer, knob, measure
-    |   +-- TrustError              code would have to run, and ``--trust`` was not given
-    |   +-- CardError               a model card, table or configuration is not valid
-    |   +-- FolderError             the run folder is locked or holds another run
-    |   +-- MissingDependencyError  an optional package is not installed
-    +-- SomeCasesFailed             exit code 3: results exist, and so does failures.tsv
+RegardError                     exit code 1: our failure
++-- InputError                  exit code 2: the user's mistake
+|   +-- FileError               a file is missing, corrupt, truncated or of a kind we cannot read
+|   +-- GeometryError           affine, spacing, orientation or grid does not fit
+|   +-- ShapeError              a tensor's shape does not fit
+|   +-- TargetError             the output has no such scalar
+|   +-- ReferenceInputError     a reference is missing, unusable or outside its tolerance
+|   +-- CapabilityError         the model cannot do what the method needs
+|   +-- UnknownNameError        no such method, model, layer, knob, measure
+|   +-- TrustError              code would have to run, and ``--trust`` was not given
+|   +-- CardError               a model card, table or configuration is not valid
+|   +-- FolderError             the run folder is locked or holds another run
+|   +-- MissingDependencyError  an optional package is not installed
++-- SomeCasesFailed             exit code 3: results exist, and so does failures.tsv
 """
 
 import difflib
@@ -133,7 +133,7 @@ class MissingDependencyError(InputError, ImportError):
         )
 
 
-class SomeCasesFailed(RegardError):
+class SomeCasesFailed(RegardError):  # noqa: N818 - not an error: the others are done
     """Some cases failed; the others are done and saved."""
 
     exit_code = 3

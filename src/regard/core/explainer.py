@@ -20,12 +20,21 @@ from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import GRADIENT, Network
 from regard.core.target import AbstractTarget, TargetLike, as_target
 
-__all__ = ["AbstractExplainer", "Attribution", "Form", "Query"]
+__all__ = ["AbstractExplainer", "Attribution", "Form", "Query", "no_gradient"]
 
 logger = logging.getLogger(__name__)
 
 Form = Literal["signed", "published"]
 """``"signed"`` keeps the sign; ``"published"`` is what the paper draws (absolute value, ReLU, square)."""
+
+
+def no_gradient(network: Network, start: str) -> CapabilityError:
+    """Build the error for an output that no gradient ties to ``start``: never a silent map of zeros."""
+    return CapabilityError(
+        f"an output of {type(network).__name__} that no gradient ties to {start}",
+        "a path of differentiable operations (no argmax, no detach, no torch.no_grad)",
+        "choose another target or layer, or a perturbation method such as occlusion",
+    )
 
 
 @dataclass
@@ -86,7 +95,7 @@ class Query:
         leaves = [x.detach().clone().requires_grad_() for x in tensors]
         value = self.score([leaf.clone() for leaf in leaves])
         if not value.requires_grad:
-            return value.detach(), tuple(torch.zeros_like(x) for x in leaves)
+            raise no_gradient(self.network, "the input")
         gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
         filled = [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
         return value.detach(), tuple(filled)
@@ -246,8 +255,8 @@ class AbstractExplainer(ABC):
         Returns
         -------
         Tensor
-            Signed float32 relevance on the input's grid, (batch, 1, \\*space), or (batch, channel, \\*space) for methods
-            that know channels; a tuple or dict of them for several inputs.
+            Signed float32 relevance on the input's grid, (batch, 1, \\*space), or (batch, channel, \\*space) for
+            methods that know channels; a tuple or dict of them for several inputs.
 
         Raises
         ------

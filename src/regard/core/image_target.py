@@ -123,8 +123,10 @@ class Voxel(AbstractTarget):
         while len(index) > image.ndim - 1 and index[-1] == 0:
             index = index[:-1]
         if len(index) != image.ndim - 1 or any(not 0 <= i < n for i, n in zip(index, image.shape[1:], strict=True)):
-            raise TargetError(f"voxel {index}", f"one inside the output image {tuple(image.shape[1:])}", "choose another")
-        return image[(slice(None), *index)]
+            raise TargetError(f"voxel {index}", f"one inside the output image {tuple(image.shape[1:])}")
+        for i in reversed(index):
+            image = image[..., i]
+        return image
 
     def on_grid(self, grid: Grid, scan: Grid | None = None) -> "Voxel":
         if self.mm is not None:
@@ -135,9 +137,8 @@ class Voxel(AbstractTarget):
             return self
         nearest = grid.to_index(world).round().astype(int)
         if (nearest < 0).any() or (nearest >= grid.shape).any():
-            raise TargetError(
-                f"the place {tuple(round(float(w), 2) for w in world)} mm", "one inside the output image", "choose another"
-            )
+            place = tuple(round(float(w), 2) for w in world)
+            raise TargetError(f"the place {place} mm", "one inside the output image", "choose another")
         return replace(self, index=tuple(nearest.tolist()), mm=None)
 
     @property

@@ -141,7 +141,7 @@ def find_layer(network: Network, layer: LayerLike, forward: Callable[[], object]
     if isinstance(layer, nn.Module):
         inner = unwrap(layer)
         if not any(m is inner for m in module.modules()):
-            raise UnknownNameError(f"a layer {type(layer).__name__}", "a module inside the network", "take it from there")
+            raise UnknownNameError(f"a layer {type(layer).__name__}", "a module inside the network")
         return inner  # type: ignore[return-value]
     names = dict(module.named_modules())
     if layer is not None:
@@ -211,9 +211,7 @@ def replaced_output(
 
 
 @contextmanager
-def tail(
-    network: Network, layer: nn.Module, forward: Callable[[int], object]
-) -> Iterator[Callable[[Tensor], object]]:
+def tail(network: Network, layer: nn.Module, forward: Callable[[int], object]) -> Iterator[Callable[[Tensor], object]]:
     """Within this context, run only what follows a layer.
 
     The forward pass is run once; modules that finished before the layer then give back what they gave, so that one

@@ -154,7 +154,7 @@ def box_mean(x: Tensor, width: int) -> Tensor:
 
 
 def windows(size: Sequence[int], window: Sequence[int], stride: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Boxes of ``window`` voxels every ``stride`` voxels that together cover ``size``; the last ones are moved inside."""
+    """Boxes of ``window`` voxels every ``stride`` voxels that cover ``size``; the last ones are moved inside."""
     starts = []
     for n, w, s in zip(size, window, stride, strict=True):
         along = list(range(0, n - w + 1, s))

@@ -86,7 +86,7 @@ class AbstractTarget(ABC):
         return value
 
     def on_grid(self, grid: Grid, scan: Grid | None = None) -> "AbstractTarget":
-        """The same target with its regions carried to the output's ``grid``; voxel indices are those of the ``scan``."""
+        """The same target with regions carried to the output's ``grid``; voxel indices are those of the ``scan``."""
         return self
 
     def with_activation(self, activation: Activation) -> "AbstractTarget":
@@ -301,7 +301,10 @@ def as_target(target: TargetLike, output: object) -> AbstractTarget:
     if tensor[0].numel() == 1:
         return Output(0)
     if tensor.ndim >= 3 and tensor[0, 0].numel() > 1:
-        do = "say which place: mean:FILE, voxel:I,J,K, contrast:FILE#A,FILE#B or error:FILE (Mean, Voxel, Contrast, ErrorTo)"
+        do = (
+            "say which place: mean:FILE, voxel:I,J,K, contrast:FILE#A,FILE#B or error:FILE "
+            "(Mean, Voxel, Contrast, ErrorTo)"
+        )
     else:
         do = f"say which: output:I, logit:K or probability:K with 0 to {tensor[0].numel() - 1}, or expectation"
     raise TargetError(

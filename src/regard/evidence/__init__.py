@@ -9,7 +9,7 @@ MEASURES = Registry(
     "regard.measures",
     {
         "relevance-mass": ("regard.evidence.localisation:relevance_mass", "share of the relevance inside the truth"),
-        "relevance-rank": ("regard.evidence.localisation:relevance_rank", "share of the truth among the largest values"),
+        "relevance-rank": ("regard.evidence.localisation:relevance_rank", "share of the truth among the K largest"),
         "average-precision": ("regard.evidence.localisation:average_precision", "area under precision and recall"),
         "pointing-game": ("regard.evidence.localisation:pointing_game", "whether the largest value lies in the truth"),
     },

@@ -1,7 +1,7 @@
 """Right or wrong, where the truth is known: how much of a map lies where it should.
 
-All take the size of the relevance, |r|, on the scan's grid, and a mask of the places the output truly depends on; voxels
-that the network never saw (NaN) count neither way.
+All take the size of the relevance, |r|, on the scan's grid, and a mask of the places the output truly depends on;
+voxels that the network never saw (NaN) count neither way.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ __all__ = ["LOCALISATION", "average_precision", "pointing_game", "relevance_mass
 def _seen(relevance: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     if relevance.shape != truth.shape:
         raise InputError(
-            f"a truth of shape {tuple(truth.shape)} for a map of {tuple(relevance.shape)}", "the same grid", "resample it"
+            f"a truth of shape {tuple(truth.shape)} for a map of {tuple(relevance.shape)}", "one grid", "resample it"
         )
     seen = torch.isfinite(relevance)
     inside = (truth > 0.5)[seen]
@@ -47,7 +47,7 @@ def relevance_rank(relevance: Tensor, truth: Tensor) -> float:
 
 
 def average_precision(relevance: Tensor, truth: Tensor) -> float:
-    """Area under the precision-recall curve of the map as a detector of the truth, ties averaged; prevalence by chance."""
+    """Area under precision and recall of the map as a detector of the truth, ties averaged; prevalence by chance."""
     size, inside = _seen(relevance, truth)
     values, order = size.sort(descending=True)
     hits = inside[order].double().cumsum(0)

@@ -135,8 +135,7 @@ class DeepLIFT(AbstractExplainer):
             notes={"reference": words},
         )
         return _checked(
-            found, "deeplift", why="max pooling, or an activation that captum does not see or know; choose
-            integrated-gradients"
+            found, "deeplift", why="max pooling, or an activation that captum does not see or know, may be why"
         )
 
 

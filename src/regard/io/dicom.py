@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from regard.core.errors import FileError, GeometryError
 from regard.core.volume import Volume
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _NOT_IMAGES = ("SEG", "PR", "SR", "RTSTRUCT", "RTDOSE", "RTPLAN", "KO", "REG", "FID")
 _SAME_PLACE_MM = 0.01
+_UNEVEN = 0.05
 
 
 def _listed(items: Iterable[str], most: int = 5) -> str:
@@ -38,9 +41,21 @@ def _folder_files(folder: Path) -> list[Path]:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     seen = [p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
     found = [p for p in seen if p.name.upper() != "DICOMDIR" and is_dicom(p)]
+    broken = sorted(p for p in set(seen) - set(found) if p.suffix.lower() == ".dcm")
+    if broken:
+        # Left out in silence, a slice at the end of a series would be missing in silence.
+        raise FileError(f"'{broken[0]}' is empty, or not DICOM", "a whole file", "export it again, or remove it")
     if len(found) < len(seen):
         logger.info("skipped %d files that are not DICOM", len(seen) - len(found))
     return found
+
+
+def _holds_no_image(header: Dataset) -> bool:
+    """Whether a file is a report, a segmentation or the like, by its SOP class and modality."""
+    meta = getattr(header, "file_meta", {})
+    sop_class = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
+    other = sop_class is not None and "Image Storage" not in UID(sop_class).name and "Rows" not in header
+    return other or str(header.get("Modality")) in _NOT_IMAGES
 
 
 def read_planes(paths: Path | Sequence[Path]) -> list[Plane]:
@@ -61,9 +76,11 @@ def read_planes(paths: Path | Sequence[Path]) -> list[Plane]:
     planes, skipped = [], 0
     for path in files:
         header = open_header(path)
-        if "Rows" not in header or "Columns" not in header or str(header.get("Modality")) in _NOT_IMAGES:
+        if _holds_no_image(header):
             skipped += 1
             continue
+        if "Rows" not in header or "Columns" not in header:
+            raise FileError(f"'{path}' is truncated in its header", "a whole DICOM image", "export it again")
         planes += planes_of(path, header)
     if skipped:
         logger.info("skipped %d DICOM files that hold no image", skipped)
@@ -143,22 +160,19 @@ def _sorted_by_position(planes: Sequence[Plane], what: str) -> list[Plane]:
             "one image at each place",
             "split time points, echoes or copies into folders of their own",
         )
-    # The lower median: the true step also when half of the gaps are wide.
-    step = float(np.sort(steps)[(len(steps) - 1) // 2])
-    lost = []
-    for n, width in enumerate(steps):
-        n_lost = round(width / step) - 1
-        if n_lost >= 1 and abs(width / step - (n_lost + 1)) < 0.1 * (n_lost + 1):
-            lost += [f"{along[n] + step * (m + 1):.2f} mm" for m in range(n_lost)]
-    if lost:
+    step = float(steps.min())
+    n_steps = np.rint(steps / step)
+    if n_steps.max() > 1 and np.abs(steps / n_steps - step).max() <= _UNEVEN * step:
+        lost = [f"{along[n] + step * m:.2f} mm" for n, wide in enumerate(n_steps) for m in range(1, int(wide))]
         raise GeometryError(
             f"{what} with a gap: {len(lost)} of {len(planes) + len(lost)} images missing along the slice normal, "
             f"at {_listed(lost)}",
             f"an image every {step:.4g} mm",
             "export the whole series",
         )
+    step = float(np.median(steps))
     worst = int(np.abs(steps - step).argmax())
-    if abs(steps[worst] - step) > 0.05 * step + _SAME_PLACE_MM:
+    if abs(steps[worst] - step) > _UNEVEN * step + _SAME_PLACE_MM:
         raise GeometryError(
             f"{what} with uneven steps: {steps[worst]:.4g} mm at {along[worst]:.2f} mm along the slice normal",
             f"{step:.4g} mm, as elsewhere",

@@ -64,8 +64,9 @@ def read_json(path: str | Path, kind: str) -> dict[str, Any]:
     CardError
         If its schema is missing, of another kind or newer.
     """
+    text = _text(Path(path))
     try:
-        content = json.loads(_text(Path(path)))
+        content = json.loads(text)
     except ValueError as error:
         raise FileError(f"'{path}' is not JSON, or was cut off", "a whole JSON file", "write it again") from error
     return check_schema(content, kind, path)
@@ -73,8 +74,9 @@ def read_json(path: str | Path, kind: str) -> dict[str, Any]:
 
 def read_yaml(path: str | Path, kind: str) -> dict[str, Any]:
     """Read a YAML file of Regard, as data only; raises as `read_json`."""
+    text = _text(Path(path))
     try:
-        content = yaml.safe_load(_text(Path(path)))
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise FileError(f"'{path}' is not YAML, or was cut off", "a whole YAML file", "write it again") from error
     return check_schema(content, kind, path)

@@ -93,8 +93,8 @@ class DensityPhantom:
         seed
             Which cohort.
         factors
-            Any of density, calcification, hips, habitus, lateral, forward, spine, tilt, each in [0, 1]: these replace the
-            drawn ones, everything else stays as it was drawn.
+            Any of density, calcification, hips, habitus, lateral, forward, spine, tilt, each in [0, 1]: these replace
+            the drawn ones, everything else stays as it was drawn.
 
         Raises
         ------

@@ -60,14 +60,14 @@ def scale_of(explanation: Explanation) -> float:
 
 
 def scale_key(explanation: Explanation) -> Hashable:
-    """Maps with the same key can be compared: the same unit; for scores, whose unit is their own, the same method."""
+    """Maps with the same key can be compared: one quantity in one unit; for scores, one method."""
     if explanation.quantity is Quantity.SCORE:
         return (explanation.quantity, explanation.unit, explanation.method, explanation.form)
-    return explanation.unit
+    return (explanation.quantity, explanation.unit)
 
 
 def common_scales(explanations: Iterable[Explanation]) -> dict[Hashable, float]:
-    """The largest scale among the maps of each key, so that maps of one unit are drawn alike."""
+    """The largest scale among the maps of each key, so that maps of one quantity and unit are drawn alike."""
     scales: dict[Hashable, float] = {}
     for explanation in explanations:
         key = scale_key(explanation)

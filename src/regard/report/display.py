@@ -17,6 +17,9 @@ from regard.core.volume import Volume
 
 __all__ = ["Plane", "display_volume", "extreme", "grey", "obliquity", "planes", "shrink", "slice_of", "window"]
 
+SOFT_TISSUE = (-160.0, 240.0)
+"""Window of a CT image of soft tissue [HU]."""
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -82,9 +85,14 @@ def grey(volume: Volume) -> np.ndarray:
     return array
 
 
-def window(values: np.ndarray) -> tuple[float, float]:
-    """Intensities drawn black and white: the 0.5th and 99.5th percentile of the finite values."""
+def window(values: np.ndarray, unit: str = "") -> tuple[float, float]:
+    """Intensities drawn black and white: the 0.5th and 99.5th percentile of the finite values.
+
+    In HU, the soft-tissue window -160 to 240 where at least a tenth of the voxels lie in it.
+    """
     finite = values[np.isfinite(values)]
+    if unit == "HU" and finite.size and np.mean((finite > SOFT_TISSUE[0]) & (finite < SOFT_TISSUE[1])) > 0.1:
+        return SOFT_TISSUE
     if not finite.size:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(finite, (0.5, 99.5)))

@@ -67,7 +67,7 @@ class Scene:
         to_index = np.linalg.inv(grid.affine) @ shown.affine
         start = shown.grid.to_index(list(grid.to_world(extreme(self.explanations[0]))))
         start = np.clip(np.rint(start), 0, np.array(shown.shape) - 1).astype(int)
-        low, high = window(grey(shown))
+        low, high = window(grey(shown), self.scan.unit)
         return {
             "shape": list(shown.shape),
             "spacing": [round(s, 6) for s in shown.spacing],
@@ -104,7 +104,7 @@ class Scene:
         if self.output is None:
             return None
         values = self._shown(replace(self.output, tensor=torch.as_tensor(grey(self.output))[None]), factor)
-        return {**_levels(values), "window": list(window(values)), "unit": self.output.unit}
+        return {**_levels(values), "window": list(window(values, self.output.unit)), "unit": self.output.unit}
 
     def _map(self, explanation: Explanation, factor: int) -> dict[str, Any]:
         values = self._shown(explanation.relevance, factor).astype(np.float64)

@@ -60,7 +60,7 @@ def draw(explanation: Explanation, *, scale: float | Mapping[Hashable, float] | 
     scan = display_volume(explanation.scan)
     shown = planes(scan)
     place = _place(explanation, scan)
-    low, high = window(grey(scan))
+    low, high = window(grey(scan), scan.unit)
     base = (grey(scan) - low) / (high - low)
     relevance = _turned(explanation, explanation.relevance)
     resolved = _resolved(explanation)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from regard.core import batching, recording
 from regard.core.errors import CapabilityError, ShapeError
-from regard.core.explainer import Query
+from regard.core.explainer import Query, no_gradient
 from regard.core.recording import LayerLike
 from regard.core.spatial import has_space, n_space
 
@@ -147,11 +147,10 @@ def _record(query: Query, layer: nn.Module, reshape: Reshape | None) -> Recorded
         raise CapabilityError(
             f"the layer '{name}', which the forward pass does not reach", "one that it runs", "name another layer"
         )
-    gradient = None
-    if value.requires_grad:
-        gradient = torch.autograd.grad(value.sum(), leaves[0], allow_unused=True)[0]
+    if not value.requires_grad:
+        raise no_gradient(query.network, f"the layer '{name}'")
+    (gradient,) = torch.autograd.grad(value.sum(), leaves[0])
     output = leaves[0].detach()
-    gradient = torch.zeros_like(output) if gradient is None else gradient
     activations = output if reshape is None else reshape(output)
     _check_places(activations, output, name, query)
     precision = torch.float64 if output.dtype == torch.float64 else torch.float32
