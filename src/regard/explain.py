@@ -1,12 +1,9 @@
 """Model, volume and method to explanation: prepare, attribute, bring home."""
 
-import hashlib
 import math
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -28,9 +25,10 @@ from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
 from regard.models.model import Model
 from regard.models.preparation import outside_training
-from regard.references import FoundReference, ReferenceValue, nearest, search
+from regard.models.provenance import made
+from regard.references import FoundReference, ReferenceLike, find_reference
 
-__all__ = ["Explained", "explain", "explain_case", "versions"]
+__all__ = ["Explained", "explain", "explain_case"]
 
 Scan = Volume | Mapping[str, Volume]
 
@@ -63,7 +61,7 @@ def explain(
     method: str | MethodSpec = "grad-ram",
     *,
     target: TargetLike = None,
-    reference: Scan | ReferenceValue | float | None = None,
+    reference: ReferenceLike = None,
     layer: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
@@ -129,7 +127,7 @@ def explain_case(
     methods: Sequence[str | MethodSpec],
     *,
     target: TargetLike = None,
-    reference: Scan | ReferenceValue | float | None = None,
+    reference: ReferenceLike = None,
     layer: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
@@ -149,7 +147,7 @@ def explain_case(
     with recording.intact(network) as plain, torch.no_grad():
         prediction = float(goal(output)[0])
     question = Query(recording.unwrap(network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
-    compared = _reference(model, question, prepared, reference)
+    compared = find_reference(reference, question, prepared, model.card)
     warnings = list(prepared.warnings) + outside_training(model.card, scans, prediction)
     if not math.isfinite(prediction):
         raise InputError(f"a prediction of {prediction}", "a finite number", "check the image and the weights")
@@ -187,7 +185,7 @@ def explain_case(
                     _explanation(
                         model, spec, explainer.knobs(), explainer.form, parts, maps, quantity, sign, able,
                         prepared.parts[n], None if isinstance(scan, Volume) else name, case, goal, prediction, warnings,
-                        _made(model, scans, seed, batch_size, inputs.tensors[0]),
+                        made(model, scans, seed, batch_size, inputs.tensors[0]),
                     )
                 )  # fmt: skip
     if mask is not None:
@@ -226,40 +224,6 @@ def _bind(model: Model, target: TargetLike, output: object, prepared: PreparedCa
         part = prepared.parts[0]
         goal = goal.on_grid(_output_grid(output, part.grid), part.scan.grid)
     return goal
-
-
-def _reference(
-    model: Model, question: Query, prepared: PreparedCase, reference: Scan | ReferenceValue | float | None
-) -> FoundReference | None:
-    """The reference as the network takes it."""
-    if reference is None:
-        return None
-    inputs = question.inputs
-    if isinstance(reference, (int, float)):
-        tensors = inputs.like(float(reference), "reference")
-        label = f"a constant image of {reference:g} in the network's units"
-    elif isinstance(reference, ReferenceValue):
-        tolerance = reference.tolerance
-        span = model.card.trained_on.ranges.get("output")
-        if tolerance is None:
-            if span is None:
-                raise ReferenceInputError(
-                    "no tolerance, and the card does not say the output's range on its training data",
-                    "a tolerance in output units",
-                    "give --reference-tolerance",
-                )
-            tolerance = 0.01 * (span[1] - span[0])
-        with recording.intact(question.network):
-            if not reference.among:
-                return search(question, reference.value, tolerance)
-            candidates = [(v.source.rsplit("/", 1)[-1] or "a case", prepared.references(v)) for v in reference.among]
-            return nearest(question, candidates, reference.value, tolerance)
-    else:
-        tensors = prepared.references(reference)
-        label = "another scan"
-    with recording.intact(question.network), torch.no_grad():
-        value = float(question.score(tensors)[0])
-    return FoundReference(tensors, label, value)
 
 
 def _bring_home(
@@ -346,30 +310,6 @@ def _explanation(
         notes=notes,
         warnings=tuple(warnings),
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what made a map."""
-    return {"regard": version("regard"), "torch": torch.__version__, "python": platform.python_version()}
-
-
-def _made(
-    model: Model, scans: Mapping[str, Volume], seed: int, batch_size: BatchSize, example: Tensor
-) -> dict[str, Any]:
-    """How the map was made, for the sidecar."""
-    digest = hashlib.sha256()
-    for volume in scans.values():
-        digest.update(np.ascontiguousarray(volume.tensor.cpu().numpy()).tobytes())
-        digest.update(volume.affine.tobytes())
-    return {
-        "seed": seed,
-        "batch_size": batch_size,
-        "threads": torch.get_num_threads(),
-        "device": str(example.device),
-        "versions": versions(),
-        "weights_sha256": model.weights_sha256,
-        "inputs_sha256": digest.hexdigest(),
-    }
 
 
 def _masked(explanation: Explanation, mask: Volume) -> Explanation:

@@ -6,8 +6,9 @@ found by search. f(x_ref) is always reported, and refused outside a tolerance.
 Letzgus et al., IEEE Signal Processing Magazine 2022 (arXiv 2112.11407): explanations of regression need a reference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,8 +19,10 @@ from regard.core.explainer import Query
 from regard.core.recording import GRADIENT
 from regard.core.spatial import blur
 from regard.core.volume import Volume
+from regard.models.card import ModelCard
+from regard.models.case import PreparedCase
 
-__all__ = ["FoundReference", "ReferenceValue", "nearest", "search"]
+__all__ = ["FoundReference", "ReferenceLike", "ReferenceValue", "find_reference", "nearest", "search"]
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,17 @@ class ReferenceValue:
     among
         Cases to choose the nearest from; without any, one is searched from the input itself.
     tolerance
-        Largest accepted |f(x_ref) - value| in output units; by default 1 % of the output's range on the training data
-        that the model's card states.
+        Largest accepted distance of f(x_ref) from the value, in output units; by default 1 % of the output's range on
+        the training data that the model's card states.
     """
 
     value: float
     among: Sequence[Volume] = field(default_factory=tuple)
     tolerance: float | None = None
+
+
+ReferenceLike: TypeAlias = Volume | Mapping[str, Volume] | ReferenceValue | float | None
+"""What can be given as a reference."""
 
 
 @dataclass(frozen=True)
@@ -125,3 +132,54 @@ def search(
         step = 0.5 * (wanted - value) / slope
         tensors = tuple(x + step * w for x, w in zip(tensors, ways, strict=True))
     return _accept(FoundReference(tensors, "found by search from the input itself", value), wanted, tolerance)
+
+
+def find_reference(
+    reference: ReferenceLike, question: Query, prepared: PreparedCase, card: ModelCard
+) -> FoundReference | None:
+    """The reference as the network takes it, with f of it.
+
+    Parameters
+    ----------
+    reference
+        Another scan, a mapping of them by input, a `ReferenceValue`, or a constant intensity in the network's units.
+    question
+        Network, inputs and target.
+    prepared
+        The case, on whose grids the reference is laid.
+    card
+        The model's card, for the default tolerance.
+
+    Raises
+    ------
+    ReferenceInputError
+        If there is none within the tolerance, or no tolerance is known.
+    """
+    if reference is None:
+        return None
+    inputs = question.inputs
+    if isinstance(reference, (int, float)):
+        tensors = inputs.like(float(reference), "reference")
+        label = f"a constant image of {reference:g} in the network's units"
+    elif isinstance(reference, ReferenceValue):
+        tolerance = reference.tolerance
+        span = card.trained_on.ranges.get("output")
+        if tolerance is None:
+            if span is None:
+                raise ReferenceInputError(
+                    "no tolerance, and the card does not say the output's range on its training data",
+                    "a tolerance in output units",
+                    "give --reference-tolerance",
+                )
+            tolerance = 0.01 * (span[1] - span[0])
+        with recording.intact(question.network):
+            if not reference.among:
+                return search(question, reference.value, tolerance)
+            candidates = [(v.source.rsplit("/", 1)[-1] or "a case", prepared.references(v)) for v in reference.among]
+            return nearest(question, candidates, reference.value, tolerance)
+    else:
+        tensors = prepared.references(reference)
+        label = "another scan"
+    with recording.intact(question.network), torch.no_grad():
+        value = float(question.score(tensors)[0])
+    return FoundReference(tensors, label, value)

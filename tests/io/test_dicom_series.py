@@ -346,3 +346,80 @@ def test_a_ct_that_does_not_say_its_rescale_is_not_called_hounsfield(
         del dataset.RescaleIntercept
 
     assert regard.read(write_series(stored[:1], change=change)[0]).unit == "intensity"
+
+
+def test_colours_are_channels_of_a_picture_and_no_slice(write_series: WriteSeries, tmp_path: Path) -> None:
+    pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+
+    def colour(_: int, dataset: FileDataset) -> None:
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+        dataset.BitsAllocated = dataset.BitsStored = 8
+        dataset.HighBit, dataset.PixelData = 7, pixels.tobytes()
+        dataset.RescaleIntercept = 0
+
+    def photograph(n: int, dataset: FileDataset) -> None:
+        colour(n, dataset)
+        dataset.Modality = "XC"
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+            delattr(dataset, keyword)
+
+    path = write_series(np.zeros((1, 4, 5), np.uint16), change=photograph, folder="photograph")[0]
+    assert np.array_equal(regard.read(path).tensor[..., 0].numpy(), pixels.transpose(2, 1, 0))
+    path = write_series(np.zeros((1, 4, 5), np.uint16), change=colour)[0]
+    with pytest.raises(FileError, match="grey levels of 4 x 5"):
+        regard.read(path)
+
+
+def test_a_palette_and_moving_pictures_are_refused(stored: np.ndarray, write_series: WriteSeries) -> None:
+    def palette(_: int, dataset: FileDataset) -> None:
+        dataset.PhotometricInterpretation = "PALETTE COLOR"
+
+    with pytest.raises(FileError, match="colours of a palette"):
+        regard.read(write_series(stored[:1], change=palette)[0])
+    path = write_series(stored[:1])[0]
+    film = pydicom.dcmread(path)
+    film.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"  # MPEG2
+    film.PixelData = pydicom.encaps.encapsulate([b"0" * 64])
+    film["PixelData"].VR = "OB"
+    film["PixelData"].is_undefined_length = True
+    pydicom.dcmwrite(path, film)
+    with pytest.raises(FileError, match=r"transfer syntax MPEG2.*a still image"):
+        regard.read(path)
+
+
+def test_images_off_a_line(stored: np.ndarray, write_series: WriteSeries, tmp_path: Path) -> None:
+    def change(n: int, dataset: FileDataset) -> None:
+        if n == 3:
+            dataset.ImagePositionPatient = [-20, -10, 40 + 3 * 2.5]
+
+    write_series(stored, change=change)
+    with pytest.raises(GeometryError, match=r"images up to 20 mm off a straight line"):
+        regard.read(tmp_path / "series")
+
+
+def test_bits_above_the_stored_ones_are_not_values(write_series: WriteSeries) -> None:
+    pixels = np.arange(20, dtype=np.uint16).reshape(1, 4, 5)
+    scan = regard.read(write_series(pixels | 0x8000, intercept=0.0)[0])
+    assert np.array_equal(scan.tensor[0, :, :, 0].numpy(), pixels[0].T)
+
+
+@pytest.mark.parametrize(("units", "unit"), [("BQML", "Bq/mL"), ("GML", "g/mL"), ("CNTS", "intensity")])
+def test_the_unit_of_positron_emission(units: str, unit: str, stored: np.ndarray, write_series: WriteSeries) -> None:
+    def change(_: int, dataset: FileDataset) -> None:
+        dataset.Modality, dataset.Units = "PT", units
+
+    assert regard.read(write_series(stored[:1], change=change)[0]).unit == unit
+
+
+def test_a_lookup_table_gives_the_values(write_series: WriteSeries) -> None:
+    def change(_: int, dataset: FileDataset) -> None:
+        table = Dataset()
+        table.LUTDescriptor, table.LUTData, table.ModalityLUTType = [4, 0, 16], [10, 20, 40, 80], "US"
+        table["LUTDescriptor"].VR = "US"
+        table["LUTData"].VR = "US"
+        dataset.ModalityLUTSequence = Sequence([table])
+        del dataset.RescaleSlope
+        del dataset.RescaleIntercept
+
+    scan = regard.read(write_series(np.arange(4, dtype=np.uint16).reshape(1, 2, 2), change=change)[0])
+    assert scan.tensor[0, :, :, 0].T.flatten().tolist() == [10, 20, 40, 80]

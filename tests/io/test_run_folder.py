@@ -17,6 +17,7 @@ from regard.core.errors import CardError, FileError, FolderError
 from regard.core.volume import Volume
 from regard.io import lock
 from regard.io.maps import save_map
+from regard.io.own_files import clear, foreign_files
 from regard.io.records import read_failures, read_inputs, read_run, run_state
 from regard.io.run_folder import RunFolder
 from regard.io.tables import Case
@@ -302,3 +303,53 @@ def test_a_disk_that_fills_during_a_run_keeps_what_is_done(run_path: Path, monke
         assert run.is_done("a", "grad-ram")
         assert not run.is_done("b", "grad-ram")
         assert not list(run.maps.glob("b*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("run.yaml", True),
+        ("maps/a_desc-gradram_relevance.dcm", True),
+        ("maps/a_output.nii.gz", True),
+        ("models/age/weights.safetensors", True),
+        ("maps.zarr/c/0/0", True),
+        ("samples/a_sample-3.nii.gz", True),
+        ("scan.nii.gz", False),
+        ("maps/sub-01_T1w.nii.gz", False),
+        ("maps/deeper/a_desc-x_relevance.png", False),
+        ("models/age/network.py", False),
+        ("notes/run.yaml", False),
+    ],
+)
+def test_which_files_are_regards_own(name: str, own: bool, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    assert foreign_files(tmp_path) == ([] if own else [name])
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", refuse)
+        with pytest.raises(FileError, match=r"cannot write to .*Permission denied"):
+            start(tmp_path / "run")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileError, match="cannot make the folder"):
+        start(tmp_path / "file" / "run")
+    with start(tmp_path / "other"), monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(FileError, match="cannot remove files"):
+            clear(tmp_path / "other")
+
+
+def test_a_file_system_without_links(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with start(run_path), pytest.raises(FolderError, match="in use by"):
+        start(run_path)
+    assert not (run_path / lock.LOCK).exists()

@@ -16,11 +16,11 @@ from regard.cli.progress import shown
 from regard.core.batching import reporting
 from regard.core.errors import InputError
 from regard.demo import METHODS, Case, Demo, explain_held_out, predict, score, train, what_it_depends_on
-from regard.explain import versions
 from regard.io import RunFolder, save_map
 from regard.io.atomic import write_json
 from regard.io.maps import save_volume
 from regard.models import Model, write_card
+from regard.models.provenance import versions
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
 from regard.report.html import ReportCase, write_report

@@ -15,12 +15,13 @@ from regard.cli.progress import shown
 from regard.core.errors import InputError, RegardError, SomeCasesFailed
 from regard.core.explanation import Explanation
 from regard.core.volume import Volume
-from regard.explain import explain_case, versions
+from regard.explain import explain_case
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import Case, RunFolder, find_cases, read, read_map, read_table, save_map
 from regard.io.maps import save_volume
 from regard.io.names import safe_name
 from regard.models import Model, load_model
+from regard.models.provenance import versions
 from regard.models.target_text import read_region, read_target
 from regard.references import ReferenceValue
 from regard.report.colours import common_scales
@@ -234,10 +235,9 @@ def _image_path(folder: RunFolder, case: Case) -> Path:
 
 def _save_dicom(explanation: Explanation, files: Mapping[str, Path], path: str) -> None:
     from regard.io import save_parametric_map
-    from regard.io.dicom import dicom_files
 
     source = files[explanation.input] if explanation.input else next(iter(files.values()))
-    save_parametric_map(explanation, dicom_files(source), path)
+    save_parametric_map(explanation, source, path)
 
 
 def _read_back(

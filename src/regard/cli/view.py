@@ -22,7 +22,7 @@ def view(
     Example: regard view run/
     """
     from regard.core.errors import FileError
-    from regard.io.run_folder import read_inputs
+    from regard.io import read_inputs
     from regard.report.view import serve
 
     try:

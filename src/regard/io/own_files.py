@@ -12,13 +12,15 @@ __all__ = ["clear", "foreign_files"]
 
 _TOP = {
     *("run.yaml", "weigh.yaml", "inputs.tsv", "report.html", "scores.json", "evidence.tsv", "evidence.json"),
-    *("failures.tsv", "run.log", "regions.tsv", "bench.tsv", "samples.tsv"),
+    *("failures.tsv", "run.log", "regions.tsv", "bench.tsv", "samples.tsv", "demo.json"),
 }
 _FOLDERS = {
-    "maps": r"[^/]+_(relevance|se|spread|agreement)\.(nii\.gz|json|png|dcm)",
+    "maps": r"[^/]+_(relevance|se|spread|agreement|output)\.(nii\.gz|json|png|dcm)",
     "figures": r"[^/]+\.(png|svg|json|html)",
     "population": r"[^/]+\.(nii\.gz|json|png)",
     "samples": r"[^/]+_sample-\d+\.(nii\.gz|json|png)",
+    "scans": r"[^/]+\.nii\.gz",
+    "truth": r"[^/]+\.nii\.gz",
     "models": r"[^/]+/(card\.yaml|[^/]+\.(safetensors|json|ckpt))",
     "checkpoints": r".+\.(json|safetensors|ckpt|npz)",
     "maps.zarr": r".+",
