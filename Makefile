@@ -4,7 +4,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= passive
 export MPLBACKEND ?= Agg
-COVERED := src/regard/core/*,src/regard/io/*,src/regard/explain.py,src/regard/explainers/*
+COVERED := src/regard/core/*,src/regard/io/*,src/regard/explain.py,src/regard/explainers/*,src/regard/evidence/*
 
 .PHONY: setup demo test test-fast test-cuda realdata lint types docs coverage clean
 
@@ -36,8 +36,8 @@ realdata: setup
 	REGARD_DATA="$(abspath $(REGARD_DATA))" $(RUN)/python -m pytest --durations=10 tests/realdata
 
 lint: setup
-	$(RUN)/ruff check src tests docs
-	$(RUN)/ruff format --check src tests docs
+	$(RUN)/ruff check src tests docs benchmarks
+	$(RUN)/ruff format --check src tests docs benchmarks
 	$(RUN)/lint-imports --no-cache
 
 types: setup

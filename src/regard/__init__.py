@@ -1,7 +1,9 @@
 """Regard shows what a medical-imaging network looks at, and measures whether that picture is true."""
 
 import importlib
+import sys
 from importlib.metadata import version as _version
+from types import ModuleType
 from typing import Any
 
 __version__ = _version("regard")
@@ -65,3 +67,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Package(ModuleType):
+    """A package in which `regard.explain` is the function, also after its module of the same name was imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -5,8 +5,7 @@ Everything is made here, on this machine, in a few minutes; nothing is downloade
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -54,7 +53,12 @@ class Demo:
     n_explained: int = 12
     n_epochs: int = 16
     seed: int = 0
-    phantom: DensityPhantom = DensityPhantom()
+    phantom: DensityPhantom = field(default_factory=DensityPhantom)
+
+    @property
+    def explained(self) -> list[str]:
+        """Names of the subjects that are explained."""
+        return [self.phantom.name(self.n_train + n) for n in range(self.n_explained)]
 
     def subjects(self, part: str) -> list[Subject]:
         """Render the ``"train"`` or ``"test"`` subjects."""
@@ -95,7 +99,11 @@ def _card(demo: Demo, labels: Tensor) -> ModelCard:
                 }
             ],
             "output": {"kind": "regression", "names": ["density"], "units": ["mg/cm3"], "activation": "none"},
-            "trained_on": {"n": demo.n_train, "ranges": {"output": [low, high]}, "site": "phantoms made by regard demo"},
+            "trained_on": {
+                "n": demo.n_train,
+                "ranges": {"output": [low, high]},
+                "site": "phantoms made by regard demo",
+            },
             "notes": "Trained by regard demo on phantoms; it measures nothing in patients.",
         }
     )
@@ -122,7 +130,7 @@ def predict(model: Model, subjects: Sequence[Subject]) -> np.ndarray:
 
 
 def what_it_depends_on(demo: Demo, model: Model, subjects: Sequence[Subject]) -> list[dict[str, str]]:
-    """Model truth: the change of the prediction when one factor is rendered anew and all others stay, noise included."""
+    """Model truth: the change of the prediction when one factor is rendered anew and all else stays, noise too."""
     numbers = {s.name: int(s.name.rsplit("-", 1)[1]) for s in subjects}
     rows = []
     for factor, said in (
@@ -137,7 +145,9 @@ def what_it_depends_on(demo: Demo, model: Model, subjects: Sequence[Subject]) ->
             changed = [demo.phantom.subject(numbers[s.name], seed=demo.seed, factors={factor: value}) for s in subjects]
             ends.append(predict(model, changed))
         interval = mean_interval(list(ends[1] - ends[0]), seed=demo.seed)
-        rows.append({"what was changed": said, "change of the prediction [mg/cm3]": str(interval), "n": str(interval.n)})
+        rows.append(
+            {"what was changed": said, "change of the prediction [mg/cm3]": str(interval), "n": str(interval.n)}
+        )
     return rows
 
 
@@ -180,11 +190,11 @@ def score(cases: Sequence[Case], *, seed: int = 0) -> list[dict[str, str]]:
         maps = {e.name: e for e in case.explanations} | controls
         truth = _on_scan(case.subject.truth)
         for name, explanation in maps.items():
-            row = found.setdefault(name, {measure: [] for measure in LOCALISATION})
+            kept = found.setdefault(name, {measure: [] for measure in LOCALISATION})
             for measure, function in LOCALISATION.items():
-                row[measure].append(function(_on_scan(explanation.relevance), truth))
+                kept[measure].append(function(_on_scan(explanation.relevance), truth))
     chance = float(np.mean([float(_on_scan(c.subject.truth).mean()) for c in cases]))
-    rows = []
+    rows: list[dict[str, str]] = []
     for name, measures in found.items():
         kind = "control" if name in ("random-cam", "edges of the image", "the image") else "method"
         row = {"map": name, "kind": kind}
@@ -198,10 +208,3 @@ def score(cases: Sequence[Case], *, seed: int = 0) -> list[dict[str, str]]:
 def _leading(text: str) -> float:
     value = float(text.split(" ")[0])
     return -1.0 if math.isnan(value) else value
-
-
-def save_scans(cases: Sequence[Case], folder: Path, save: Callable[[Volume, Path], None]) -> None:
-    """Write the explained scans and their truth, so that they can be explained again from the command line."""
-    for case in cases:
-        save(case.subject.image, folder / f"{case.subject.name}.nii.gz")
-        save(case.subject.truth, folder / "truth" / f"{case.subject.name}.nii.gz")

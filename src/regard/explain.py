@@ -28,7 +28,7 @@ from regard.models.preparation import outside_training
 from regard.models.provenance import made
 from regard.references import FoundReference, ReferenceLike, find_reference
 
-__all__ = ["Explained", "explain", "explain_case"]
+__all__ = ["Explained", "bind_target", "explain", "explain_case"]
 
 Scan = Volume | Mapping[str, Volume]
 
@@ -143,7 +143,7 @@ def explain_case(
     inputs = prepared.inputs
     with recording.intact(network) as plain, torch.no_grad():
         output = inputs.call(plain, inputs.tensors)
-    goal = _bind(model, target, output, prepared)
+    goal = bind_target(model, target, output, prepared)
     with recording.intact(network) as plain, torch.no_grad():
         prediction = float(goal(output)[0])
     question = Query(recording.unwrap(network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
@@ -214,7 +214,7 @@ def _output_grid(output: Tensor, grid: Grid) -> Grid:
     return Grid(tuple(size), affine)  # type: ignore[arg-type]
 
 
-def _bind(model: Model, target: TargetLike, output: object, prepared: PreparedCase) -> AbstractTarget:
+def bind_target(model: Model, target: TargetLike, output: object, prepared: PreparedCase) -> AbstractTarget:
     """The target for this model and this scan: activation known, regions on the output's grid."""
     spec = model.card.output
     if target is None and spec.bins is not None:
@@ -340,7 +340,6 @@ def _outputs(model: Model, output: object, prepared: PreparedCase) -> tuple[Volu
         if space(output) != space(prepared.inputs.tensors[0]):
             return None, {}
         tensor = part.bring_home(part.to_space(channels[None])[:1], Quantity.SCORE, nearest=labelled)[0].float()
-        unit = model.card.output.units[0] if model.card.output.units else "a.u."
-        return part.scan.with_tensor(tensor, unit=unit), {}
+        return part.scan.with_tensor(tensor, unit=model.card.output.image_unit), {}
     flat = output[0].reshape(-1)
     return None, {(names[n] if n < len(names) else f"output {n}"): float(v) for n, v in enumerate(flat)}

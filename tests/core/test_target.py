@@ -151,3 +151,12 @@ def test_labels_read_as_on_the_command_line() -> None:
     assert [t.label for t in (Output(1), Logit(2), Probability(0), Voxel((1, 2, 3)), Voxel(mm=(1, 2, 3)))] == [
         "output:1", "logit:2", "probability:0", "voxel:1,2,3", "voxel-mm:1,2,3",
     ]  # fmt: skip
+
+
+def test_a_voxel_keeps_its_name_when_the_output_has_other_axes() -> None:
+    scan = Grid((4, 5, 6), np.eye(4))
+    turned = Grid((6, 5, 4), np.array([[0, 0, -1, 3], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]]))
+    for asked in (Voxel((1, 2, 3), channel=1), Voxel(mm=(1, 2, 3), channel=1)):
+        there = asked.on_grid(turned, scan)
+        assert there.index == (3, 2, 2)
+        assert there.label == asked.label

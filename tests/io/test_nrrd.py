@@ -11,7 +11,14 @@ from regard.io import nrrd as ours
 
 nrrd = pytest.importorskip("nrrd", reason="the extra 'nrrd' is not installed")
 
-TO_RAS = {"left-posterior-superior": [-1, -1, 1], "RAS": [1, 1, 1], "left-anterior-superior": [-1, 1, 1]}
+TO_RAS = {
+    "left-posterior-superior": [-1, -1, 1],
+    "LPS": [-1, -1, 1],
+    "right-anterior-superior": [1, 1, 1],
+    "RAS": [1, 1, 1],
+    "left-anterior-superior": [-1, 1, 1],
+    "LAS": [-1, 1, 1],
+}
 
 
 def header_of(affine: np.ndarray, space: str) -> dict[str, object]:

@@ -5,9 +5,10 @@ import pydicom
 import pytest
 import torch
 from file_samples import WriteSeries, assert_same_world, explanation_of, rotation
+from pydicom.dataset import FileDataset
 
 import regard
-from regard.core.errors import GeometryError
+from regard.core.errors import FileError, GeometryError
 from regard.core.volume import Volume
 from regard.io.parametric_map import save_parametric_map
 
@@ -68,4 +69,31 @@ def test_another_scans_sources_are_refused(write_series: WriteSeries, tmp_path: 
     scan = Volume(torch.zeros(1, 5, 4, 2), np.eye(4))
     with pytest.raises(GeometryError, match=r"\(5, 4, 3\) for a map of \(5, 4, 2\)"):
         save_parametric_map(explanation_of(scan), tmp_path / "series", tmp_path / "map.dcm")
+    assert not (tmp_path / "map.dcm").exists()
+
+
+def test_a_source_whose_identity_was_taken_out(
+    write_series: WriteSeries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def anonymise(_: int, dataset: FileDataset) -> None:
+        for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"):
+            setattr(dataset, keyword, "")
+        del dataset.AccessionNumber
+
+    write_series(np.zeros((3, 4, 5), np.uint16), change=anonymise)
+    scan = regard.read(tmp_path / "series")
+    save_parametric_map(explanation_of(scan), tmp_path / "series", tmp_path / "map.dcm")
+    assert "no StudyInstanceUID" in caplog.text
+    volume = highdicom.imread(tmp_path / "map.dcm").get_volume()
+    assert volume.array.shape == (3, 4, 5)
+
+
+def test_a_source_that_cannot_be_referred_to(write_series: WriteSeries, tmp_path: Path) -> None:
+    write_series(np.zeros((3, 4, 5), np.uint16), change=lambda _, d: setattr(d, "PatientSex", "X1"))
+    scan = regard.read(tmp_path / "series")
+    with pytest.raises(FileError, match="cannot refer to"):
+        save_parametric_map(explanation_of(scan), tmp_path / "series", tmp_path / "map.dcm")
+    write_series(np.zeros((3, 4, 5), np.uint16), change=lambda _, d: delattr(d, "FrameOfReferenceUID"), folder="b")
+    with pytest.raises(GeometryError, match="without FrameOfReferenceUID"):
+        save_parametric_map(explanation_of(regard.read(tmp_path / "b")), tmp_path / "b", tmp_path / "map.dcm")
     assert not (tmp_path / "map.dcm").exists()

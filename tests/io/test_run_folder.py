@@ -132,12 +132,14 @@ def test_overwrite_removes_only_what_regard_made(run_path: Path) -> None:
         run.add_failure("b", "read", FileError("x"))
         (run.figures / "a.png").write_bytes(b"")
     (run_path / "maps" / "mine.txt").write_text("notes")
-    (run_path / "link.html").symlink_to(run_path / "maps" / "mine.txt")
-    with pytest.raises(FolderError, match=r"2 files that Regard did not make, such as 'link\.html'"):
+    (run_path / "report.html").symlink_to(run_path / "maps" / "mine.txt")
+    with pytest.raises(FolderError, match=r"2 files that Regard did not make, such as 'maps/mine\.txt'"):
         start(run_path, seed=1, overwrite=True)
     assert (run_path / "maps" / "a_desc-gradram_relevance.nii.gz").exists()
     (run_path / "maps" / "mine.txt").unlink()
-    (run_path / "link.html").unlink()
+    with pytest.raises(FolderError, match=r"1 files that Regard did not make, such as 'report\.html'"):
+        start(run_path, seed=1, overwrite=True)
+    (run_path / "report.html").unlink()
     with start(run_path, seed=1, overwrite=True) as run:
         assert not run.resumed
         assert not run.is_done("a", "grad-ram")

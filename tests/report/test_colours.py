@@ -31,6 +31,13 @@ def test_scale_is_the_percentile_of_the_finite_sizes():
     assert np.isclose(scale_of(explanation(Volume.from_array(values))), np.percentile(np.arange(1.0, 1001.0), 99.5))
 
 
+def test_faint_tails_do_not_set_the_scale_of_a_map_of_one_small_place():
+    values = torch.full((100, 100), 1e-6)
+    values[40:43, 50:53] = torch.arange(1.0, 10.0).reshape(3, 3)
+    expected = np.percentile(np.arange(1.0, 10.0), 99.5)
+    assert np.isclose(scale_of(explanation(Volume.from_array(values))), expected)
+
+
 def test_sparse_empty_and_unseen_maps_have_a_scale():
     one = torch.zeros(5000)
     one[7] = -3.0
@@ -50,6 +57,15 @@ def test_maps_of_one_quantity_share_a_scale_and_scores_of_two_methods_do_not():
     assert scales[scale_key(share)] == scale_of(share)
     assert scales[scale_key(cam)] == scale_of(cam)
     assert scales[scale_key(other)] == scale_of(other)
+
+
+def test_contributions_of_a_layer_and_of_voxels_do_not_share_a_scale():
+    facts = {"unit": "logit", "quantity": Quantity.CONTRIBUTION}
+    spread = explanation(ramp(1e-5), method="grad-ramp", layer="layer4", **facts)
+    voxels = explanation(ramp(1), method="integrated-gradients", **facts)
+    scales = common_scales([spread, voxels])
+    assert scales[scale_key(spread)] == scale_of(spread)
+    assert scales[scale_key(voxels)] == scale_of(voxels)
 
 
 def test_unsigned_map_with_negative_values_keeps_both_halves():

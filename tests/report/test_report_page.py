@@ -15,6 +15,7 @@ from regard.report.embed import Scene, fit, pack, unpack
 from regard.report.html import ReportCase, write_report
 
 MARKUP = "<img src=x onerror=alert(1)></script><script>alert(2)</script>&\u2028"
+SCALES = {(Quantity.SENSITIVITY, "years per HU"): 1.0}
 
 
 class Page(HTMLParser):
@@ -79,7 +80,7 @@ def test_values_survive_and_nan_is_not_zero():
     values = torch.randn(1, 6, 5, 4) * torch.logspace(-4, 0, 4)
     values[0, 0, 0, 0], values[0, 1, 1, 1] = torch.nan, 0.0
     scan = Volume(torch.randint(-1000, 2000, (1, 6, 5, 4)).float(), np.eye(4), "HU")
-    scene = Scene([explanation(scan.with_tensor(values), scan)], {"years per HU": 1.0}).build()
+    scene = Scene([explanation(scan.with_tensor(values), scan)], SCALES).build()
     expected = display_volume(scan.with_tensor(values)).tensor[0].numpy()
     np.testing.assert_allclose(map_of(scene), expected, rtol=1e-3)
     assert np.isnan(map_of(scene)).sum() == 1
@@ -89,31 +90,33 @@ def test_values_survive_and_nan_is_not_zero():
 
 def test_image_of_fractions_keeps_its_range_to_a_four_thousandth():
     scan = Volume(torch.rand(1, 9, 8, 7) * 3 - 1, np.eye(4))
-    scene = Scene([explanation(scan, scan)], {"years per HU": 1.0}).build()
+    scene = Scene([explanation(scan, scan)], SCALES).build()
     assert np.abs(image_of(scene) - display_volume(scan).tensor[0].numpy()).max() <= 3 / 4095
 
 
 def test_flat_image_and_map_of_zeros_are_embedded():
     scan = Volume(torch.full((1, 4, 4, 4), 0.3), np.eye(4))
-    scene = Scene([explanation(scan.with_tensor(torch.zeros(1, 4, 4, 4)), scan)], {"years per HU": 1.0}).build()
+    scene = Scene([explanation(scan.with_tensor(torch.zeros(1, 4, 4, 4)), scan)], SCALES).build()
     np.testing.assert_allclose(image_of(scene), 0.3, rtol=1e-6)
     assert (map_of(scene) == 0).all()
 
 
-def test_maps_of_one_unit_have_one_scale_and_scores_their_own():
+def test_maps_of_one_quantity_and_unit_have_one_scale_and_scores_their_own():
     scan = Volume(torch.rand(1, 8, 8, 8), np.eye(4))
     maps = [
         explanation(scan.with_tensor(torch.randn(1, 8, 8, 8) * s), scan, unit=u, quantity=q, method=m)
         for s, u, q, m in [
             (1, "years", Quantity.EFFECT, "occlusion"),
-            (5, "years", Quantity.CONTRIBUTION, "integrated-gradients"),
+            (5, "years", Quantity.EFFECT, "lime"),
+            (9, "years", Quantity.CONTRIBUTION, "integrated-gradients"),
             (9, "a.u.", Quantity.SCORE, "grad-cam"),
             (2, "a.u.", Quantity.SCORE, "crm"),
         ]
     ]
     scales = [m["scale"] for m in Scene(maps, common_scales(maps)).build()["maps"]]
     assert scales[0] == scales[1]
-    assert scales[2] > 2 * scales[3]
+    assert scales[2] > scales[1]
+    assert scales[3] > 2 * scales[4]
 
 
 def test_unresolved_truth_and_output_lie_on_the_scans_grid():
@@ -125,7 +128,7 @@ def test_unresolved_truth_and_output_lie_on_the_scans_grid():
     truth[0, 1, 2, 3] = 1.0
     finer = Volume(torch.full((1, 16, 12, 8), 4.0), np.diag([0.5, 1.0, 1.5, 1.0]), "HU")
     e = explanation(relevance, scan, standard_error=scan.with_tensor(error))
-    scene = Scene([e], {"years per HU": 1.0}, scan.with_tensor(truth), finer).build()
+    scene = Scene([e], SCALES, scan.with_tensor(truth), finer).build()
     unresolved = unpack(scene["maps"][0]["unresolved"], "u1", scene["shape"])
     assert np.argwhere(unresolved).tolist() == [[0, 0, 0]]
     assert np.argwhere(unpack(scene["truth"], "u1", scene["shape"])).tolist() == [[6, 3, 0]]
@@ -133,6 +136,17 @@ def test_unresolved_truth_and_output_lie_on_the_scans_grid():
     levels = unpack(output["data"], "u2", scene["shape"])
     assert (output["low"] + output["step"] * levels == 4.0).all()
     assert output["unit"] == "HU"
+
+
+def test_labels_of_a_segmentation_are_never_averaged():
+    scan = Volume(torch.rand(1, 9, 6, 4), np.eye(4))
+    labels = scan.with_tensor(torch.randint(0, 2, scan.tensor.shape).float() * 17, unit="label")
+    e = explanation(scan, scan)
+    for factor in (1, 2):
+        scene = Scene([e], common_scales([e]), output=labels).build(factor)
+        output = scene["output"]
+        shown = output["low"] + output["step"] * unpack(output["data"], "u2", scene["shape"])
+        assert set(np.unique(shown)) == {0, 17}
 
 
 def test_names_with_markup_stay_text(tmp_path):

@@ -6,12 +6,22 @@ import traceback
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``regard`` and return its exit code: 0 done, 1 our failure, 2 the user's mistake, 3 some cases failed, 130."""
+    """Run ``regard`` and return its exit code.
+
+    0: done; 1: our failure; 2: the user's mistake; 3: some cases failed; 130: interrupted, the same command goes on.
+    """
     os.environ.setdefault("MPLBACKEND", "Agg")
     arguments = sys.argv[1:] if argv is None else argv
-    code = _run(arguments)
+    try:
+        code = _run(arguments)
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        _said("interrupted; expected to finish; give the same command again, what is done is kept", code)
     if argv is None:
         sys.exit(code)
     return code
@@ -20,15 +30,13 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     import logging
 
-    from regard.cli.app import app, usage_error
+    from regard.cli.app import app, interrupted, usage_error
     from regard.core.errors import RegardError
 
     logging.basicConfig(format="regard: %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
     verbose = any(a in ("-v", "--verbose") for a in arguments)
     try:
-        code = app(arguments, standalone_mode=False)
-    except KeyboardInterrupt:
-        return _said("interrupted; the same command goes on where it stopped", 130)
+        code = app(arguments, prog_name="regard", standalone_mode=False)
     except RegardError as error:
         if verbose:
             traceback.print_exc()
@@ -36,10 +44,13 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         said = usage_error(error)
         if said is not None:
-            return _said(*said)
+            return _said(said, 2)
+        if interrupted(error):
+            return _INTERRUPTED
         if verbose:
             traceback.print_exc()
-        return _said(f"{type(error).__name__}: {error}; expected no such failure; run again with -v and report it", 1)
+        failure = f"an unexpected {type(error).__name__} ({error})"
+        return _said(f"{failure}; expected none; run again with -v and report it", 1)
     return code if isinstance(code, int) else 0
 
 

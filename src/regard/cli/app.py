@@ -4,17 +4,18 @@ from typing import Annotated
 
 import typer
 
+from regard.cli.bench import bench
 from regard.cli.demo import demo
 from regard.cli.explain import explain
 from regard.cli.listing import doctor, measures, methods, models
 from regard.cli.view import view
+from regard.cli.weigh import weigh
 
-__all__ = ["app", "usage_error"]
+__all__ = ["app", "interrupted", "usage_error"]
 
 app = typer.Typer(
     name="regard",
-    help="Regard shows what a medical-imaging network looks at, and measures whether that picture is true.",
-    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -29,8 +30,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit()
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _program(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -41,17 +43,29 @@ def _program(
 
     Example: regard demo
     """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
-for verb in (demo, explain, view, models, methods, measures, doctor):
+for verb in (demo, explain, weigh, bench, view, models, methods, measures, doctor):
     app.command()(verb)
 
 
-def usage_error(error: Exception) -> tuple[str, int] | None:
-    """One sentence and the exit code for what the command-line parser refused; None for any other exception."""
-    if not any(c.__name__ == "ClickException" for c in type(error).__mro__):
+def _is(error: Exception, name: str) -> bool:
+    # By name, as the parser is a package of its own with some releases of typer, and a part of it with others.
+    return any(c.__name__ == name for c in type(error).__mro__)
+
+
+def usage_error(error: Exception) -> str | None:
+    """One sentence for what the command-line parser refused; None for any other exception."""
+    if not _is(error, "ClickException"):
         return None
     said = getattr(error, "format_message", lambda: str(error))()
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "regard"
-    return f"{said.rstrip('.')}; expected what '{path} --help' shows; correct the command", 2
+    return f"{said.rstrip('.')}; expected what '{path} --help' shows; correct the command"
+
+
+def interrupted(error: Exception) -> bool:
+    """Whether an exception is how the parser tells of Ctrl-C."""
+    return _is(error, "Abort")

@@ -23,7 +23,10 @@ def demo(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Make phantoms, train a regressor, explain it, and measure which map is right. Needs nothing.
+    """Train on phantoms, explain, measure.
+
+    Needs no data: phantoms are made, a regressor is trained on them and explained, and the maps are measured against
+    what is known to be true. An interrupted demo begins again; a finished one prints its results again.
 
     Example: regard demo
     """

@@ -1,8 +1,9 @@
 """What ``regard demo`` does."""
 
 import json
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from regard.cli.progress import shown
 from regard.core.batching import reporting
 from regard.core.errors import InputError
 from regard.demo import METHODS, Case, Demo, explain_held_out, predict, score, train, what_it_depends_on
+from regard.io import Case as InputCase
 from regard.io import RunFolder, save_map
 from regard.io.atomic import write_json
 from regard.io.maps import save_volume
+from regard.io.schema import read_json
 from regard.models import Model, write_card
 from regard.models.provenance import versions
 from regard.report.colours import common_scales
@@ -29,6 +32,9 @@ __all__ = ["SIZES", "run"]
 
 SIZES = {"smoke": Demo(n_train=24, n_test=10, n_explained=2, n_epochs=2), "default": Demo()}
 """How large the demo is, by name."""
+
+MODEL = "models/phantom-density"
+RESULTS = "demo.json"
 
 
 def run(
@@ -48,16 +54,33 @@ def run(
         raise InputError(f"the size '{size}'", f"one of {', '.join(SIZES)}")
     where = set_up(device=device, threads=threads, verbose=verbose, quiet=quiet)
     plan = replace(SIZES[size], seed=seed)
-    config = {"size": size, "seed": seed, "device": device, "threads": threads, "methods": list(METHODS)}
+    scans = [InputCase(name, {"image": output / "scans" / f"{name}.nii.gz"}) for name in plan.explained]
+    config = {
+        "model": MODEL,
+        "case_ids": [c.case for c in scans],
+        "methods": list(METHODS),
+        "target": None,
+        "reference": None,
+        "size": size,
+        "seed": seed,
+        "device": where,
+        "threads": threads,
+        "batch_size": "auto",
+    }
     with (
-        RunFolder(output, "demo", config, argv=sys.argv[1:], versions=versions(), overwrite=overwrite) as folder,
+        RunFolder(
+            output, "demo", config, argv=sys.argv[1:], cases=scans, versions=versions(), overwrite=overwrite
+        ) as folder,
         shown(quiet=quiet) as progress,
     ):
+        if folder.resumed and (folder.path / RESULTS).exists():
+            _tell(folder.path, read_json(folder.path / RESULTS, "demo"), scans, as_json)
+            return 0
         progress.stage("making phantoms", 0, 5)
         learn, held_out = plan.subjects("train"), plan.subjects("test")
         progress.stage("training the regressor", 1, 5)
         model = train(plan, learn)
-        _save_model(folder.path / "models" / "phantom-density", model)
+        _save_model(folder.path / MODEL, model)
         model.to(where)
         progress.stage("asking what it truly depends on", 2, 5)
         with reporting(None):
@@ -70,11 +93,11 @@ def run(
         labels = np.array([s.density for s in held_out])
         facts = _facts(labels, predicted, np.array([s.density for s in learn]))
         _save(folder, cases)
-        write_json(
-            folder.path / "demo.json", "demo", {"size": size, "regressor": facts, "maps": measured, "truth": truth_rows}
-        )
         _report(folder.path / "report.html", plan, cases, facts, measured, truth_rows, size)
-    _tell(folder.path, facts, measured, truth_rows, as_json)
+        # Written last: a folder that has it is complete.
+        results = {"size": size, "regressor": facts, "maps": measured, "truth": truth_rows}
+        write_json(folder.path / RESULTS, "demo", results)
+    _tell(folder.path, results, scans, as_json)
     return 0
 
 
@@ -121,12 +144,13 @@ def _report(
         "trained on": f"{plan.n_train} phantoms; tested on {facts['n']} others",
         "the network": f"mean absolute error {facts['mae']:.1f} mg/cm3 (guessing the mean: "
         f"{facts['mae_of_the_mean']:.1f}), r = {facts['pearson_r']:.3f}, n = {facts['n']}",
-        "the truth": "the outline is the bone whose density is the label; hips and calcification have nothing to do with it",
+        "the truth": "the outline is the bone whose density is the label; "
+        "hips and calcification have nothing to do with it",
     }
     for row in truth_rows:
-        meta[f"model truth: {row['what was changed']}"] = (
-            f"{row['change of the prediction [mg/cm3]']} mg/cm3 (mean change of the prediction, 95 % interval, n = {row['n']})"
-        )
+        change = row["change of the prediction [mg/cm3]"]
+        said = f"{change} mg/cm3 (mean change of the prediction, 95 % interval, n = {row['n']})"
+        meta[f"model truth: {row['what was changed']}"] = said
     shown_cases = [
         ReportCase(
             c.subject.name,
@@ -136,22 +160,20 @@ def _report(
         )
         for c in cases
     ]
-    write_report(path, "Regard demo: which map shows what the network measures?", shown_cases, meta=meta, scores=measured)
+    write_report(
+        path, "Regard demo: which map shows what the network measures?", shown_cases, meta=meta, scores=measured
+    )
 
 
-def _tell(
-    path: Path,
-    facts: dict[str, Any],
-    measured: Sequence[dict[str, str]],
-    truth_rows: Sequence[dict[str, str]],
-    as_json: bool,
-) -> None:
+def _tell(path: Path, results: Mapping[str, Any], scans: Sequence[InputCase], as_json: bool) -> None:
+    """Print the results of a demo, made now or before."""
     if as_json:
-        typer.echo(json.dumps({"folder": str(path), "regressor": facts, "maps": list(measured), "truth": list(truth_rows)}))
+        typer.echo(json.dumps({"folder": str(path), **{k: v for k, v in results.items() if k != "schema"}}, indent=2))
         return
+    facts, measured = results["regressor"], results["maps"]
     typer.echo(
-        f"regressor: mean absolute error {facts['mae']:.1f} mg/cm3 (guessing the mean: {facts['mae_of_the_mean']:.1f}), "
-        f"r = {facts['pearson_r']:.3f}, n = {facts['n']} phantoms"
+        f"regressor: mean absolute error {facts['mae']:.1f} mg/cm3 "
+        f"(guessing the mean: {facts['mae_of_the_mean']:.1f}), r = {facts['pearson_r']:.3f}, n = {facts['n']} phantoms"
     )
     width = max(len(r["map"]) for r in measured)
     typer.echo(f"\n{'map'.ljust(width)}  average precision  relevance mass     (in the bone, 95 % interval)")
@@ -159,5 +181,6 @@ def _tell(
         precision, mass = row["average precision"], row["relevance mass"]
         typer.echo(f"{row['map'].ljust(width)}  {precision:<20} {mass:<20} {row['kind']}".rstrip())
     typer.echo(f"\nreport: {path / 'report.html'}")
-    first = path / "scans"
-    typer.echo(f"next: regard explain {path / 'models' / 'phantom-density'} {first}/<case>.nii.gz -m lime -o run/")
+    scan = next(iter(scans[0].inputs.values()))
+    again = ["regard", "explain", str(path / MODEL), str(scan), "-m", "lime", "-o", f"{path}-lime"]
+    typer.echo(f"next: {shlex.join(again)}")

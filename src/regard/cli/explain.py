@@ -24,17 +24,23 @@ __all__ = ["explain"]
 
 
 def explain(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Card folder, zoo name, MONAI bundle, .pt2, .ts, .onnx.")],
-    cases: Annotated[list[Path], typer.Argument(metavar="CASE...", help="Image, DICOM folder or table.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Card folder, zoo name, MONAI bundle or program.")],
+    cases: Annotated[list[Path], typer.Argument(metavar="CASE", help="Images, DICOM folders or tables.")],
     output: Output,
     method: Annotated[
         list[str], typer.Option("--method", "-m", metavar="NAME[:knob=value,...][@LABEL]", help="Repeatable.")
     ],
-    target: Annotated[str | None, typer.Option("--target", "-t", help="What is explained, such as logit:1.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", metavar="TARGET", help="What is explained, such as logit:1.")
+    ] = None,
     reference: Annotated[str | None, typer.Option(metavar="FILE|value:NUMBER", help="What to compare with.")] = None,
     reference_cases: Annotated[Path | None, typer.Option(metavar="TABLE", help="Cases to choose one from.")] = None,
-    reference_tolerance: Annotated[float | None, typer.Option(help="Of value:NUMBER, in output units.")] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer of CAM methods; the card's or the last by default.")] = None,
+    reference_tolerance: Annotated[
+        float | None, typer.Option(metavar="FLOAT", help="Of value:NUMBER, in output units.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Layer of CAM methods; the card's or the last by default.")
+    ] = None,
     mask: Annotated[Path | None, typer.Option(metavar="FILE", help="Region of interest; NaN outside it.")] = None,
     further: Annotated[list[str] | None, typer.Option("--input", metavar="NAME=FILE", help="Further input.")] = None,
     cut: Annotated[
@@ -53,11 +59,14 @@ def explain(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Explain what a network's output depends on, on each scan's own grid.
+    """Explain what a network depends on.
+
+    The maps lie on each scan's own grid. The same command again goes on where it stopped.
 
     Example: regard explain models/brain-age sub-01_T1w.nii.gz -m grad-ram -m smoothgrad -o run/
     """
-    from regard.cli.explain_run import Request, run
+    from regard.cli.explain_run import run
+    from regard.cli.request import Request
 
     request = Request(
         model=model, paths=tuple(cases), output=output, methods=tuple(method), target=target, reference=reference,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from regard.cli.options import Json
+from regard.cli.options import Json, Quiet, Verbose
 
 __all__ = ["doctor", "measures", "methods", "models"]
 
@@ -23,7 +23,7 @@ def _print(rows: list[dict[str, str]], as_json: bool) -> None:
         typer.echo("  ".join(row[c].ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
 
 
-def models(as_json: Json = False) -> None:
+def models(verbose: Verbose = False, quiet: Quiet = False, as_json: Json = False) -> None:
     """List the networks that Regard brings.
 
     Example: regard models
@@ -34,10 +34,14 @@ def models(as_json: Json = False) -> None:
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="One method, to see its knobs and promises.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One method, to see its knobs and promises.")
+    ] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """List the explanation methods, or tell all about one.
+    """List the methods, or tell all about one.
 
     Example: regard methods occlusion
     """
@@ -65,8 +69,8 @@ def methods(
             typer.echo(f"{key}: {value}")
 
 
-def measures(as_json: Json = False) -> None:
-    """List the measures of whether an explanation is true.
+def measures(verbose: Verbose = False, quiet: Quiet = False, as_json: Json = False) -> None:
+    """List the measures of whether a map is true.
 
     Example: regard measures
     """
@@ -75,8 +79,8 @@ def measures(as_json: Json = False) -> None:
     _print([{"measure": n, "what it says": str(MEASURES.entry(n)[1])} for n in MEASURES], as_json)
 
 
-def doctor(as_json: Json = False) -> None:
-    """Say what is installed, what is missing and how to get it.
+def doctor(verbose: Verbose = False, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Say what is installed and what is missing.
 
     Example: regard doctor
     """
@@ -109,7 +113,7 @@ def doctor(as_json: Json = False) -> None:
         rows.append({"what": package, "found": found, "do": do})
     try:
         version("torchvision")
-        import torchvision  # noqa: F401
+        import torchvision  # type: ignore[import-not-found]  # noqa: F401
     except PackageNotFoundError:
         pass
     except Exception as error:

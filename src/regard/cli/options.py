@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,20 +23,29 @@ __all__ = [
     "Weights",
     "batch_size_of",
     "set_up",
+    "set_up_logging",
 ]
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for all results.")]
-Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
+Seed = Annotated[int, typer.Option(min=0, metavar="INT", help="Seed of every random draw.")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:i]", help="Where the network runs.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all by default.")]
+Threads = Annotated[int | None, typer.Option(min=1, metavar="INT", help="CPU threads; all by default.")]
 BatchSize = Annotated[str, typer.Option(metavar="INT|auto", help="Evaluations at once; auto fits the memory.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds another run.")]
-Private = Annotated[bool, typer.Option("--private", help="Write no paths of inputs.")]
+Private = Annotated[bool, typer.Option("--private", help="Write no path and no file name; case ids stay.")]
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Weights, where the model does not bring its own.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Let code that comes with the model run, this time only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell more; show tracebacks.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell errors only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell more, and tracebacks.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no warnings, results and errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]
+
+
+def set_up_logging(*, verbose: bool = False, quiet: bool = False) -> None:
+    """Set what is told on standard error; ``run.log`` takes everything from INFO on."""
+    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
+    logging.getLogger("regard").setLevel(min(level, logging.INFO))
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(level)
 
 
 def set_up(*, device: str = "auto", threads: int | None = None, verbose: bool = False, quiet: bool = False) -> str:
@@ -49,10 +58,7 @@ def set_up(*, device: str = "auto", threads: int | None = None, verbose: bool = 
     """
     import torch
 
-    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
-    logging.getLogger("regard").setLevel(min(level, logging.INFO))
-    for handler in logging.getLogger().handlers:
-        handler.setLevel(level)
+    set_up_logging(verbose=verbose, quiet=quiet)
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "auto":
@@ -61,15 +67,17 @@ def set_up(*, device: str = "auto", threads: int | None = None, verbose: bool = 
     n_cuda = torch.cuda.device_count()
     if kind == "cpu" and not index:
         return device
-    if kind == "cuda" and (not index or index.isdigit()):
+    if kind == "cuda" and (not index or index.isdecimal()):
         if int(index or 0) < n_cuda:
             return device
         raise InputError(f"the device '{device}' on a machine with {n_cuda} CUDA devices", "auto or cpu")
     raise InputError(f"the device '{device}'", "auto, cpu, cuda or cuda:I")
 
 
-def batch_size_of(text: str) -> int | str:
+def batch_size_of(text: str) -> int | Literal["auto"]:
     """Read ``INT|auto``."""
-    if text == "auto" or (text.isdigit() and int(text) > 0):
-        return text if text == "auto" else int(text)
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
     raise InputError(f"the batch size '{text}'", "a whole number of at least 1, or auto")

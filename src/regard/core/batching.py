@@ -25,8 +25,8 @@ Result = TypeVar("Result")
 
 _progress: ContextVar[Progress | None] = ContextVar("regard_progress", default=None)
 
-# Small enough that the activations of a small network stay in memory which the C library gives out again: it takes blocks
-# above 32 MiB from the system each time, and clearing those pages costs as much as the convolutions.
+# Small enough that the activations of a small network stay in memory which the C library gives out again: it takes
+# blocks above 32 MiB from the system each time, and clearing those pages costs as much as the convolutions.
 _CPU_VALUES = 2**19
 _CUDA_COPIES = 64
 

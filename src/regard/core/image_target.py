@@ -109,11 +109,14 @@ class Voxel(AbstractTarget):
         Position in RAS mm instead of an index.
     channel
         Channel of the output image.
+    name
+        How the voxel is called in a sidecar; by default its index or position as given.
     """
 
     index: Sequence[int] | None = None
     mm: Sequence[float] | None = None
     channel: int = 0
+    name: str = ""
 
     def value(self, output: Tensor) -> Tensor:
         image = _image(output, self.channel, self.label)
@@ -139,13 +142,18 @@ class Voxel(AbstractTarget):
         if (nearest < 0).any() or (nearest >= grid.shape).any():
             place = tuple(round(float(w), 2) for w in world)
             raise TargetError(f"the place {place} mm", "one inside the output image", "choose another")
-        return replace(self, index=tuple(nearest.tolist()), mm=None)
+        # The index on the output's grid would name another voxel of the scan.
+        return replace(self, index=tuple(nearest.tolist()), mm=None, name=self._place)
+
+    @property
+    def _place(self) -> str:
+        place = self.mm if self.index is None and self.mm is not None else self.index or ()
+        kind = "voxel-mm" if self.index is None else "voxel"
+        return self.name or f"{kind}:{','.join(f'{p:.7g}' for p in place)}"
 
     @property
     def label(self) -> str:
-        place = self.mm if self.index is None and self.mm is not None else self.index or ()
-        kind = "voxel-mm" if self.index is None else "voxel"
-        return f"{kind}:{','.join(str(p) for p in place)}" + (f"@{self.channel}" if self.channel else "")
+        return self._place + (f"@{self.channel}" if self.channel else "")
 
 
 @dataclass(frozen=True, eq=False)

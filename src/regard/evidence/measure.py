@@ -35,6 +35,8 @@ class Places:
         Places that count neither way: a band along the border, reference tissue.
     decoy
         Places that hold what the label does not depend on but a network may use.
+    spacing
+        Size of a voxel along each axis in mm; None where it is not known, so that distances are in voxels.
 
     Everything else is forbidden.
     """
@@ -42,6 +44,7 @@ class Places:
     core: Tensor
     allowed: Tensor | None = None
     decoy: Tensor | None = None
+    spacing: tuple[float, ...] | None = None
 
     @property
     def counted(self) -> Tensor:
@@ -75,6 +78,8 @@ class Exhibit:
         Explains again, for measures that need it; None where it is not to be had.
     reference
         What the input was compared with (1, channel, \\*space), or None.
+    others
+        Maps (1, 1, \\*space) of the same case by other methods, or by members of an ensemble, by name.
     seed, batch_size
         As in every loop.
     """
@@ -90,6 +95,7 @@ class Exhibit:
     places: Places | None = None
     explain: Explain | None = None
     reference: Tensor | None = None
+    others: Mapping[str, Tensor] = field(default_factory=dict)
     seed: int = 0
     batch_size: BatchSize = "auto"
 
@@ -99,7 +105,7 @@ class Exhibit:
 
     @torch.no_grad()
     def values(self, n: int, inputs: Callable[[range], Tensor], label: str = "") -> Tensor:
-        """f of ``n`` changed inputs, (n,) float64 on the CPU.
+        """Output for ``n`` changed inputs, (n,) float64 on the CPU.
 
         Parameters
         ----------
@@ -123,6 +129,11 @@ class Exhibit:
         with recording.intact(self.network):
             run(evaluate, n, keep, batch_size=at_once, label=label)
         return found
+
+    @property
+    def blank(self) -> bool:
+        """Whether the map is zero everywhere: what most measures have nothing to say about."""
+        return not bool((self.relevance != 0).any())
 
     @property
     def value(self) -> float:
@@ -152,6 +163,11 @@ class Measured:
     notes: Mapping[str, Any] = field(default_factory=dict)
     curve: Mapping[str, Tensor] = field(default_factory=dict)
 
+    @classmethod
+    def undefined(cls, why: str, unit: str = "1", notes: Mapping[str, Any] | None = None) -> "Measured":
+        """No figure, and ``why``: NaN, which is neither passed nor failed."""
+        return cls(float("nan"), unit, {"undefined": why, **(notes or {})})
+
 
 class AbstractMeasure(ABC):
     """A measure of one map. Settings go to the constructor; a subclass writes `measure`."""
@@ -159,7 +175,7 @@ class AbstractMeasure(ABC):
     direction: ClassVar[Direction] = "higher"
     """Which way a better explanation goes."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it cannot do without: any of ``"places"``, ``"explain"``, ``"layers"``, ``"gradient"``."""
+    """What it cannot do without: any of ``"places"``, ``"explain"``, ``"others"``, ``"layers"``, ``"gradient"``."""
     family: ClassVar[str] = ""
     """``"faithful"``, ``"sane"``, ``"stable"``, ``"right"``, ``"agreement"`` or ``"complexity"``."""
 
@@ -171,4 +187,5 @@ class AbstractMeasure(ABC):
         """Whether the exhibit holds what the measure needs."""
         have = {"places"} if exhibit.places is not None else set()
         have |= {"explain"} if exhibit.explain is not None else set()
+        have |= {"others"} if exhibit.others else set()
         return self.needs <= have | recording.capabilities(exhibit.network)

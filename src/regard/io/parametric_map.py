@@ -1,6 +1,7 @@
 """Explanations as DICOM Parametric Maps, for archives and viewers of a hospital."""
 
 import io
+import logging
 import re
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 
-from regard.core.errors import GeometryError, InputError
+from regard.core.errors import FileError, GeometryError, InputError
 from regard.core.explanation import Explanation
 from regard.core.optional import need
 from regard.core.volume import Grid
@@ -17,6 +20,8 @@ from regard.io.atomic import write_bytes
 from regard.io.dicom import read_planes, series_affine, sorted_planes
 
 __all__ = ["save_parametric_map"]
+
+logger = logging.getLogger(__name__)
 
 _UCUM = {
     "HU": ("[hnsf'U]", "Hounsfield unit"),
@@ -30,9 +35,34 @@ _UCUM = {
 _PRIVATE_SCHEME = "99REGARD"
 _SERIES_NUMBER = 9000
 
+_MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber"),
+    *("StudyID", "ReferringPhysicianName"),
+)
+
 
 def _short_code(text: str, most: int) -> str:
     return re.sub(r"[^A-Za-z0-9 _.-]", " ", text).strip()[:most] or "regard"
+
+
+def _complete(headers: Sequence[Dataset]) -> list[Dataset]:
+    """Copies of headers with what a Parametric Map must repeat, where taking identity out has emptied it."""
+    study, series = generate_uid(), generate_uid()
+    if not headers[0].get("StudyInstanceUID"):
+        logger.warning("the source has no StudyInstanceUID: an archive will not file its Parametric Map beside it")
+    complete = []
+    for header in headers:
+        copy = Dataset(header)
+        meta = getattr(header, "file_meta", {})
+        copy.SOPClassUID = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
+        copy.SOPInstanceUID = header.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or generate_uid()
+        copy.StudyInstanceUID = header.get("StudyInstanceUID") or study
+        copy.SeriesInstanceUID = header.get("SeriesInstanceUID") or series
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in copy:
+                setattr(copy, keyword, None)
+        complete.append(copy)
+    return complete
 
 
 def save_parametric_map(
@@ -110,29 +140,35 @@ def save_parametric_map(
     ]
     first, place = planes[0], planes[0].place()
     thickness = float(first.thickness or np.linalg.norm(grid.affine[:3, 2]))
-    headers = [p.header for p in planes] if first.frame is None else [first.header]
-    parametric_map = highdicom.pm.ParametricMap(
-        source_images=headers,
-        pixel_array=values,
-        series_instance_uid=highdicom.UID(),
-        series_number=_SERIES_NUMBER,
-        sop_instance_uid=highdicom.UID(),
-        instance_number=1,
-        manufacturer="Regard",
-        manufacturer_model_name="Regard",
-        software_versions=version("regard"),
-        device_serial_number="none",
-        contains_recognizable_visual_features=False,
-        real_world_value_mappings=[mapping],
-        voi_lut_transformations=[highdicom.VOILUTTransformation(window_center=0.0, window_width=2 * span)],
-        pixel_measures=highdicom.PixelMeasuresSequence(list(place.spacing), thickness),
-        plane_orientation=highdicom.PlaneOrientationSequence(
-            highdicom.CoordinateSystemNames.PATIENT, [float(v) for v in place.orientation]
-        ),
-        plane_positions=positions,
-        content_label="RELEVANCE",
-        content_description=_short_code(f"{explanation.method} for {explanation.target}", 64),
-    )
+    headers = _complete([p.header for p in planes] if first.frame is None else [first.header])
+    try:
+        parametric_map = highdicom.pm.ParametricMap(
+            source_images=headers,
+            pixel_array=values,
+            series_instance_uid=highdicom.UID(),
+            series_number=_SERIES_NUMBER,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer="Regard",
+            manufacturer_model_name="Regard",
+            software_versions=version("regard"),
+            device_serial_number="none",
+            contains_recognizable_visual_features=False,
+            real_world_value_mappings=[mapping],
+            voi_lut_transformations=[highdicom.VOILUTTransformation(window_center=0.0, window_width=2 * span)],
+            pixel_measures=highdicom.PixelMeasuresSequence(list(place.spacing), thickness),
+            plane_orientation=highdicom.PlaneOrientationSequence(
+                highdicom.CoordinateSystemNames.PATIENT, [float(v) for v in place.orientation]
+            ),
+            plane_positions=positions,
+            content_label="RELEVANCE",
+            content_description=_short_code(f"{explanation.method} for {explanation.target}", 64),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        got = "source images whose headers a Parametric Map cannot refer to"
+        raise FileError(
+            got, "headers as the scanner wrote them", "give the original images, or leave out --dicom"
+        ) from error
     parametric_map.SeriesDescription = _short_code(f"Regard {explanation.name}, research use", 64)
     out = io.BytesIO()
     parametric_map.save_as(out)

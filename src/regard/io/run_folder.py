@@ -64,6 +64,9 @@ class _Log(logging.FileHandler):
     def format(self, record: logging.LogRecord) -> str:
         return self._run.harmless(super().format(record))
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Lose the line: on a full disk the run's own error says so."""
+
 
 class RunFolder:
     """An open run folder; use it as a context manager.
@@ -159,7 +162,7 @@ class RunFolder:
         shown = _hidden(config) if self.private else config
         digest = _digest({"verb": verb, **config})
         before = read_run(self.path, self.record) if self._record_path.exists() else None
-        if before is not None and overwrite:
+        if before is not None and (overwrite or self._left_nothing(before, digest)):
             if self.record == "run":
                 clear(self.path)
             before = None
@@ -185,6 +188,12 @@ class RunFolder:
             rows = [(c.case, name, os.path.abspath(p)) for c in cases for name, p in c.inputs.items()]
             write_tsv(self.path / "inputs.tsv", ("case", "input", "path"), rows)
         self._write_failures()
+
+    def _left_nothing(self, before: Mapping[str, Any], digest: str) -> bool:
+        """Whether a run of another configuration failed before its first map: then the command was just corrected."""
+        other = (before.get("hashes") or {}).get("configuration_sha256") != digest
+        failed = self.record == "run" and before.get("state") == "failed"
+        return other and failed and not (self.maps.is_dir() and any(self.maps.iterdir()))
 
     def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any], digest: str) -> None:
         """Refuse a run of another configuration, and say which key differs."""
@@ -318,11 +327,11 @@ class RunFolder:
         try:
             if error is not None:
                 stopped = isinstance(error, KeyboardInterrupt)
-                logger.error("the run stopped: %s", type(error).__name__)
+                logger.info("the run stopped: %s", type(error).__name__)  # whoever catches the error tells it
                 try:
                     self.finish("interrupted" if stopped else "failed")
                 except FileError as second:  # a full disk must not hide what went wrong first
-                    logger.error("%s", second)
+                    logger.info("%s", second)
             elif self.state == "running":
                 self.finish()
         finally:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from regard.core.errors import CardError, FileError
-from regard.io.reading import is_dicom, kind_of, strip_ending
+from regard.io.reading import is_dicom, strip_ending
 
 __all__ = ["IMAGE", "Case", "find_cases", "is_table", "read_table"]
 
@@ -173,7 +173,8 @@ def _named(path: Path) -> Case:
     """A case of one file, with the id that its name gives; DICOM gets its number later."""
     if not path.exists():
         raise FileError(f"no file '{path}'", "an image, a DICOM folder or a table", "check the path")
-    dicom = path.is_dir() or (kind_of(path) == "dicom" and is_dicom(path))
+    # What a file holds is found when its turn comes: one bad image does not cost the others.
+    dicom = path.is_dir() or is_dicom(path)
     return Case("" if dicom else strip_ending(path.name), {IMAGE: path})
 
 
@@ -205,7 +206,7 @@ def find_cases(paths: Sequence[str | Path], further: Mapping[str, str | Path] | 
     Raises
     ------
     FileError
-        If a file does not exist or is no image.
+        If a file does not exist.
     CardError
         If there is no case, ids collide, or further inputs are given to several cases.
     """

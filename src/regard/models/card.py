@@ -217,6 +217,11 @@ class OutputSpec(_Strict):
             return self.units[index] if -len(self.units) <= index < len(self.units) else "output"
         return self.units[0] if self.units else "output"
 
+    @property
+    def image_unit(self) -> str:
+        """Unit of the output drawn as one image: of a segmentation the labels, otherwise that of the first output."""
+        return "label" if self.kind == "segmentation" else self.unit()
+
 
 class TrainedOn(_Strict):
     """The data that the network knows.

@@ -1,5 +1,6 @@
 """Targets and references as they are written on the command line, in run files and in tables."""
 
+import re
 from pathlib import Path
 
 from regard.core.errors import InputError, TargetError
@@ -66,7 +67,7 @@ def read_target(text: str | None, card: ModelCard) -> AbstractTarget | None:
 
 
 def _index(text: str, card: ModelCard, whole: str) -> int:
-    if text.lstrip("-").isdigit():
+    if re.fullmatch(r"-?[0-9]+", text):
         return int(text)
     if text in card.output.names:
         return card.output.names.index(text)
@@ -97,7 +98,7 @@ def read_region(text: str) -> Volume:
     """
     path, _, label = text.partition("#")
     volume = read(path)
-    if label and not label.lstrip("-").isdigit():
+    if label and not re.fullmatch(r"-?[0-9]+", label):
         raise InputError(f"the label '{label}' of {path}", "a whole number")
     mask = (volume.tensor[:1] == int(label)) if label else (volume.tensor[:1] > 0)
     if not bool(mask.any()):

@@ -1,1 +1,25 @@
 """Images whose truth is known, because we wrote it ourselves."""
+
+from regard.core.registry import Registry
+
+__all__ = ["PHANTOMS"]
+
+_CATALOGUE = "regard.phantoms.catalogue"
+
+PHANTOMS = Registry(
+    "phantom",
+    "regard.phantoms",
+    {
+        "linear": (f"{_CATALOGUE}:linear", "intensity of a ball in tissues"),
+        "multiplicative": (f"{_CATALOGUE}:multiplicative", "product of two balls' intensities in correlated noise"),
+        "volume": (f"{_CATALOGUE}:volume", "volume of a ball of any intensity in tissues"),
+        "thickness": (f"{_CATALOGUE}:thickness", "thickness of a shell of any intensity in correlated noise"),
+        "texture": (f"{_CATALOGUE}:texture", "correlation length of the texture in a ball, in white noise"),
+        "suppressor": (f"{_CATALOGUE}:suppressor", "intensity of a ball under a nuisance that is also elsewhere"),
+        "decoy-0": (f"{_CATALOGUE}:DECOY_0", "intensity of a ball, and a mark of chance"),
+        "decoy-0.3": (f"{_CATALOGUE}:DECOY_3", "the mark's correlation with the label is 0.3"),
+        "decoy-0.6": (f"{_CATALOGUE}:DECOY_6", "the mark's correlation with the label is 0.6"),
+        "decoy-0.9": (f"{_CATALOGUE}:DECOY_9", "the mark's correlation with the label is 0.9"),
+    },
+)
+"""Name to a builder, shape to `regard.phantoms.planted.PlantedPhantom`, and one line."""

@@ -83,6 +83,11 @@ class DensityPhantom:
     decoy: float = 0.0
     densities: tuple[float, float] = (60.0, 260.0)
 
+    @staticmethod
+    def name(number: int) -> str:
+        """Name of a subject, its case id."""
+        return f"phantom-{number:03d}"
+
     def subject(self, number: int, *, seed: int = 0, factors: Mapping[str, float] | None = None) -> Subject:
         """Render one subject.
 
@@ -101,7 +106,7 @@ class DensityPhantom:
         UnknownNameError
             If there is no such factor.
         """
-        name = f"phantom-{number:03d}"
+        name = self.name(number)
         drawn = {f: float(randomness.uniform((1,), seed, name, f)[0]) for f in _FACTORS}
         drawn["calcification"] = self.decoy * drawn["density"] + (1 - self.decoy) * drawn["calcification"]
         for factor in factors or {}:

@@ -14,6 +14,7 @@ from regard.core.quantity import Quantity, Sign
 __all__ = ["UNRESOLVED", "common_scales", "is_signed", "paint", "scale_key", "scale_of", "table"]
 
 PERCENTILE = 99.5
+NEGLIGIBLE = 1e-3
 UNRESOLVED = (168, 172, 178)
 """Grey of a voxel whose sign is within its uncertainty."""
 DENSEST = 0.88
@@ -48,21 +49,27 @@ def is_signed(explanation: Explanation) -> bool:
 
 
 def scale_of(explanation: Explanation) -> float:
-    """Value drawn in full colour: the 99.5th percentile of the finite absolute values; 1 for a map of zeros.
+    """Value drawn in full colour: the 99.5th percentile of the absolute values above 0.1 % of the largest.
 
-    A sparse map, zero up to its percentile, is drawn at its largest absolute value.
+    Without that bound a map of one small place would show its faint tails in full colour, as nearly all of it is zero.
+    1 for a map of zeros.
     """
     values = np.abs(explanation.numpy())
     values = values[np.isfinite(values)]
-    if not values.size:
-        return 1.0
-    return float(np.percentile(values, PERCENTILE)) or float(values.max()) or 1.0
+    largest = values.max(initial=0.0)
+    return float(np.percentile(values[values >= NEGLIGIBLE * largest], PERCENTILE)) if largest else 1.0
 
 
 def scale_key(explanation: Explanation) -> Hashable:
-    """Maps with the same key can be compared: one quantity in one unit; for scores, one method."""
+    """Maps with the same key can be compared voxel by voxel: one quantity in one unit.
+
+    Scores, whose unit is their own, are compared within one method. Contributions of a layer are spread over the many
+    voxels of a cell, those of the input are not: only their sums over regions compare.
+    """
     if explanation.quantity is Quantity.SCORE:
         return (explanation.quantity, explanation.unit, explanation.method, explanation.form)
+    if explanation.quantity.sums:
+        return (explanation.quantity, explanation.unit, explanation.layer is not None)
     return (explanation.quantity, explanation.unit)
 
 

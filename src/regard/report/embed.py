@@ -103,7 +103,13 @@ class Scene:
     def _output(self, factor: int) -> dict[str, Any] | None:
         if self.output is None:
             return None
-        values = self._shown(replace(self.output, tensor=torch.as_tensor(grey(self.output))[None]), factor)
+        image = replace(self.output, tensor=torch.as_tensor(grey(self.output))[None])
+        if self.output.unit == "label":
+            # The mean of two labels is a third one: a block shows the label of its first voxel.
+            whole = self._shown(image, 1, order=0)
+            values = whole[tuple(slice(None, None, min(factor, n)) for n in whole.shape)]
+        else:
+            values = self._shown(image, factor)
         return {**_levels(values), "window": list(window(values, self.output.unit)), "unit": self.output.unit}
 
     def _map(self, explanation: Explanation, factor: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Pictures of maps: the image with the map over it, its colour bar, unit and sign sentence."""
 
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from regard.core.explanation import Explanation
 from regard.core.volume import Volume
+from regard.io.atomic import atomic
 from regard.report import words
 from regard.report.colours import is_signed, paint, scale_key, scale_of
 from regard.report.display import Plane, display_volume, extreme, grey, obliquity, planes, slice_of, window
@@ -34,7 +36,7 @@ def overlay(
         The file, ``maps/<stem>.png``.
     scale
         Value drawn in full colour, or `regard.report.colours.common_scales` of the maps it is compared with; by
-        default the 99.5th percentile of this map's absolute values.
+        default `regard.report.colours.scale_of` this map.
 
     Returns
     -------
@@ -42,11 +44,11 @@ def overlay(
         The file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
     figure = draw(explanation, scale=scale)
-    figure.savefig(draft, format="png", dpi=110, facecolor="white", metadata={"Software": None})
-    draft.replace(path)
+    with atomic(path) as draft, warnings.catch_warnings():
+        # A case id may be written in a script that the font lacks: a box is drawn for it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(draft, format="png", dpi=110, facecolor="white", metadata={"Software": None})
     return path
 
 
@@ -177,9 +179,12 @@ def _captions(figure: Figure, explanation: Explanation, full: float, *, shared: 
     line += f"; reference: {compared}" if compared else ""
     tilt = obliquity(explanation.scan)
     line += f"; oblique by {tilt:.0f}°, planes follow the voxels" if tilt > 3 else ""
-    put(0.5, 1 - 0.5 / inches, _plain(line), fontsize=8.5, color=_TEXT, ha="center")
+    # About 17 letters of 8.5 points take an inch.
+    size = min(8.5, 8.5 * 17 * figure.get_figwidth() / len(line))
+    put(0.5, 1 - 0.5 / inches, _plain(line), fontsize=size, color=_TEXT, ha="center")
     notes = [words.sign_sentence(explanation)]
-    notes.append("colours: " + ("scale shared with the compared maps" if shared else "99.5th percentile of |value|"))
+    own = "99.5th percentile of |value| over 0.1 % of its largest"
+    notes.append(f"colours: {'scale shared with the compared maps' if shared else own}")
     second = (["striped: not seen by the network"] if unseen else []) + (
         ["grey: sign not resolved"] if explanation.resolved() is not None else []
     )

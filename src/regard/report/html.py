@@ -15,6 +15,7 @@ from markupsafe import Markup
 from regard.core.errors import InputError
 from regard.core.explanation import Explanation
 from regard.core.volume import Volume
+from regard.io.atomic import write_text
 from regard.report import words
 from regard.report.colours import UNRESOLVED, common_scales, table
 from regard.report.embed import Scene, fit
@@ -93,6 +94,8 @@ def write_report(
     ------
     InputError
         If the words alone take more than ``max_bytes``.
+    FileError
+        If the disk is full, or the place cannot be written to.
     """
     path = Path(path)
     scenes, views = _scenes(cases)
@@ -118,10 +121,7 @@ def write_report(
             "report fewer cases",
         )
     text = _render(page, fit(scenes, budget - 1000 - 500 * len(scenes)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    write_text(path, text)
     return path
 
 

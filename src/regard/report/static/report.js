@@ -38,7 +38,7 @@
     if (value === 0) return "0";
     const size = Math.abs(value);
     let text = size >= 1e-4 && size < 1e6 ? String(Number(value.toPrecision(digits))) : value.toExponential(digits - 1);
-    text = text.replace(/e\+?(-?\d+)$/, (_, power) => ` × 10^${power}`);
+    text = text.replace(/e\+?(-?\d+)$/, (_, power) => ` × 10${[...power].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻").join("")}`);
     return text.replaceAll("-", "−");
   }
 

@@ -18,8 +18,9 @@
     await viewer.loadVolumes(scan ? [{ url: scan, colormap: "gray" }, overlay] : [overlay]);
     const shown = viewer.volumes[viewer.volumes.length - 1];
     const sizes = Float32Array.from(shown.img, Math.abs).filter(Number.isFinite).sort();
-    const full = sizes[Math.floor(0.995 * (sizes.length - 1))] || sizes[sizes.length - 1] || 1;
-    document.getElementById("scale").textContent = `full colour at ±${full.toPrecision(3)}, the 99.5th percentile of |value|`;
+    const notable = sizes.filter((size) => size > 0 && size >= 1e-3 * sizes[sizes.length - 1]);
+    const full = notable[Math.floor(0.995 * (notable.length - 1))] || 1;
+    document.getElementById("scale").textContent = `full colour at ±${full.toPrecision(3)}, the 99.5th percentile of |value| over 0.1 % of its largest`;
     const update = () => {
       const low = Number(document.getElementById("threshold").value) * full;
       Object.assign(shown, { cal_min: low, cal_max: full, cal_minNeg: -low, cal_maxNeg: -full, colormapType: 1 });

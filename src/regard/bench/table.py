@@ -1,0 +1,142 @@
+"""The rows of ``bench.tsv``, and what the leaderboard is read from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from regard.bench.cell import IN_DECOY, Cell
+from regard.bench.measuring import gauges
+from regard.bench.plan import BenchPlan
+from regard.bench.statistics import crossed_interval, detection_threshold
+from regard.evidence.intervals import Interval
+
+__all__ = ["ALL", "COLUMNS", "DETECTION", "EFFECT", "MODEL", "Row", "dose_of", "rows", "scores"]
+
+COLUMNS = (
+    *("method", "measure", "phantom", "network", "value", "low", "high", "n", "n_patients", "unit", "direction"),
+)
+ALL = "*"
+"""Over all networks, or over all phantoms without a decoy."""
+
+DETECTION = "decoy-detection"
+"""Share of cases whose relevance in the decoy is beyond what 5 % of the cases at dose 0 have."""
+
+EFFECT = "decoy-effect"
+"""Mean size of the output's change from the decoy at its least to its most, all else fixed [label's unit]."""
+
+MODEL = "model truth"
+"""What stands in the column of methods for what was asked of the network itself."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of ``bench.tsv``; fields as its columns."""
+
+    method: str
+    measure: str
+    phantom: str
+    network: str
+    value: float
+    low: float
+    high: float
+    n: int
+    n_patients: int
+    unit: str
+    direction: str
+
+    @property
+    def cells(self) -> list[object]:
+        """Values in the order of the columns."""
+        return [getattr(self, c) for c in COLUMNS]
+
+
+def dose_of(phantom: str) -> float | None:
+    """Dose of a decoy phantom by its name; None for another."""
+    kind, _, dose = phantom.partition("decoy-")
+    return float(dose) if not kind and dose else None
+
+
+def _row(
+    values: np.ndarray, method: str, measure: str, phantom: str, network: str, unit: str, direction: str, seed: int
+) -> Row:
+    found: Interval = crossed_interval(values, seed=seed)
+    n = int(np.isfinite(values).sum())
+    return Row(method, measure, phantom, network, found.value, found.low, found.high, n, found.n, unit, direction)
+
+
+def rows(plan: BenchPlan, cells: Iterable[Cell]) -> list[Row]:
+    """All rows: each method by each measure by each phantom and network, then over networks, then over phantoms."""
+    by_phantom: dict[str, list[Cell]] = {name: [] for name in plan.phantoms}
+    for cell in cells:
+        by_phantom[cell.phantom].append(cell)
+    named = [(gauge, measure) for gauge in gauges(plan.measures) for measure in gauge.names]
+    made: list[Row] = []
+    for method in plan.labels:
+        for gauge, measure in named:
+            plain = []
+            for phantom, group in by_phantom.items():
+                values = np.array([c.values[method][measure] for c in group])
+                unit = group[0].units[measure]
+                made += _each_and_all(plan, group, values, method, measure, unit, gauge.direction)
+                plain += [values] if dose_of(phantom) is None else []
+            if len(plain) > 1:
+                # The phantoms of one patient share their draws, so that patients are resampled through all of them.
+                averaged = np.stack(plain).mean(0)
+                made.append(_row(averaged, method, measure, ALL, ALL, unit, gauge.direction, plan.seed))
+    return made + _shortcuts(plan, by_phantom)
+
+
+def _each_and_all(
+    plan: BenchPlan, group: Sequence[Cell], values: np.ndarray, method: str, measure: str, unit: str, direction: str
+) -> list[Row]:
+    """A row for each network of a phantom, and one over them; ``values`` (network, patient)."""
+    phantom = group[0].phantom
+    ones = [
+        _row(one[None], method, measure, phantom, str(cell.network), unit, direction, plan.seed)
+        for cell, one in zip(group, values, strict=True)
+    ]
+    return [*ones, _row(values, method, measure, phantom, ALL, unit, direction, plan.seed)]
+
+
+def _shortcuts(plan: BenchPlan, by_phantom: Mapping[str, list[Cell]]) -> list[Row]:
+    """Detection of the decoy by dose for each method, and the decoy's true effect on the output."""
+    doses = [name for name in plan.phantoms if dose_of(name) is not None]
+    null = next((name for name in doses if dose_of(name) == 0), None)
+    made = []
+    for phantom in doses:
+        group = by_phantom[phantom]
+        effects = np.abs([c.truth["change:decoy"] for c in group])
+        made += _each_and_all(plan, group, effects, MODEL, EFFECT, group[0].unit, "n/a")
+    for method in plan.labels if null is not None else []:
+        threshold = detection_threshold(np.array([c.values[method][IN_DECOY] for c in by_phantom[str(null)]]))
+        for phantom in doses:
+            group = by_phantom[phantom]
+            shares = np.array([c.values[method][IN_DECOY] for c in group])
+            known = np.isfinite(shares) & np.isfinite(threshold)
+            seen = np.where(known, (shares > threshold).astype(float), np.nan)
+            made += _each_and_all(plan, group, seen, method, DETECTION, "1", "higher")
+    return made
+
+
+def scores(plan: BenchPlan, cells: Iterable[Cell]) -> dict[str, dict[str, dict[str, object]]]:
+    """How well the networks measure, for ``scores.json``: mean over the networks, beside trivial predictors."""
+    by_phantom: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_phantom.setdefault(cell.phantom, []).append(cell)
+    names = {"network": "mae", "mean": "floor_mean_mae", "histogram": "floor_histogram_mae", "r2": "r2"}
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for phantom, group in by_phantom.items():
+        for key, name in names.items():
+            values = [c.fit[key] for c in group]
+            found.setdefault(phantom, {})[name] = {
+                "value": sum(values) / len(values),
+                "low": None,
+                "high": None,
+                "level": None,
+                "n": len(values) * group[0].n_test,
+                "n_patients": group[0].n_test,
+                "n_networks": len(values),
+                "unit": "1" if key == "r2" else group[0].unit,
+            }
+    return found

@@ -1,0 +1,98 @@
+"""What ``regard bench`` does."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from regard.bench.page import leaderboard_rows, network_rows, shortcut_rows
+from regard.bench.plan import SIZE_NAMES, SIZES, BenchPlan
+from regard.bench.run import run_bench
+from regard.cli.options import set_up
+from regard.cli.progress import shown
+from regard.core.errors import InputError
+from regard.io import RunFolder
+from regard.models.provenance import versions
+
+__all__ = ["listed", "run"]
+
+
+def listed(texts: Sequence[str]) -> tuple[str, ...]:
+    """Read names separated by commas; ``occlusion:window=6,stride=2,rise`` are two, as a knob has no name before it."""
+    names: list[str] = []
+    for text in texts:
+        for n, part in enumerate(p.strip() for p in text.split(",")):
+            if n and "=" in part and ":" not in part and ":" in names[-1]:
+                names[-1] += f",{part}"
+            elif part:
+                names.append(part)
+    return tuple(dict.fromkeys(names))
+
+
+def run(
+    output: Path,
+    *,
+    methods: Sequence[str],
+    measures: Sequence[str],
+    phantoms: Sequence[str],
+    size: str,
+    seed: int,
+    device: str,
+    threads: int | None,
+    overwrite: bool,
+    verbose: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Run the benchmark and return the exit code; parameters as the options of ``regard bench``."""
+    if size not in SIZES:
+        raise InputError(f"the size '{size}'", f"one of {', '.join(SIZE_NAMES)}")
+    where = set_up(device=device, threads=threads, verbose=verbose, quiet=quiet)
+    chosen: dict[str, Any] = {"methods": listed(methods), "measures": listed(measures), "phantoms": listed(phantoms)}
+    plan = replace(SIZES[size], seed=seed, **{k: v for k, v in chosen.items() if v})
+    config: dict[str, Any] = {
+        "model": "small-regressor",
+        "case_ids": [],
+        "target": None,
+        "reference": None,
+        **vars(plan),
+        "device": where,
+        "threads": threads,
+        "batch_size": "auto",
+    }
+    with (
+        RunFolder(output, "bench", config, argv=sys.argv[1:], versions=versions(), overwrite=overwrite) as folder,
+        shown(quiet=quiet) as progress,
+    ):
+        cells, rows = run_bench(plan, folder.path, device=where, stage=progress.stage)
+    best, shortcuts, networks = leaderboard_rows(plan, rows), shortcut_rows(plan, rows), network_rows(plan, cells)
+    if as_json:
+        typer.echo(json.dumps({"folder": str(output), "maps": best, "shortcuts": shortcuts, "networks": networks}))
+        return 0
+    _tell(plan, best, shortcuts, output)
+    return 0
+
+
+def _print(rows: Sequence[dict[str, str]], columns: Sequence[str]) -> None:
+    widths = [max(len(c), *(len(r[c]) for r in rows)) for c in columns]
+    typer.echo("  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
+    for row in rows:
+        typer.echo("  ".join(row[c].ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
+
+
+def _tell(plan: BenchPlan, best: Sequence[dict[str, str]], shortcuts: Sequence[dict[str, str]], output: Path) -> None:
+    typer.echo(
+        f"phantoms, size {plan.size}: {plan.n_networks} network(s) per phantom, {plan.n_explained} patients; "
+        "against what each network depends on (95 %)"
+    )
+    columns = [c for c in best[0] if not c.endswith("@data")]
+    _print(best, columns)
+    if shortcuts:
+        typer.echo("\nshare of cases whose map gives the decoy away, at 5 % false alarms")
+        _print(shortcuts, list(shortcuts[0]))
+    typer.echo(f"\ntable: {output / 'bench.tsv'}; picture: {output / 'figures' / 'leaderboard.png'}")
+    typer.echo(f"report: {output / 'report.html'}")

@@ -1,0 +1,126 @@
+"""What ``regard weigh`` tells: cost, verdicts, evidence and the report."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+
+import typer
+
+from regard.cli.explain_run import REPORTED
+from regard.cli.request import scans_of
+from regard.cli.weigh_files import evidence_rows, write_evidence
+from regard.cli.weigh_request import OpenRun, WeighRequest
+from regard.core.volume import Volume
+from regard.evidence.comparison import Comparison, WeighedMap
+from regard.evidence.measure import Exhibit
+from regard.evidence.verdict import Verdict
+from regard.evidence.weigh import COMPARED, Plan
+from regard.io import StoredMap, read, read_map
+from regard.io.atomic import plain
+from regard.io.maps import set_verdict
+from regard.io.names import safe_name
+from regard.io.schema import read_json
+from regard.report.html import ReportCase, write_report
+
+__all__ = ["tell", "tell_cost", "write"]
+
+
+def tell_cost(this: OpenRun, plan: Plan, exhibits: Mapping[str, Exhibit]) -> None:
+    """Say on standard error what is going to be done and how long it takes, by timing one figure."""
+    if this.request.quiet:
+        return
+    first = next(iter(exhibits.values()))
+    asked = [m for m in plan.measures.values() if m.family in COMPARED and m.can(first)]
+    begun = time.perf_counter()
+    for measure in asked:
+        measure.measure(first)
+    once = time.perf_counter() - begun
+    n_controls = plan.n_draws + 2 * (first.x.ndim - 2) + 4
+    seconds = once * (n_controls * len(this.maps) + 8) * len(this.cases)
+    span = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    n_maps = len(this.maps) * len(this.cases)
+    typer.echo(
+        f"weighing {n_maps} maps of {len(this.cases)} cases, each beside {n_controls} maps of its own and 8 of "
+        f"its case: about {span}, and {plan.n_randomised} further explanations of each",
+        err=True,
+    )
+
+
+def write(
+    this: OpenRun,
+    rows: Sequence[Comparison],
+    verdicts: dict[str, Verdict],
+    weighed: Sequence[WeighedMap],
+    n_failed: int,
+) -> None:
+    """Write evidence, verdicts and report."""
+    notes = {name: list(dict.fromkeys(n for m in weighed if m.method == name for n in m.notes)) for name in verdicts}
+    weighed_cases = {m.case for m in weighed}
+    for case in this.cases:
+        for which in this.maps:
+            if case.case in weighed_cases and which.name in verdicts:
+                set_verdict(this.sidecar(case, which), verdicts[which.name].verdict)
+    write_evidence(this.path, rows, verdicts, notes)
+    shown_cases = []
+    for case in [c for c in this.cases if c.case in weighed_cases][:REPORTED]:
+        scans = scans_of(case, this.model, this.said.cut)
+        first = next(iter(scans.values()))
+        stored: list[StoredMap] = [read_map(this.sidecar(case, m)) for m in this.maps]
+        explanations = [
+            s.explanation(scans[m.input] if m.input else first) for s, m in zip(stored, this.maps, strict=True)
+        ]
+        image = this.path / "maps" / f"{safe_name(case.case)}_output.nii.gz"
+        truth = _outline(this.truth.of(case, first), this.truth.label, first)
+        shown_cases.append(ReportCase(case.case, explanations, truth, read(image) if image.exists() else None))
+    meta = {
+        "model": this.model.card.name,
+        "target": rows[0].target,
+        "cases": len(weighed_cases),
+        "patients": len({m.patient for m in weighed}),
+        "surrogates a map": Plan({}, this.request.n_null, len({m.patient for m in weighed})).n_draws,
+    }
+    if n_failed:
+        meta["not weighed"] = n_failed
+    if len(weighed_cases) > REPORTED:
+        meta["shown here"] = f"the first {REPORTED} of {len(weighed_cases)}"
+    write_report(
+        this.path / "report.html",
+        f"{this.model.card.name}: what it depends on, and whether that is true",
+        shown_cases,
+        meta=meta,
+        evidence=evidence_rows(rows),
+        verdicts={m: {"verdict": v.verdict, "reasons": v.reasons, "scope": v.scope} for m, v in verdicts.items()},
+    )
+
+
+def _outline(truth: Volume | None, label: int | None, scan: Volume) -> Volume | None:
+    """The core of a truth as a mask, where it can be drawn over the scan."""
+    if truth is None or not truth.grid.matches(scan.grid, tolerance_mm=1e-2):
+        return None
+    several = len(truth.tensor.unique()) > 2
+    core = (
+        truth.tensor[:1].round() == label
+        if label is not None
+        else truth.tensor[:1].round() == 1
+        if several
+        else truth.tensor[:1] > 0
+    )
+    return truth.with_tensor(core.float(), unit="label")
+
+
+def tell(request: WeighRequest, rows: Sequence[Comparison] | None, failed: Sequence[str]) -> None:
+    """Print the verdicts."""
+    said = read_json(request.folder / "evidence.json", "evidence")["verdicts"]
+    report = request.folder / "report.html"
+    if request.as_json:
+        told = {"folder": str(request.folder), "report": str(report), "failed": list(failed), "verdicts": said}
+        typer.echo(json.dumps(plain(told), indent=2))
+        return
+    for method, found in said.items():
+        typer.echo(f"{method}: {found['verdict']} ({found['scope']})")
+        for sentence in (*found["reasons"], *found.get("notes", ())):
+            typer.echo(f"  {sentence}")
+    if failed:
+        typer.echo(f"failed: {len(failed)}, told in {request.folder / 'failures.tsv'}")
+    typer.echo(f"evidence: {request.folder / 'evidence.tsv'}")
+    typer.echo(f"report: {report}")

@@ -1,0 +1,137 @@
+"""What is known about the cases of a run: their table, where the truth lies."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from regard.core.errors import CardError, FileError, InputError
+from regard.core.volume import Volume
+from regard.io import Case, read, read_table
+from regard.io.tables import is_table
+
+__all__ = ["Truth", "with_columns"]
+
+_BOX = ("x", "y", "w", "h")
+
+
+def with_columns(cases: Sequence[Case], table: Path | None, argv: Sequence[str], wanted: Sequence[str]) -> list[Case]:
+    """The cases with what their table says of them.
+
+    Parameters
+    ----------
+    cases
+        As ``inputs.tsv`` names them.
+    table
+        The table, or None to look for it in the command that made the run.
+    argv
+        That command.
+    wanted
+        Columns that are asked for.
+
+    Raises
+    ------
+    InputError
+        If a column is asked for and no table has it.
+    """
+    tables = [table] if table is not None else [Path(a) for a in argv if is_table(a) and Path(a).is_file()]
+    known = {c.case: c for t in tables for c in read_table(t)}
+    found = [
+        replace(c, columns=known[c.case].columns, folder=known[c.case].folder) if c.case in known else c for c in cases
+    ]
+    for column in wanted:
+        if not any(column in c.columns for c in found):
+            have = sorted({name for c in found for name in c.columns})
+            got = f"the column '{column}', and {'no table of the cases' if not known else 'a table without it'}"
+            raise InputError(got, f"one of {', '.join(have)}" if have else "a table", "name the table with --table")
+    return found
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where the truth lies, as ``--truth`` or ``--boxes`` say.
+
+    Parameters
+    ----------
+    truth, boxes
+        As given; at most one of them.
+    """
+
+    truth: str | None = None
+    boxes: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.truth is not None and self.boxes is not None:
+            raise InputError("both --truth and --boxes", "one of them", "weigh twice, with --overwrite")
+        if self.truth is None:
+            return
+        file, mark, label = self.truth.rpartition("#")
+        if mark and not label.isdecimal():
+            raise InputError(f"--truth {self.truth}", "FILE#LABEL with a whole number", f"check '{file}'")
+
+    @property
+    def column(self) -> str | None:
+        """The column of the table that is named, or None where a file is."""
+        text = self.boxes if self.boxes is not None else self._file
+        return None if text is None or Path(text).exists() or _looks_like_a_file(text) else text
+
+    @property
+    def label(self) -> int | None:
+        """The label that is the core, where one is named."""
+        return int(self.truth.rpartition("#")[2]) if self.truth is not None and "#" in self.truth else None
+
+    @property
+    def _file(self) -> str | None:
+        return None if self.truth is None else self.truth.rpartition("#")[0] if "#" in self.truth else self.truth
+
+    def of(self, case: Case, scan: Volume) -> Volume | None:
+        """The truth of a case, or None where there is none for it."""
+        if self.boxes is not None:
+            path = case.file(self.column) if self.column else Path(self.boxes)
+            return None if path is None else _boxes(path, case.case, scan)
+        text = self._file
+        if text is None:
+            return None
+        if self.column is not None:
+            path = case.file(self.column)
+        else:
+            path = Path(text)
+            if path.is_dir():
+                own = [p for p in sorted(path.iterdir()) if p.name.split(".")[0] == case.case]
+                path = own[0] if own else None
+        return None if path is None else read(path)
+
+
+def _looks_like_a_file(text: str) -> bool:
+    return "/" in text or text.lower().endswith((".nii", ".nii.gz", ".tsv", ".csv", ".png", ".nrrd"))
+
+
+def _boxes(path: Path, case: str, scan: Volume) -> Volume | None:
+    """Boxes of a case as a mask on its scan: x along the first axis, y along the second, through all slices."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="," if path.suffix.lower() == ".csv" else "\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"'{path}' cannot be read", "a table with the columns x, y, w, h", "check it") from error
+    lacking = [c for c in _BOX if rows and c not in rows[0]]
+    if lacking or not rows:
+        raise CardError(f"'{path}' without {', '.join(lacking) or 'a row'}", "the columns x, y, w, h", "correct it")
+    own = [r for r in rows if r.get("case", case) == case]
+    if not own:
+        return None
+    mask = torch.zeros(1, *scan.shape)
+    for row in own:
+        x, y, w, h = (_number(row, c, path) for c in _BOX)
+        mask[:, round(max(x, 0)) : round(x + w), round(max(y, 0)) : round(y + h)] = 1.0
+    return scan.with_tensor(mask, unit="label")
+
+
+def _number(row: Mapping[str, str], column: str, path: Path) -> float:
+    try:
+        return float(row[column])
+    except (TypeError, ValueError):
+        raise CardError(
+            f"'{row[column]}' in column '{column}' of '{path}'", "a number of pixels", "correct it"
+        ) from None

@@ -1,0 +1,1 @@
+"""Faithful: whether the output changes as the map says, when places are taken away."""

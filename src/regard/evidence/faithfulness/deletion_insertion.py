@@ -1,0 +1,202 @@
+"""Deletion and insertion in output units, for numbers and images as for classes."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from regard.core.errors import InputError
+from regard.core.quantity import Sign
+from regard.evidence.faithfulness.removal import (
+    FILLERS,
+    Parts,
+    check_fillers,
+    claims,
+    cut,
+    filling,
+    per_part,
+    scale,
+    shuffled_order,
+    together,
+    undefined_map,
+    values_without,
+)
+from regard.evidence.measure import AbstractMeasure, Direction, Exhibit, Measured
+from regard.explainers.perturbation.fillers import FillerLike
+
+__all__ = ["Deletion", "Insertion", "Removals", "area"]
+
+
+def area(share: Tensor, values: Tensor) -> float:
+    """Area below ``values`` (n,) over ``share`` (n,), by trapezes."""
+    return float(torch.trapezoid(values, share))
+
+
+@dataclass(frozen=True)
+class Removals:
+    """f while parts are filled one after the other, until all are.
+
+    Parameters
+    ----------
+    value
+        f(x).
+    largest_share, smallest_share
+        Share of the voxels filled after each step, (n,), from 0 to 1.
+    largest, smallest
+        f after each step, (n,), when the largest claims go first, and when the smallest do.
+    """
+
+    value: float
+    largest_share: Tensor
+    largest: Tensor
+    smallest_share: Tensor
+    smallest: Tensor
+
+
+class _Steps(AbstractMeasure):
+    """What deletion and insertion share: the order of the parts, and f along it."""
+
+    direction: ClassVar[Direction] = "higher"
+    family: ClassVar[str] = "faithful"
+
+    def __init__(
+        self,
+        n_parts: int = 256,
+        n_steps: int = 32,
+        fillers: Sequence[FillerLike] = FILLERS,
+        parts: Parts = "blocks",
+    ) -> None:
+        if n_parts < 2 or n_steps < 2:
+            raise InputError(f"{n_parts} parts in {n_steps} steps", "at least two of each")
+        self.n_parts, self.n_steps = n_parts, n_steps
+        self.fillers, self.parts = check_fillers(fillers), parts
+
+    @abstractmethod
+    def _figure(self, removals: Removals, unsigned: bool) -> float:
+        """The figure of one filling, in output units."""
+
+    def removals(self, exhibit: Exhibit, kind: FillerLike, numbers: Tensor) -> Removals | None:
+        """Output along both orders for one filler; None where the map ranks no part above another."""
+        fill = filling(exhibit, kind, numbers)
+        sizes = torch.bincount(numbers.flatten()).double()
+        # Per voxel, so that parts which are a voxel larger do not go first for that.
+        scores = per_part(claims(exhibit, fill), numbers) / sizes
+        if float(scores.max() - scores.min()) <= 1e-12 * float(scores.abs().max()):
+            return None
+        order = shuffled_order(scores, exhibit, "ties")
+        n = len(order)
+        place = torch.empty(n, dtype=torch.int64)
+        place[order] = torch.arange(n)
+        counts = torch.linspace(0, n, min(self.n_steps, n) + 1, dtype=torch.float64).round().long()
+        inner = counts[1:-1, None]
+        ends = torch.tensor([[False], [True]]).expand(2, n)
+        found = values_without(exhibit, fill, numbers, torch.cat([ends, place < inner, place >= n - inner]), "deletion")
+        value, filled = found[:1], found[1:2]
+        largest, smallest = found[2:].reshape(2, -1)
+        gone = torch.cat([torch.zeros(1, dtype=torch.float64), sizes[order].cumsum(0)]) / sizes.sum()
+        return Removals(
+            float(value),
+            gone[counts],
+            torch.cat([value, largest, filled]),
+            1 - gone[n - counts],
+            torch.cat([value, smallest, filled]),
+        )
+
+    def measure(self, exhibit: Exhibit) -> Measured:
+        divisor, unit = scale(exhibit)
+        if (undefined := undefined_map(exhibit, unit)) is not None:
+            return undefined
+        numbers = cut(exhibit, self.n_parts, self.parts)
+        sizes = torch.bincount(numbers.flatten())
+        figures, curve = {}, {}
+        for kind in self.fillers:
+            removals = self.removals(exhibit, kind, numbers)
+            if removals is None:
+                return Measured.undefined("the map ranks no part above another", unit)
+            figures[str(kind)] = self._figure(removals, exhibit.sign is Sign.UNSIGNED) / divisor
+            curve[f"share filled, largest first/{kind}"] = removals.largest_share
+            curve[f"largest first/{kind}"] = removals.largest
+            curve[f"share filled, smallest first/{kind}"] = removals.smallest_share
+            curve[f"smallest first/{kind}"] = removals.smallest
+        n_steps = min(self.n_steps, len(sizes))
+        notes = {
+            "parts": self.parts,
+            "n_parts": len(sizes),
+            "voxels_a_part": [int(sizes.min()), int(sizes.max())],
+            "n_steps": n_steps,
+            "n_passes": 2 * n_steps * len(self.fillers),
+        }
+        return together(figures, unit, notes, curve)
+
+
+class Deletion(_Steps):
+    """How much further the output falls when what raised it is taken away first than when what lowered it is.
+
+    The image is cut in parts of equal size. Parts are filled one step after the other, in the order of the map's sum
+    over them, until all are. With f_+ (s) the output after a share s of the voxels has been filled, most raising
+    first, and f_- (s) the same with the most lowering first::
+
+        signed maps:    D = integral over s from 0 to 1 of f_- (s) - f_+ (s)
+        unsigned maps:  D = integral over s from 0 to 1 of |f(x) - f_+ (s)|
+
+    in output units, divided by the cohort's spread of f where that is known. Nothing passes through a softmax, and no
+    class is looked for, so that a regressor of one output has a curve like any other network. For a signed map 0 is
+    chance and an inverted map gives the negative; the unsigned figure has no zero of its own and is to be compared
+    with that of a control.
+
+    Parameters
+    ----------
+    n_parts
+        Parts that the image is cut in, about.
+    n_steps
+        Steps from the image to its filling; parts fall in equal numbers.
+    fillers
+        At least two of `regard.explainers.perturbation.fillers.FILLERS`; the figure is their mean. ``"reference"``
+        fills from the exhibit's reference, such as a phantom rendered without what is looked for.
+    parts
+        ``"blocks"`` or ``"supervoxels"``.
+
+    Notes
+    -----
+    Samek et al. 2017, IEEE TNNLS 28(11), for perturbing regions in the map's order; Petsiuk, Das and Saenko 2018 (arXiv
+    1806.07421) for the area. The difference of the two orders and the output's own units are ours.
+    """
+
+    def _figure(self, removals: Removals, unsigned: bool) -> float:
+        if unsigned:
+            return area(removals.largest_share, (removals.value - removals.largest).abs())
+        return area(removals.smallest_share, removals.smallest) - area(removals.largest_share, removals.largest)
+
+
+class Insertion(_Steps):
+    """How much sooner the output rises when what raised it is put back first than when what lowered it is.
+
+    As `Deletion`, from the filling to the image. With g_+ (s) the output after a share s of the voxels has been put
+    back, most raising first, and g_- (s) the same with the most lowering first::
+
+        signed maps:    I = integral over s from 0 to 1 of g_+ (s) - g_- (s)
+        unsigned maps:  I = integral over s from 0 to 1 of |f(x) - g_- (s)| - |f(x) - g_+ (s)|
+
+    Putting the most raising back first leaves the most lowering filled, so g_+ (s) = f_- (1 - s): with the same
+    fillings the figure of a signed map is that of `Deletion`, and is no second witness. For an unsigned map it is one,
+    with chance at 0.
+
+    Parameters
+    ----------
+    n_parts, n_steps, fillers, parts
+        As in `Deletion`.
+
+    Notes
+    -----
+    Petsiuk, Das and Saenko 2018 (arXiv 1806.07421), with the changes of `Deletion`.
+    """
+
+    def _figure(self, removals: Removals, unsigned: bool) -> float:
+        share_up, up = 1 - removals.smallest_share.flip(0), removals.smallest.flip(0)
+        share_down, down = 1 - removals.largest_share.flip(0), removals.largest.flip(0)
+        if unsigned:
+            up, down = -(removals.value - up).abs(), -(removals.value - down).abs()
+        return area(share_up, up) - area(share_down, down)

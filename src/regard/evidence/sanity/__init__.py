@@ -1,0 +1,1 @@
+"""Sane: whether a map depends on what the network has learned."""

@@ -1,0 +1,1 @@
+"""Stable: whether a map stays when nothing that matters has changed."""

@@ -1,0 +1,311 @@
+"""Weighing: measure the maps of a case and all their controls, compare over patients, and judge."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from regard.core.errors import RegardError
+from regard.core.quantity import Sign
+from regard.core.recording import LAYERS, capabilities
+from regard.evidence import MEASURES, controls
+from regard.evidence.again import explain_again
+from regard.evidence.comparison import DRAWN, Comparison, Figure, WeighedMap, adjusted, compare
+from regard.evidence.measure import AbstractMeasure, Exhibit
+from regard.evidence.sanity.similarity import correlation, ranks, spearman
+from regard.evidence.verdict import FAITHFUL, PLACED, RESEMBLES, THRESHOLDS, Verdict, judge
+
+__all__ = ["Neighbours", "Plan", "all_verdicts", "comparisons", "load_measure", "weigh_case"]
+
+COMPARED = frozenset({"faithful", "right"})
+"""Families whose figures are also taken of every control; the others cost too much, or say nothing of a control."""
+
+FEWEST_DRAWS = 9
+"""Surrogates a case, at least."""
+
+
+SETTINGS: Mapping[str, Mapping[str, int]] = {"deletion": {"n_steps": 16}, "insertion": {"n_steps": 16}}
+"""Settings other than a measure's own: a curve is taken of every control, so its steps are what weighing costs."""
+
+
+def load_measure(name: str) -> AbstractMeasure:
+    """Build a registered measure with the settings that weighing uses.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such measure.
+    """
+    found: AbstractMeasure = MEASURES.load(name)(**SETTINGS.get(name, {}))
+    return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured of every map.
+
+    Parameters
+    ----------
+    measures
+        By name.
+    n_null
+        Surrogates in all; shared among the patients from 10 up, of each case below.
+    n_patients
+        In the cohort.
+    seed
+        Of every draw.
+    """
+
+    measures: Mapping[str, AbstractMeasure]
+    n_null: int = 99
+    n_patients: int = 1
+    seed: int = 0
+
+    @classmethod
+    def of(cls, names: Sequence[str], *, truth: bool, n_null: int = 99, n_patients: int = 1, seed: int = 0) -> "Plan":
+        """Plan the named measures; by default those that a verdict asks for."""
+        chosen = list(names) or [FAITHFUL, *([PLACED] if truth else [])]
+        return cls({n: load_measure(n) for n in dict.fromkeys(chosen)}, n_null, n_patients, seed)
+
+    @property
+    def n_draws(self) -> int:
+        """Surrogates of each map."""
+        if self.n_patients < 10:
+            return self.n_null
+        return max(FEWEST_DRAWS, -(-self.n_null // self.n_patients))
+
+    @property
+    def n_randomised(self) -> int:
+        """Networks with drawn weights for each map: one a case where there are many patients, five for one patient."""
+        return min(5, max(1, -(-9 // self.n_patients)))
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """What the cohort holds beside one map of a case.
+
+    Parameters
+    ----------
+    other
+        The same method's map of another patient (1, 1, \\*space), or None.
+    mean
+        The mean of the same method's maps of the other cases, or None.
+    random_cam
+        Makes the case's random class activation map, or None where there are no layers.
+    """
+
+    other: Tensor | None = None
+    mean: Tensor | None = None
+    random_cam: Callable[[], Tensor] | None = None
+
+
+class _Case:
+    """One case being weighed; what does not depend on the method is measured once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._shared: dict[tuple[str, ...], float] = {}
+        self._drawn: dict[tuple[str, int], Tensor | None] = {}
+        self.notes: list[str] = []
+
+    def figures(self, method: str, exhibit: Exhibit, beside: Neighbours) -> dict[str, Figure]:
+        """All figures of one method's map; `notes` says what is missing."""
+        self.notes = []
+        able = {name: measure for name, measure in self.plan.measures.items() if measure.can(exhibit)}
+        for name in self.plan.measures:
+            if name not in able:
+                needs = " and ".join(sorted(self.plan.measures[name].needs))
+                self.notes.append(f"{name} was not measured: it needs {needs}")
+        own = {name: measure.measure(exhibit) for name, measure in able.items()}
+        compared = {name: m for name, m in able.items() if m.family in COMPARED and not np.isnan(own[name].value)}
+        values: dict[str, dict[str, list[float]]] = {name: {} for name in able}
+        likeness = self._likeness(method, exhibit)
+        null = []
+        # Each surrogate is drawn once and thrown away: a hundred maps of a large volume would not fit.
+        for n in range(self.plan.n_draws if compared or likeness else 0):
+            drawn = controls.surrogate(exhibit.relevance, seed=self.plan.seed, case=exhibit.case, draw=n)
+            for name, measure in compared.items():
+                values[name].setdefault(DRAWN, []).append(measure.measure(exhibit.with_map(drawn)).value)
+            if likeness:
+                null.append(likeness(drawn))
+        if compared:
+            for control, maps in self._controls(method, exhibit, beside):
+                for number, relevance in enumerate(maps):
+                    for name, measure in compared.items():
+                        shared = (name, control, str(number), str(exhibit.sign)) if control in _OF_THE_CASE else ()
+                        value = self._value(measure, exhibit.with_map(relevance), shared)
+                        values[name].setdefault(control, []).append(value)
+        found = {
+            name: Figure(own[name].value, own[name].unit, m.direction, m.family, values[name])
+            for name, m in able.items()
+        }
+        for name, one in own.items():
+            if "undefined" in one.notes:
+                self.notes.append(f"{name} is undefined: {one.notes['undefined']}")
+        if likeness:
+            found[RESEMBLES] = Figure(likeness(exhibit.relevance), "1", "lower", "sane", {DRAWN: null})
+        return found
+
+    def _value(self, measure: AbstractMeasure, exhibit: Exhibit, key: tuple[str, ...]) -> float:
+        if key not in self._shared:
+            value = measure.measure(exhibit).value
+            if not key:
+                return value
+            self._shared[key] = value
+        return self._shared[key]
+
+    def _controls(self, method: str, exhibit: Exhibit, beside: Neighbours) -> Iterator[tuple[str, list[Tensor]]]:
+        shown, x = exhibit.relevance, exhibit.x
+        yield "displaced", controls.displaced(shown)
+        for name, relevance in (
+            ("edges", controls.edges(x)),
+            ("image", controls.image(x)),
+            ("centred gaussian", controls.centred_gaussian(x)),
+        ):
+            yield name, [relevance, -relevance]
+        if beside.other is not None:
+            other = controls.resized(beside.other, shown)
+            if spearman(other, shown) >= THRESHOLDS["the same map"][0]:
+                self.notes.append("another patient's map is the map itself, and no control")
+            else:
+                yield "other patient", [other]
+        if beside.mean is not None:
+            yield "cohort mean", [controls.resized(beside.mean, shown)]
+        if beside.random_cam is not None:
+            try:
+                drawn = controls.resized(beside.random_cam(), shown)
+                yield "random-cam", [drawn, -drawn]
+            except RegardError as error:
+                self.notes.append(f"no random-cam: {error}")
+        forgetful = self._randomised(method, exhibit, 0)
+        if forgetful is not None:
+            yield "randomised network", [forgetful]
+
+    def _randomised(self, method: str, exhibit: Exhibit, draw: int) -> Tensor | None:
+        """The method's map of a network with drawn weights, or None."""
+        if exhibit.explain is None or LAYERS not in capabilities(exhibit.network):
+            return None
+        if (method, draw) not in self._drawn:
+            try:
+                forgetful = controls.randomised(exhibit.network, seed=self.plan.seed, case=exhibit.case, draw=draw)
+                found = explain_again(exhibit, network=forgetful)
+                self._drawn[method, draw] = found.nan_to_num().to(exhibit.relevance)
+            except RegardError as error:
+                self.notes.append(f"no map of a randomised network: {error}")
+                self._drawn[method, draw] = None
+        return self._drawn[method, draw]
+
+    def _likeness(self, method: str, exhibit: Exhibit) -> Callable[[Tensor], float] | None:
+        """Rank correlation of a map with the method's maps of randomised networks, by size where they are unsigned."""
+        sizes = exhibit.sign is Sign.UNSIGNED
+        maps = [self._randomised(method, exhibit, n) for n in range(self.plan.n_randomised)]
+        drawn = [ranks(m.abs() if sizes else m) for m in maps if m is not None]
+        if not drawn:
+            return None
+
+        def likeness(m: Tensor) -> float:
+            own = ranks(m.abs() if sizes else m)
+            known = [v for v in (correlation(own, other) for other in drawn) if not np.isnan(v)]
+            return float(np.mean(known)) if known else float("nan")
+
+        return likeness
+
+
+_OF_THE_CASE = ("edges", "image", "centred gaussian", "random-cam")
+
+
+def weigh_case(
+    exhibits: Mapping[str, Exhibit],
+    plan: Plan,
+    *,
+    target: str,
+    patient: str = "",
+    beside: Mapping[str, Neighbours] | None = None,
+    columns: Mapping[str, str] | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
+) -> list[WeighedMap]:
+    """Measure one case's maps and their controls.
+
+    Parameters
+    ----------
+    exhibits
+        The map of each method, all of one case.
+    plan
+        What to measure.
+    target
+        How the target is written.
+    patient
+        Whose case it is; the case itself by default.
+    beside
+        What the cohort holds beside each method's map.
+    columns
+        What the table of cases says of the case.
+    notes
+        Sentences to go with each method's map.
+
+    Returns
+    -------
+    list of WeighedMap
+        One per method.
+    """
+    case = _Case(plan)
+    found = []
+    for method, exhibit in exhibits.items():
+        figures = case.figures(method, exhibit, (beside or {}).get(method, Neighbours()))
+        said = (*(notes or {}).get(method, ()), *dict.fromkeys(case.notes))
+        found.append(WeighedMap(exhibit.case, patient or exhibit.case, method, target, figures, said, columns or {}))
+    return found
+
+
+def comparisons(
+    maps: Sequence[WeighedMap], *, by: Sequence[str] = (), by_case: bool = True, seed: int = 0
+) -> list[Comparison]:
+    """All rows of evidence: over all cases, over the subgroups of each column of ``by``, and case by case."""
+    cases = list(dict.fromkeys(m.case for m in maps))
+    rows = _rows(maps, "*", "*", seed)
+    for column in by:
+        for value, members in _subgroups(maps, column).items():
+            rows += _rows(members, "*", f"{column}={value}", seed)
+    if by_case and len(cases) > 1:
+        for case in cases:
+            rows += _rows([m for m in maps if m.case == case], case, "*", seed)
+    return adjusted(rows)
+
+
+def all_verdicts(rows: Sequence[Comparison]) -> dict[str, Verdict]:
+    """The verdict of each method, by its rows over all cases."""
+    over_all = [r for r in rows if r.case == "*" and r.group == "*"]
+    return {m: judge([r for r in over_all if r.method == m]) for m in dict.fromkeys(r.method for r in over_all)}
+
+
+def _rows(maps: Sequence[WeighedMap], case: str, group: str, seed: int) -> list[Comparison]:
+    rows = []
+    for method in dict.fromkeys(m.method for m in maps):
+        own = [m for m in maps if m.method == method]
+        for measure in dict.fromkeys(name for m in own for name in m.figures):
+            names = dict.fromkeys(c for m in own if measure in m.figures for c in m.figures[measure].controls)
+            for control in ("", *names):
+                rows.append(compare(own, measure, control, case=case, group=group, seed=seed))
+    return rows
+
+
+def _subgroups(maps: Sequence[WeighedMap], column: str) -> dict[str, list[WeighedMap]]:
+    """Maps by what a column says; numbers of more than six values are cut at their median."""
+    said = [m.columns.get(column) for m in maps]
+    try:
+        numbers = [float(v) for v in said if v is not None]
+    except ValueError:
+        numbers = []
+    if len(set(numbers)) > 6:
+        middle = float(np.median(numbers))
+        names = [
+            None if v is None else f"at most {middle:g}" if float(v) <= middle else f"above {middle:g}" for v in said
+        ]
+    else:
+        names = list(said)
+    found: dict[str, list[WeighedMap]] = {}
+    for m, name in zip(maps, names, strict=True):
+        if name is not None:
+            found.setdefault(name, []).append(m)
+    return dict(sorted(found.items()))

@@ -1,0 +1,59 @@
+"""The planted phantoms that methods are compared on, each a builder of its shape."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from regard.phantoms.planted import PlantedPhantom
+
+__all__ = [
+    "DECOY_0",
+    "DECOY_3",
+    "DECOY_6",
+    "DECOY_9",
+    "decoy",
+    "linear",
+    "multiplicative",
+    "suppressor",
+    "texture",
+    "thickness",
+    "volume",
+]
+
+
+def linear(shape: Sequence[int]) -> PlantedPhantom:
+    """Intensity of a ball in tissues; another beside it does not count."""
+    return PlantedPhantom(tuple(shape), "linear", "anatomical", noise=0.3, distractor=True)
+
+
+def multiplicative(shape: Sequence[int]) -> PlantedPhantom:
+    """Product of two balls' intensities in correlated noise."""
+    return PlantedPhantom(tuple(shape), "multiplicative", "correlated", noise=0.2)
+
+
+def volume(shape: Sequence[int]) -> PlantedPhantom:
+    """Volume of a ball of any intensity in tissues; another beside it does not count."""
+    return PlantedPhantom(tuple(shape), "volume", "anatomical", noise=0.1, distractor=True)
+
+
+def thickness(shape: Sequence[int]) -> PlantedPhantom:
+    """Thickness of a shell of any intensity in correlated noise; another beside it does not count."""
+    return PlantedPhantom(tuple(shape), "thickness", "correlated", noise=0.2, distractor=True)
+
+
+def texture(shape: Sequence[int]) -> PlantedPhantom:
+    """Correlation length of the texture in a ball, in white noise; another beside it does not count."""
+    return PlantedPhantom(tuple(shape), "texture", "white", noise=0.1, distractor=True)
+
+
+def suppressor(shape: Sequence[int]) -> PlantedPhantom:
+    """Intensity of a ball under a nuisance that lies, alone, in another place as well."""
+    return PlantedPhantom(tuple(shape), "linear", "correlated", noise=0.2, suppressor=0.5)
+
+
+def decoy(dose: float, shape: Sequence[int]) -> PlantedPhantom:
+    """Intensity of a ball in strong correlated noise, and a mark whose correlation with it is the ``dose``."""
+    return PlantedPhantom(tuple(shape), "linear", "correlated", noise=0.6, smoothness=2.0, decoy=dose)
+
+
+DECOY_0, DECOY_3, DECOY_6, DECOY_9 = (partial(decoy, dose) for dose in (0.0, 0.3, 0.6, 0.9))
+"""Builders of the four doses."""

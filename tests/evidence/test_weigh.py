@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from regard.evidence.comparison import Figure, WeighedMap, compare
+from regard.evidence.error_rates import error_rates, exact_interval
+from regard.evidence.measure import AbstractMeasure, Measured
+from regard.evidence.oracles import SPOILED, Oracle, oracle_map
+from regard.evidence.weigh import Neighbours, Plan, comparisons, weigh_case
+
+
+class Claimed(AbstractMeasure):
+    """A measure that can be checked by hand: the map's claim for the first voxel."""
+
+    family = "faithful"
+
+    def measure(self, exhibit):
+        return Measured(float(exhibit.relevance[0, 0, 0, 0]))
+
+
+def weighed(n, value, null, *, direction="higher", control="surrogate", patients=None):
+    return [
+        WeighedMap(
+            f"c{i}", (patients or [f"p{i}" for i in range(n)])[i], "m", "output:0",
+            {"x": Figure(value(i), "1", direction, "faithful", {control: null(i)})}, columns={"sex": "FM"[i % 2]},
+        )
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def test_the_oracle_is_complete():
+    for number in (0, 1):
+        oracle = Oracle(number, 3)
+        x = oracle.image(0)
+        assert float(oracle_map(oracle.network, x).sum()) == pytest.approx(float(oracle.network(x)[0, 0]), rel=1e-4)
+
+
+def test_one_case_is_ranked_among_its_surrogates():
+    found = compare(weighed(1, lambda i: 5.0, lambda i: list(range(99))), "x", "surrogate")
+    assert (found.test, found.p, found.n_patients) == ("rank", pytest.approx(0.95), 1)
+    few = compare(weighed(1, lambda i: 5.0, lambda i: list(range(20))), "x", "surrogate")
+    assert np.isnan(few.p)
+
+
+def test_several_patients_are_tested_by_sign_flips_of_the_difference():
+    maps = weighed(12, lambda i: 1.0 + 0.01 * i, lambda i: [0.0, 0.2])
+    found = compare(maps, "x", "surrogate")
+    assert found.p == pytest.approx(2**-12)
+    assert found.difference == pytest.approx(np.mean([1.0 + 0.01 * i - 0.1 for i in range(12)]))
+    assert found.everywhere == 1.0
+    lower = compare(weighed(12, lambda i: 1.0 + 0.01 * i, lambda i: [0.0], direction="lower"), "x", "surrogate")
+    assert lower.p == 1.0
+    assert lower.difference < 0
+
+
+def test_the_better_reading_of_a_control_counts():
+    found = compare(weighed(12, lambda i: 1.0, lambda i: [-3.0, 3.0], control="edges"), "x", "edges")
+    assert found.null_mean == 3.0
+
+
+def test_a_patient_of_many_cases_counts_once():
+    patients = ["a"] * 6 + ["b"] * 6
+    found = compare(weighed(12, lambda i: float(i < 6), lambda i: [0.0], patients=patients), "x", "surrogate")
+    assert (found.n, found.n_patients, found.value) == (12, 2, 0.5)
+
+
+def test_subgroups_and_cases_have_rows_of_their_own():
+    rows = comparisons(weighed(12, lambda i: float(i), lambda i: [0.0]), by=["sex"])
+    groups = {(r.case, r.group): r for r in rows if r.control == ""}
+    assert groups["*", "sex=F"].value == pytest.approx(np.mean(range(0, 12, 2)))
+    assert groups["c3", "*"].value == 3.0
+    assert {r.p_adjusted >= r.p for r in rows if not np.isnan(r.p)} == {True}
+
+
+def test_weighing_one_case_measures_every_control_once():
+    oracle = Oracle(0, 3)
+    exhibit = oracle.exhibit(0, oracle_map, spread=None, truth=False)
+    plan = Plan({"claimed": Claimed()}, n_null=11)
+    other = oracle_map(oracle.network, oracle.image(1))
+    (found,) = weigh_case({"m": exhibit}, plan, target="output:0", beside={"m": Neighbours(other, other)})
+    controls = found.figures["claimed"].controls
+    assert {k: len(v) for k, v in controls.items()} == {
+        "surrogate": 11, "displaced": 4, "edges": 2, "image": 2, "centred gaussian": 2, "other patient": 1,
+        "cohort mean": 1, "randomised network": 1,
+    }  # fmt: skip
+    assert controls["other patient"] == [float(other[0, 0, 0, 0])]
+    assert controls["edges"][0] == -controls["edges"][1]
+    same = Neighbours(exhibit.relevance)
+    (alone,) = weigh_case({"m": exhibit}, plan, target="output:0", beside={"m": same})
+    assert "other patient" not in alone.figures["claimed"].controls
+    assert any("the map itself" in note for note in alone.notes)
+
+
+def test_exact_intervals():
+    low, high = exact_interval(0, 20)
+    assert low == 0.0
+    assert high == pytest.approx(1 - 0.025 ** (1 / 20))
+
+
+def test_the_verdict_tells_true_maps_from_spoiled_ones():
+    """The small version of ``python -m regard.evidence.error_rates``."""
+    rates = {r.kind: r for r in error_rates(range(2), n_patients=1, seed=11)}
+    assert rates["true map"].supported == 2
+    assert rates["all spoiled"].n == 2 * len(SPOILED)
+    assert rates["all spoiled"].supported == 0
+    assert rates["edge filter"].counts["not supported"] == 2

@@ -1,0 +1,263 @@
+"""The benchmark: its statistics by brute force, its controls, and a whole run that is cut off and goes on."""
+
+import csv
+import html
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from regard.bench import run as bench_run
+from regard.bench.cell import Cell, run_cell
+from regard.bench.controls import control_maps, edges, phase_randomised
+from regard.bench.measuring import gauges
+from regard.bench.plan import SIZES, BenchPlan
+from regard.bench.run import run_bench
+from regard.bench.statistics import crossed_interval, detection_threshold, resampled_means
+from regard.bench.table import ALL, COLUMNS, DETECTION, EFFECT, MODEL, Row, dose_of, rows
+from regard.core.errors import UnknownNameError
+from regard.core.quantity import Quantity, Sign
+from regard.core.target import Output
+from regard.evidence.measure import Exhibit
+from regard.phantoms.oracles import LinearOracle
+from regard.phantoms.truth import TruePlaces
+
+TINY = BenchPlan(
+    "smoke",
+    methods=("gradient", "occlusion:window=6,stride=6"),
+    measures=("average-precision", "relevance-mass"),
+    phantoms=("linear", "suppressor", "decoy-0", "decoy-0.9"),
+    shape=(16, 16),
+    n_networks=2,
+    n_train=16,
+    n_test=6,
+    n_explained=3,
+    n_epochs=1,
+)
+
+
+def test_resampled_means_by_brute_force() -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(3, 7))
+    values[1, 2] = values[0, 5] = np.nan
+    drawn_networks, drawn_patients = random.integers(0, 3, (20, 3)), random.integers(0, 7, (20, 7))
+    networks = np.stack([np.bincount(d, minlength=3) for d in drawn_networks])
+    patients = np.stack([np.bincount(d, minlength=7) for d in drawn_patients])
+    slow = []
+    for rows_, columns in zip(drawn_networks, drawn_patients, strict=True):
+        kept = [values[n, p] for n in rows_ for p in columns if not math.isnan(values[n, p])]
+        slow.append(sum(kept) / len(kept))
+    assert np.allclose(resampled_means(values, networks, patients), slow)
+
+
+def test_crossed_interval_is_as_wide_as_the_networks_differ() -> None:
+    random = np.random.default_rng(1)
+    patients = random.normal(size=(1, 40))
+    same = crossed_interval(np.repeat(patients, 5, 0))
+    alone = crossed_interval(patients)
+    assert (same.low, same.high) == pytest.approx((alone.low, alone.high), abs=0.02)
+    error = float(patients.std() / math.sqrt(40))
+    assert alone.high - alone.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    apart = crossed_interval(patients + np.array([[-2.0], [-1.0], [0.0], [1.0], [2.0]]))
+    # The variance of a mean of five draws from -2 ... 2 is 2 / 5, beside that of the patients.
+    assert apart.high - apart.low == pytest.approx(2 * 1.96 * math.sqrt(2 / 5 + error**2), rel=0.1)
+    assert apart.n == 40
+
+
+def test_crossed_interval_with_few_patients_or_nothing_defined() -> None:
+    few = crossed_interval(np.arange(9.0)[None])
+    assert few.value == 4
+    assert math.isnan(few.low)
+    none = crossed_interval(np.full((2, 12), np.nan))
+    assert none.n == 0
+    assert math.isnan(none.value)
+
+
+def test_threshold_keeps_its_false_alarms() -> None:
+    assert detection_threshold(np.arange(1.0, 20.0)) == 19.0
+    assert detection_threshold(np.arange(1.0, 40.0)) == 38.0
+    assert detection_threshold(np.arange(1.0, 19.0)) == math.inf
+    random = np.random.default_rng(2)
+    rates = [float((random.normal(size=400) > detection_threshold(random.normal(size=39))).mean()) for _ in range(300)]
+    assert np.mean(rates) == pytest.approx(0.05, abs=0.01)
+
+
+def test_surrogates_keep_values_and_smoothness_and_lose_the_place() -> None:
+    axes = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    peak = torch.exp(-((axes[0] - 9) ** 2 + (axes[1] - 20) ** 2) / 18)[None, None]
+    made = phase_randomised(peak, 0, "case", "a")
+    assert torch.allclose(made.flatten().sort().values, peak.flatten().sort().values)
+    assert torch.equal(made, phase_randomised(peak, 0, "case", "a"))
+    assert not torch.equal(made, phase_randomised(peak, 1, "case", "a"))
+
+    def roughness(x: torch.Tensor) -> float:
+        return float(torch.diff(x, dim=-1).square().mean() / x.var())
+
+    assert roughness(made) < 3 * roughness(peak)
+    assert roughness(peak.flatten()[torch.randperm(1024)].reshape(peak.shape)) > 10 * roughness(peak)
+    assert abs(float(torch.corrcoef(torch.stack([made.flatten(), peak.flatten()]))[0, 1])) < 0.6
+
+
+def test_controls_know_the_image_only() -> None:
+    x = torch.zeros(1, 1, 16, 16)
+    x[..., 8:] = 2.0
+    made = control_maps(x, {"a": torch.rand(1, 1, 16, 16), "b": torch.rand(1, 1, 16, 16)}, seed=0, case="c")
+    assert {k: len(v) for k, v in made.items()} == {"edges": 1, "image": 1, "smooth surrogate": 2}
+    assert torch.equal(made["image"][0], x)
+    assert set(edges(x)[0, 0].sum(0).topk(2).indices.tolist()) == {7, 8}
+
+
+def test_measures_are_read_against_both_truths_and_skip_what_counts_neither_way() -> None:
+    core, allowed, decoy = (torch.zeros(4, 4, dtype=torch.bool) for _ in range(3))
+    core[0, 0] = allowed[0, 1:] = True
+    places = TruePlaces(core, allowed, decoy)
+    relevance = torch.zeros(1, 1, 4, 4)
+    relevance[0, 0, 0] = torch.tensor([3.0, 100.0, 100.0, 100.0])
+    relevance[0, 0, 2, 2] = 1.0
+    network = LinearOracle(torch.ones(1, 4, 4))
+    x = torch.ones(1, 1, 4, 4)
+    exhibit = Exhibit(network, x, Output(0), relevance, Quantity.SCORE, Sign.UNSIGNED)
+    (gauge,) = gauges(("relevance-mass",))
+    assert gauge.names == ["relevance-mass", "relevance-mass@data"]
+    assert gauge.direction == "higher"
+    value, unit = gauge.read(exhibit, places)
+    assert value == pytest.approx(0.75)
+    assert unit == "1"
+
+
+def test_plans_know_their_names() -> None:
+    assert list(SIZES) == ["smoke", "default", "reference", "paper"]
+    assert SIZES["reference"].n_networks == 5
+    with pytest.raises(UnknownNameError, match="average-precision"):
+        replace(TINY, measures=("average-precison",))
+    with pytest.raises(UnknownNameError, match="linear"):
+        replace(TINY, phantoms=("linar",))
+    with pytest.raises(UnknownNameError, match="gradient"):
+        replace(TINY, methods=("gradent",))
+    seeds = [TINY.train_seed(n) for n in range(2)] + [TINY.test_seed, replace(TINY, seed=1).train_seed(0)]
+    assert len(set(seeds)) == 4
+    assert dose_of("decoy-0.3") == 0.3
+    assert dose_of("linear") is None
+
+
+def made_up(phantom: str, network: int, shift: float) -> Cell:
+    """A cell with values that can be added up by hand."""
+    cell = Cell(phantom, network, "signal", 5, {"network": 0.1, "mean": 0.3, "histogram": 0.2, "r2": 0.8})
+    patients = range(20)
+    for method in TINY.labels:
+        for measure in ("average-precision", "average-precision@data", "relevance-mass", "relevance-mass@data"):
+            for p in patients:
+                cell.note(method, measure, shift + 0.01 * p + 0.1 * network)
+        for p in patients:
+            cell.note(method, "relevance in the decoy", (0.5 if phantom == "decoy-0.9" else 0.0) + 0.001 * p)
+    cell.truth = {"change:decoy": [shift] * 20, "shapley:decoy": [shift] * 20}
+    return cell
+
+
+def test_rows_are_means_over_patients_networks_and_phantoms() -> None:
+    shifts = {"linear": 0.2, "suppressor": 0.4, "decoy-0": 0.0, "decoy-0.9": -0.7}
+    cells = [made_up(p, n, s) for p, s in shifts.items() for n in range(2)]
+    found = {(r.method, r.measure, r.phantom, r.network): r for r in rows(TINY, cells)}
+    patients = np.mean(0.01 * np.arange(20))
+    one = found["gradient", "average-precision", "linear", "1"]
+    assert one.value == pytest.approx(0.2 + patients + 0.1)
+    assert (one.n, one.n_patients, one.unit, one.direction) == (20, 20, "1", "higher")
+    both = found["gradient", "average-precision", "linear", ALL]
+    assert both.value == pytest.approx(0.2 + patients + 0.05)
+    assert both.n == 40
+    assert both.low < one.value - 0.05 < both.high
+    # Over all phantoms without a decoy: the mean of linear and suppressor.
+    assert found["gradient", "average-precision", ALL, ALL].value == pytest.approx(0.3 + patients + 0.05)
+    assert found[MODEL, EFFECT, "decoy-0.9", ALL].value == pytest.approx(0.7)
+    assert found["gradient", DETECTION, "decoy-0.9", ALL].value == 1.0
+    assert found["gradient", DETECTION, "decoy-0", ALL].value <= 0.05
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Cell], list[Row]]:
+    folder = tmp_path_factory.mktemp("bench")
+    cells, made = run_bench(TINY, folder)
+    return folder, cells, made
+
+
+def test_a_run_writes_what_the_contract_says(whole: tuple[Path, list[Cell], list[Row]]) -> None:
+    folder, cells, made = whole
+    with (folder / "bench.tsv").open() as stream:
+        read = list(csv.DictReader(stream, delimiter="\t"))
+    columns = "method measure phantom network value low high n n_patients unit direction"
+    assert " ".join(read[0]) == columns == " ".join(COLUMNS)
+    assert len(read) == len(made)
+    labels = {r["method"] for r in read}
+    assert labels == {"gradient", "occlusion", "random-cam", "edges", "image", "smooth surrogate", MODEL}
+    assert all(r["n_patients"] == "3" for r in read if r["measure"] == "relevance-mass")
+    # Three patients: values, no interval; and too few cases to set a threshold at 5 %.
+    assert all(r["low"] == "n/a" for r in read)
+    assert {r["value"] for r in read if r["measure"] == DETECTION} == {"n/a"}
+    for name in ("figures/leaderboard.png", "figures/shortcuts.png", "scores.json", "report.html"):
+        assert (folder / name).stat().st_size > 500
+    assert len(cells) == len(TINY.cells) == 8
+
+
+def test_the_page_loads_nothing_and_has_the_table(whole: tuple[Path, list[Cell], list[Row]]) -> None:
+    page = html.unescape((whole[0] / "report.html").read_text())
+    assert "default-src 'none'" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    for text in ("Leaderboard", "occlusion", "smooth surrogate", "Is a shortcut seen?", "data:image/png;base64,"):
+        assert text in page
+
+
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not(
+    whole: tuple[Path, list[Cell], list[Row]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, _ = whole
+    count = 0
+
+    def until_five(*arguments: object, **named: object) -> Cell:
+        nonlocal count
+        count += 1
+        if count > 5:
+            raise KeyboardInterrupt
+        return run_cell(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench_run, "run_cell", until_five)
+    with pytest.raises(KeyboardInterrupt):
+        run_bench(TINY, tmp_path)
+    assert not (tmp_path / "bench.tsv").exists()
+    kept = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert len(kept) == 5
+    # A half-written cell is made again.
+    (tmp_path / "checkpoints" / kept[0]).write_text("{")
+    count = -10
+    run_bench(TINY, tmp_path)
+    assert count == -10 + 4
+    assert (tmp_path / "bench.tsv").read_bytes() == (folder / "bench.tsv").read_bytes()
+    assert (tmp_path / "scores.json").read_bytes() == (folder / "scores.json").read_bytes()
+
+
+def test_networks_of_a_phantom_share_their_patients_and_nothing_else(
+    whole: tuple[Path, list[Cell], list[Row]],
+) -> None:
+    first, second = (c for c in whole[1] if c.phantom == "linear")
+    assert first.values["image"]["average-precision@data"] == second.values["image"]["average-precision@data"]
+    assert first.values["gradient"]["average-precision@data"] != second.values["gradient"]["average-precision@data"]
+    assert first.fit["network"] != second.fit["network"]
+
+
+def test_measures_that_need_no_place_or_the_method_again(tmp_path: Path) -> None:
+    plan = replace(TINY, measures=("gini", "relevance-mass"), phantoms=("linear",), n_networks=1, n_explained=1)
+    cells, made = run_bench(plan, tmp_path)
+    names = {r.measure for r in made}
+    assert names == {"gini", "relevance-mass", "relevance-mass@data"}
+    assert all(0 <= r.value <= 1 for r in made if r.measure == "gini")
+
+
+def test_volumes_by_the_same_code() -> None:
+    plan = replace(TINY, shape=(16, 16, 16), n_train=4, n_test=2, n_explained=1, methods=("grad-ram",))
+    cell = run_cell(plan, "decoy-0", 0)
+    assert set(cell.values) == {"grad-ram", "random-cam", "edges", "image", "smooth surrogate"}
+    assert all(0 <= v <= 1 for by in cell.values.values() for v in by["relevance-mass"])
+    assert len(cell.truth["change:decoy"]) == 1
