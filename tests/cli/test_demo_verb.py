@@ -81,8 +81,9 @@ def test_the_demo_and_what_it_says_to_do_next(regard: Regard, tmp_path: Path, si
     model = load_model(out / "models" / "phantom-density")
     assert (model.card.name, model.card.output.units) == ("phantom-density", ("mg/cm3",))
 
-    last = regard("demo", "--size", size, "-o", out).out.splitlines()[-1]
-    command = shlex.split(last.removeprefix("next: "))
+    following, then = regard("demo", "--size", size, "-o", out).out.splitlines()[-2:]
+    assert then.startswith("then: regard weigh ")
+    command = shlex.split(following.removeprefix("next: "))
     assert command[:2] == ["regard", "explain"]
     method = command.index("-m") + 1
     command[method] += ":n_samples=20"
