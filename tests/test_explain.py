@@ -129,6 +129,21 @@ def test_another_reference_gives_another_map_and_adding_a_constant_does_not(obli
     torch.testing.assert_close(raised.relevance.tensor, one.relevance.tensor, equal_nan=True, atol=1e-6, rtol=1e-4)
 
 
+def test_a_map_that_misses_much_of_the_change_says_so(oblique: np.ndarray) -> None:
+    class Step(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.sigmoid(1000 * (super().forward(x) - 5)) + 0.001 * super().forward(x)
+
+    volume, reference = scan(oblique), scan(oblique, seed=2)
+    coarse = regard.explain(regard.Model(Step(), card()), volume, "integrated-gradients:n_steps=3", reference=0.0)
+    assert coarse.reference and coarse.completeness_error is not None
+    change = abs(coarse.prediction - coarse.reference["value"])
+    assert abs(coarse.completeness_error) > 0.1 * change
+    assert any("misses" in w and "of the change" in w for w in coarse.warnings)
+    smooth = regard.explain(regard.Model(Linear(), card()), volume, "integrated-gradients", reference=reference)
+    assert not any("misses" in w for w in smooth.warnings)
+
+
 def test_a_method_that_cannot_use_a_reference_refuses(oblique: np.ndarray) -> None:
     with pytest.raises(ReferenceInputError, match="gradient.*choose integrated-gradients"):
         regard.explain(regard.Model(Linear(), card()), scan(oblique), "gradient", reference=0.0)

@@ -32,6 +32,9 @@ __all__ = ["Explained", "bind_target", "explain", "explain_case"]
 
 Scan = Volume | Mapping[str, Volume]
 
+INCOMPLETE = 0.1
+"""Share of f(x) - f(reference) that a map may miss before it carries a warning."""
+
 
 @dataclass(frozen=True)
 class Explained:
@@ -283,6 +286,10 @@ def _explanation(
         own = str(first.notes.get("reference", "the method's own"))
         reference = {"label": own, "value": float(first.reference_value[0])}
     errors = [float(a.completeness_error[0]) for a in parts if a.completeness_error is not None]
+    left = float(np.mean(errors)) if errors else None
+    if left is not None and reference is not None and abs(left) > INCOMPLETE * abs(prediction - reference["value"]):
+        change = f"{prediction - reference['value']:.3g} {output_unit}"
+        warnings = [*warnings, f"the map misses {abs(left):.3g} of the change of {change} that it divides"]
     volumes = {key: scan.with_tensor(tensor.float(), unit="") for key, (tensor, _) in maps.items()}
     return Explanation(
         relevance=replace(volumes["relevance"], unit=unit, header={}),
@@ -301,7 +308,7 @@ def _explanation(
         form=form,
         layer=first.notes.get("layer"),
         reference=reference,
-        completeness_error=float(np.mean(errors)) if errors else None,
+        completeness_error=left,
         outside=maps["relevance"][1],
         standard_error=volumes.get("standard_error"),
         spread=volumes.get("spread"),
