@@ -102,7 +102,7 @@ class NoiseTraining(lightning.LightningModule):
                 [sigma],
                 [added],
                 wanted if squared else None,
-                [covariance] if self.estimator == "gauss-newton" and squared else None,
+                [covariance] if self.estimator == "paired" and squared else None,
             )
             slope += slopes[0].to(slope) * (self.settings.s_max - self.settings.s_min) / self.n_draws
         n_places = inside.flatten(1).sum(1)
@@ -182,7 +182,7 @@ def fit_noise(
     batch_size: int = 8,
     n_draws: int = 1,
     learning_rate: float = 3e-3,
-    estimator: Estimator = "gauss-newton",
+    estimator: Estimator = "paired",
     cases: Sequence[str] | None = None,
     seed: int = 0,
     accelerator: str = "cpu",
@@ -219,7 +219,7 @@ def fit_noise(
     n_draws
         Noise draws for each case and step.
     estimator
-        ``"gauss-newton"`` or ``"pathwise"``; the segmentation loss and noise that is not normal are always pathwise.
+        ``"paired"`` or ``"pathwise"``; the segmentation loss and noise that is not normal are always pathwise.
     cases, seed
         Case ids, by default their numbers, and seed: key of the draws.
     accelerator

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from regard.core import randomness
 from regard.core.errors import InputError
-from regard.core.spatial import blur, box_mean, interpolate, space, space_axes
+from regard.core.spatial import blur, box_mean, expand_cases, interpolate, space, space_axes
 
 __all__ = [
     "FAMILIES",
@@ -31,7 +31,7 @@ FAMILIES = {
 Foreground: TypeAlias = Literal["auto", "all"] | float
 """Where noise is added: where any channel is above its smallest value, everywhere, or where one is above a number."""
 
-Estimator: TypeAlias = Literal["gauss-newton", "pathwise"]
+Estimator: TypeAlias = Literal["paired", "pathwise"]
 """How the derivative of the loss is estimated; see `noise_gradient`."""
 
 
@@ -154,13 +154,13 @@ class NoiseSettings:
         Raises
         ------
         InputError
-            If it is an unknown one, or Gauss-Newton for noise that is not normal.
+            If it is an unknown one, or the paired one for noise that is not normal.
         """
-        if estimator not in ("gauss-newton", "pathwise"):
-            raise InputError(f"estimator '{estimator}'", "gauss-newton or pathwise")
-        if estimator == "gauss-newton" and self._fills:
+        if estimator not in ("paired", "pathwise"):
+            raise InputError(f"estimator '{estimator}'", "paired or pathwise")
+        if estimator == "paired" and self._fills:
             raise InputError(
-                f"the estimator gauss-newton for the noise family {self.family}", "normal noise", "set estimator=pathwise"
+                f"the estimator paired for the noise family {self.family}", "normal noise", "set estimator=pathwise"
             )
 
 
@@ -198,7 +198,7 @@ def noise_gradient(
     reference
         y: the loss is (f - y)^2.
     covariances
-        For Gauss-Newton: each input's covariance of the noise, as a function of a tensor.
+        For the paired estimate: each input's covariance of the noise of strength 1, as a function of a tensor.
 
     Returns
     -------
@@ -207,33 +207,43 @@ def noise_gradient(
 
     Notes
     -----
-    The pathwise estimate is unbiased; from one draw, its error at each of n places is about sqrt(n) times its size. By
-    the identities of Bonnet and Price, for normal noise,
-    d/dsigma_i E (f - y)^2 = 2 E [g_i (C (sigma g))_i] + 2 E [(f - y) (C (sigma H))_ii], with g and H the first and second
-    derivatives of f at the noisy image and C the covariance of the noise of strength 1. Gauss-Newton keeps the first
-    term (as in Khan et al. 2018, arXiv 1806.04854): exact for a linear f from a single draw, and what it leaves out
-    vanishes inside each linear piece of a ReLU network, though not at the kinks between them.
+    The pathwise estimate 2 (f - y) g eta, with g the derivative of f at the noisy image, is unbiased; from one draw its
+    error at each of n places is about sqrt(n) times its size. The paired one takes each draw with both signs. With e the
+    mean and o half the difference of f - y over the pair, the pathwise estimate is 2 o eta (g+ + g-)/2 + e eta (g+ - g-):
+    what the variance of f costs, and what its shift costs. The first part's expectation is, by the identities of Bonnet
+    and Price for normal noise with covariance C, that of 2 m C(sigma m), m = (g+ + g-)/2, but for third derivatives; this
+    takes its place, as it has no cross terms between places. So the paired estimate is unbiased for a quadratic f, and
+    exact from one pair for a linear one.
     """
-    noisy = [
-        (x + sigma.to(x) * eta).detach().requires_grad_()
-        for x, sigma, eta in zip(inputs, sigmas, disturbances, strict=True)
-    ]
-    with torch.enable_grad():
-        # A copy: an in-place first layer must not write to what the derivative is taken by.
-        values = value([z.clone() for z in noisy])
-        found = torch.autograd.grad(values.sum(), noisy, allow_unused=True)
-    slopes = [torch.zeros_like(z) if g is None else g for g, z in zip(found, noisy, strict=True)]
-    values = values.detach()
+
+    def slopes_at(sign: int) -> tuple[Tensor, list[Tensor]]:
+        noisy = [
+            (x + sign * sigma.to(x) * eta).detach().requires_grad_()
+            for x, sigma, eta in zip(inputs, sigmas, disturbances, strict=True)
+        ]
+        with torch.enable_grad():
+            # A copy: an in-place first layer must not write to what the derivative is taken by.
+            values = value([z.clone() for z in noisy])
+            found = torch.autograd.grad(values.sum(), noisy, allow_unused=True)
+        return values.detach(), [torch.zeros_like(z) if g is None else g for g, z in zip(found, noisy, strict=True)]
+
+    def wide(values: Tensor, like: Tensor) -> Tensor:
+        return expand_cases(values, like).to(like)
+
+    values, slopes = slopes_at(1)
+    pairs = list(zip(slopes, disturbances, strict=True))
     if reference is None:
-        made = [g * eta for g, eta in zip(slopes, disturbances, strict=True)]
-        return values, tuple(m.sum(1, keepdim=True) for m in made)
+        return values, tuple((g * eta).sum(1, keepdim=True) for g, eta in pairs)
     off = values - reference.to(values)
     if covariances is None:
-        shape = [(-1, *[1] * (g.ndim - 1)) for g in slopes]
-        made = [2 * off.reshape(s) * g * eta for s, g, eta in zip(shape, slopes, disturbances, strict=True)]
-    else:
-        made = [2 * g * c(s.to(g) * g) for c, s, g in zip(covariances, sigmas, slopes, strict=True)]
-    return off.square(), tuple(m.sum(1, keepdim=True) for m in made)
+        return off.square(), tuple((2 * wide(off, g) * g * eta).sum(1, keepdim=True) for g, eta in pairs)
+    other, others = slopes_at(-1)
+    off_other = other - reference.to(values)
+    shift, made = (off + off_other) / 2, []
+    for (g, eta), h, sigma, covariance in zip(pairs, others, sigmas, covariances, strict=True):
+        mean = (g + h) / 2
+        made.append((2 * mean * covariance(sigma.to(g) * mean) + wide(shift, g) * (g - h) * eta).sum(1, keepdim=True))
+    return (off.square() + off_other.square()) / 2, tuple(made)
 
 
 def roughness(noise: Tensor, inside: Tensor) -> Tensor:

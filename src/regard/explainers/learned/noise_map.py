@@ -62,9 +62,9 @@ class NoiseMap(AbstractExplainer):
     cell
         Size in voxels of the cells that B is found on, interpolated linearly.
     n_steps, n_draws, learning_rate
-        Steps of Adam on the logits of B (the rate falls as a cosine), and noise draws in each.
+        Steps of Adam on log B (the rate falls as a cosine), and noise draws in each.
     estimator
-        ``"gauss-newton"`` or ``"pathwise"``; see `regard.training.noising.noise_gradient`. Noise that is not normal, and
+        ``"paired"`` or ``"pathwise"``; see `regard.training.noising.noise_gradient`. Noise that is not normal, and
         the segmentation loss, are always pathwise.
     form
         ``"published"`` is relu(-logit of B) over its maximum.
@@ -108,7 +108,7 @@ class NoiseMap(AbstractExplainer):
         n_steps: int = 100,
         n_draws: int = 2,
         learning_rate: float = 0.2,
-        estimator: Estimator = "gauss-newton",
+        estimator: Estimator = "paired",
         form: Form = "signed",
     ) -> None:
         super().__init__(network, form=form)
@@ -176,7 +176,7 @@ class NoiseMap(AbstractExplainer):
         found = self._learned(noised) if self._noise_model is not None else optimise_noise(query, self.per_image)
         noise = found.noise
         if self.form == "published":
-            maps = tuple(_published(v, k) for v, k in zip(found.logits, found.inside, strict=True))
+            maps = tuple(_published(b, k) for b, k in zip(noise, found.inside, strict=True))
         else:
             maps = tuple(torch.where(k, 1 - b, 0.0) for b, k in zip(noise, found.inside, strict=True))
         return Attribution(maps, noised.value, notes=self._notes(noised, found))
@@ -187,10 +187,10 @@ class NoiseMap(AbstractExplainer):
             raise ShapeError(
                 f"{len(noised.inputs)} inputs for a noise model of one", "one input", "leave model out: noise-map per image"
             )
-        logits = self._noise_model.logits(noised.inputs[0])
+        noise = self._noise_model.noise(noised.inputs[0])
         everywhere = noised.everywhere()
         weight, weight_from = noised.weight(self.strength, self._noise_model.spread, everywhere)
-        return Optimised((logits,), noised.inside, weight, f"{weight_from} of the cohort", everywhere)
+        return Optimised((noise,), noised.inside, weight, f"{weight_from} of the cohort", everywhere)
 
     def _notes(self, noised: Noised, found: Optimised) -> dict[str, Any]:
         """What the map's noise does to the output, and how much of the image bears it."""
@@ -211,8 +211,8 @@ class NoiseMap(AbstractExplainer):
         }
 
 
-def _published(logits: Tensor, inside: Tensor) -> Tensor:
+def _published(noise: Tensor, inside: Tensor) -> Tensor:
     """relu(-logit) over its maximum, the picture of U-Noise."""
-    drawn = torch.where(inside, (-logits).relu(), 0.0)
+    drawn = torch.where(inside, (-noise.logit()).relu(), 0.0)
     largest = drawn.amax()
     return drawn / largest if largest > 0 else torch.zeros_like(drawn)

@@ -29,6 +29,7 @@ Loss = Literal["squared", "segmentation"]
 """``"squared"``: (f(noisy) - y)^2 of the target; ``"segmentation"``: binary cross entropy of an output of logits."""
 
 _N_PROBES = 16
+_START = math.log(0.05)
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class PerImage:
     n_steps: int = 100
     n_draws: int = 2
     learning_rate: float = 0.2
-    estimator: Estimator = "gauss-newton"
+    estimator: Estimator = "paired"
 
     @property
-    def covariances(self) -> bool:
-        """Whether the derivative is taken by Gauss-Newton."""
-        return self.estimator == "gauss-newton" and self.loss == "squared"
+    def paired(self) -> bool:
+        """Whether the derivative is taken by pairs of draws."""
+        return self.estimator == "paired" and self.loss == "squared"
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ class Optimised:
 
     Parameters
     ----------
-    logits
-        Of B, one map (1, 1, \\*space) per input.
+    noise
+        B, one map (1, 1, \\*space) per input; 0 outside the foreground, where none was added.
     inside
-        Foreground (1, 1, \\*space) per input: where noise was added.
+        Foreground (1, 1, \\*space) per input.
     weight
         Lambda, in the loss's unit.
     weight_from
@@ -71,16 +72,11 @@ class Optimised:
         Changes under the strongest noise, a number per draw; see `Noised.everywhere`.
     """
 
-    logits: tuple[Tensor, ...]
+    noise: tuple[Tensor, ...]
     inside: tuple[Tensor, ...]
     weight: float
     weight_from: str
     everywhere: Tensor
-
-    @property
-    def noise(self) -> tuple[Tensor, ...]:
-        """B, per input: 0 outside the foreground, where none was added."""
-        return tuple(torch.where(keep, v.sigmoid(), 0.0) for v, keep in zip(self.logits, self.inside, strict=True))
 
 
 class Noised:
@@ -138,7 +134,7 @@ class Noised:
         return functional.binary_cross_entropy_with_logits(logits, likely, reduction="none").flatten(1).mean(1)
 
     def derivative(
-        self, noise: Sequence[Tensor], step: int, n_draws: int, *, gauss_newton: bool
+        self, noise: Sequence[Tensor], step: int, n_draws: int, *, paired: bool
     ) -> tuple[float, tuple[Tensor, ...]]:
         """Mean loss over the draws of one step, and its derivative by B per input (1, 1, \\*space)."""
         sigmas = self.sigmas(noise)
@@ -167,7 +163,7 @@ class Noised:
                 wide,
                 drawn,
                 self.reference.expand(n) if squared else None,
-                functions if gauss_newton else None,
+                functions if paired else None,
             )
 
         def add(items: range, result: tuple[Tensor, tuple[Tensor, ...]]) -> None:
@@ -210,7 +206,10 @@ class Noised:
 
 
 def optimise_noise(query: Query, how: PerImage, *, checkpoint: str | Path | None = None, every: int = 25) -> Optimised:
-    """Find the map B that minimises E (f(x + sigma(B) noise) - y)^2 - lambda mean log B, by Adam on its logits.
+    """Find the map B that minimises E (f(x + sigma(B) noise) - y)^2 - lambda mean log B.
+
+    Adam on log B from log 0.05 on, projected to B <= 1 after each step. On the logit of B, as a network has it, places
+    whose optimum is 1 or near it come to a halt: its derivative vanishes there.
 
     Parameters
     ----------
@@ -237,13 +236,11 @@ def optimise_noise(query: Query, how: PerImage, *, checkpoint: str | Path | None
     rounding = 8 * torch.finfo(noised.value.dtype).eps * float(noised.value.abs())
     if float(everywhere.abs().max()) <= rounding or weight <= 0:
         # The strongest noise costs nothing: it is the optimum, and Adam would only come near it.
-        full = tuple(
-            torch.full_like(k, math.inf, dtype=kind) for k, kind in zip(noised.inside, kinds, strict=True)
-        )
+        full = tuple(k.to(kind) for k, kind in zip(noised.inside, kinds, strict=True))
         return Optimised(full, noised.inside, weight, weight_from, everywhere)
     cells = [[-(-n // how.cell) for n in space(x)] for x in noised.inputs]
     leaves = [
-        torch.zeros(1, 1, *cell, dtype=kind, device=x.device, requires_grad=True)
+        torch.full((1, 1, *cell), _START, dtype=kind, device=x.device, requires_grad=True)
         for x, cell, kind in zip(noised.inputs, cells, kinds, strict=True)
     ]
     adam = torch.optim.Adam(leaves, how.learning_rate, betas=(0.9, 0.99), eps=1e-12)
@@ -255,29 +252,33 @@ def optimise_noise(query: Query, how: PerImage, *, checkpoint: str | Path | None
     for step in range(start, how.n_steps):
         for group in adam.param_groups:
             group["lr"] = how.learning_rate * 0.5 * (1 + math.cos(math.pi * step / how.n_steps))
-        logits = _on_inputs(leaves, noised)
-        noise = [v.sigmoid() for v in logits]
+        logs = _on_inputs(leaves, noised)
+        noise = [v.exp() for v in logs]
         slopes = noised.derivative(
-            [b.detach() for b in noise], step, how.n_draws, gauss_newton=how.covariances
+            [b.detach() for b in noise], step, how.n_draws, paired=how.paired
         )[1]
         # The whole loss times n / lambda, so that a place's derivative is of the size of 1.
         total = sum(
             (slope.to(b) * b * keep).sum() * (n_places / weight)
-            - (functional.logsigmoid(v) * keep).sum()
+            - (v * keep).sum()
             + how.smoothness * roughness(b, keep).sum() * keep.sum()
-            for slope, b, v, keep in zip(slopes, noise, logits, noised.inside, strict=True)
+            for slope, b, v, keep in zip(slopes, noise, logs, noised.inside, strict=True)
         )
         adam.zero_grad()
         grads = torch.autograd.grad(total, leaves)  # type: ignore[arg-type]
         for leaf, grad in zip(leaves, grads, strict=True):
             leaf.grad = grad
         adam.step()
+        with torch.no_grad():
+            for leaf in leaves:
+                leaf.clamp_(max=0)
         if progress is not None:
             progress("noise-map", step + 1, how.n_steps)
         if path is not None and ((step + 1) % every == 0 or step + 1 == how.n_steps):
             _store(path, key, step + 1, leaves, adam)
     with torch.no_grad():
-        found = tuple(v.detach() for v in _on_inputs(leaves, noised))
+        logs = _on_inputs(leaves, noised)
+        found = tuple(torch.where(k, v.exp(), 0.0) for v, k in zip(logs, noised.inside, strict=True))
     return Optimised(found, noised.inside, weight, weight_from, everywhere)
 
 
