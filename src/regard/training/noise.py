@@ -1,6 +1,7 @@
 """Training a network that says how much noise each place of an image bears: one forward pass a case afterwards."""
 
 import logging
+import pickle
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -331,7 +332,7 @@ def _train(
                 callbacks=[_Keep(checkpoint, n_epochs * len(loader))],
             )
             trainer.fit(module, loader, ckpt_path=str(checkpoint) if resumed else None)
-    except (RuntimeError, KeyError, EOFError) as error:
+    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         if not resumed or batching.is_out_of_memory(error):
             raise
         raise FileError(

@@ -20,6 +20,8 @@ __all__ = [
     "roughness",
 ]
 
+_NO_BACKGROUND = 0.99
+
 FAMILIES = {
     "gaussian": "white normal noise",
     "correlated": "normal noise blurred to the scales, one after the other, of the same strength at every place",
@@ -29,7 +31,8 @@ FAMILIES = {
 """Name and meaning of each noise family."""
 
 Foreground: TypeAlias = Literal["auto", "all"] | float
-"""Where noise is added: where any channel is above its smallest value, everywhere, or where one is above a number."""
+"""Where noise is added: where any channel is above its smallest value (everywhere, if hardly a place has that),
+everywhere, or where one is above a number."""
 
 Estimator: TypeAlias = Literal["paired", "pathwise"]
 """How the derivative of the loss is estimated; see `noise_gradient`."""
@@ -96,7 +99,10 @@ class NoiseSettings:
             return torch.ones_like(x[:, :1], dtype=torch.bool)
         low = x.amin(space_axes(x), keepdim=True) if self.foreground == "auto" else float(self.foreground)
         found = (x > low).any(1, keepdim=True)
-        return found | ~found.flatten(1).any(1).reshape(-1, *[1] * (x.ndim - 1))
+        share = found.flatten(1).double().mean(1)
+        # A darkest value that hardly any place has is no background.
+        bare = (share == 0) | (share > _NO_BACKGROUND) if self.foreground == "auto" else share == 0
+        return found | expand_cases(bare, found)
 
     def deviation(self, x: Tensor, inside: Tensor) -> Tensor:
         """Standard deviation of noise of strength 1, (batch, channel, 1, ...), in the network's input units.
