@@ -99,9 +99,7 @@ def test_the_paired_derivative_is_exact_from_one_draw_for_a_linear_network() -> 
     weights, x, sigma = normal(2, 3, 3), normal(1, 2, 3, 3, seed=1), normal(1, 1, 3, 3, seed=2).abs()
     eta = normal(1, 2, 3, 3, seed=3)
     value = LinearOracle(weights)
-    _, slopes = noise_gradient(
-        lambda z: value(z[0])[:, 0], [x], [sigma], [eta], value(x)[:, 0], [lambda v: v]
-    )
+    _, slopes = noise_gradient(lambda z: value(z[0])[:, 0], [x], [sigma], [eta], value(x)[:, 0], [lambda v: v])
     torch.testing.assert_close(slopes[0][0, 0], 2 * sigma[0, 0] * weights.square().sum(0))
 
 

@@ -102,7 +102,7 @@ def test_the_noise_draw_by_draw(family: str, size: tuple[int, ...]) -> None:
             for c in range(2):
                 noisy[(c, *place)] += (0.1 + b[place] * 0.8) * added[(c, *place)]
         change = network(torch.from_numpy(noisy)[None]) - network(x)
-        expected.append(float(change))
+        expected.append(change.item())
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

@@ -39,9 +39,7 @@ def draw_extent_curve(rows: Sequence[ExtentRow], path: str | Path, *, unit: str)
     left.set_ylim(0, 1)
     left.set_ylabel("over the foreground")
     left.legend(frameon=False)
-    right.loglog(
-        strengths, [r.prediction_change for r in rows], "o-", color="#1f5fa8", label="under the map's noise"
-    )
+    right.loglog(strengths, [r.prediction_change for r in rows], "o-", color="#1f5fa8", label="under the map's noise")
     strongest = [r.strongest_change for r in rows]
     right.loglog(strengths, strongest, ":", color="#5a6473", label="under the strongest noise")
     right.set_ylabel(f"change of the prediction, rms [{unit}]")

@@ -259,7 +259,9 @@ def fit_noise(
         if spread is None:
             spread = float(answers.double().std(correction=0)) if loss == "squared" else 1.0
         if spread <= 0:
-            raise InputError(f"a spread of {spread} over {len(images)} cases", "above 0", "give cases that differ, or spread")
+            raise InputError(
+                f"a spread of {spread} over {len(images)} cases", "above 0", "give cases that differ, or spread"
+            )
         module = NoiseTraining(
             unet,
             frozen,
@@ -297,9 +299,7 @@ def _answers(network: Network, images: Tensor, target: TargetLike, loss: str, de
 
 
 @torch.no_grad()
-def _change(
-    made: NoiseModel, module: NoiseTraining, images: Tensor, answers: Tensor, device: torch.device
-) -> float:
+def _change(made: NoiseModel, module: NoiseTraining, images: Tensor, answers: Tensor, device: torch.device) -> float:
     """Root mean square of f(noisy) - f(clean), one fresh draw a case."""
     squares = []
     for n, case in enumerate(module.cases):

@@ -127,7 +127,9 @@ def read_noise_model(folder: str | Path) -> NoiseModel:
     folder = Path(folder)
     path = folder / "noise.yaml"
     if not path.is_file():
-        raise FileError(f"{folder}, which is no folder of a noise model", "card.yaml, noise.yaml and weights", "train one")
+        raise FileError(
+            f"{folder}, which is no folder of a noise model", "card.yaml, noise.yaml and weights", "train one"
+        )
     try:
         said = read_yaml(path, "noise")
         settings = dict(said["settings"])
@@ -142,4 +144,6 @@ def read_noise_model(folder: str | Path) -> NoiseModel:
             **found,
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise CardError(f"{path.name} of {folder} ({error})", "what a trained noise model writes", "train it again") from error
+        raise CardError(
+            f"{path.name} of {folder} ({error})", "what a trained noise model writes", "train it again"
+        ) from error

@@ -213,13 +213,14 @@ def noise_gradient(
 
     Notes
     -----
-    The pathwise estimate 2 (f - y) g eta, with g the derivative of f at the noisy image, is unbiased; from one draw its
-    error at each of n places is about sqrt(n) times its size. The paired one takes each draw with both signs. With e the
-    mean and o half the difference of f - y over the pair, the pathwise estimate is 2 o eta (g+ + g-)/2 + e eta (g+ - g-):
-    what the variance of f costs, and what its shift costs. The first part's expectation is, by the identities of Bonnet
-    and Price for normal noise with covariance C, that of 2 m C(sigma m), m = (g+ + g-)/2, but for third derivatives; this
-    takes its place, as it has no cross terms between places. So the paired estimate is unbiased for a quadratic f, and
-    exact from one pair for a linear one.
+    The pathwise estimate 2 (f - y) g eta, with g the derivative of f at the noisy image, is unbiased; from one draw
+    its error at each of n places is about sqrt(n) times its size. The paired one takes each draw with both signs. With
+    e the mean and o half the difference of f - y over the pair, the pathwise estimate is
+    2 o m eta + e (g+ - g-) eta, m = (g+ + g-) / 2: what the variance of f costs, and what its shift costs. For normal
+    noise of covariance C, the identities of Bonnet and Price give the first part's expectation as that of
+    2 m C(sigma m), but for third derivatives of f; this takes its place, as it has no cross terms between places. So
+    the paired estimate is unbiased for a quadratic f, and exact from one pair for a linear one. The second part must
+    stay: noise shifts the output of a ReLU network, and without it the shift is not held back at all.
     """
 
     def slopes_at(sign: int) -> tuple[Tensor, list[Tensor]]:

@@ -185,7 +185,9 @@ class NoiseMap(AbstractExplainer):
         assert self._noise_model is not None
         if len(noised.inputs) > 1:
             raise ShapeError(
-                f"{len(noised.inputs)} inputs for a noise model of one", "one input", "leave model out: noise-map per image"
+                f"{len(noised.inputs)} inputs for a noise model of one",
+                "one input",
+                "leave model out: noise-map per image",
             )
         noise = self._noise_model.noise(noised.inputs[0])
         everywhere = noised.everywhere()

@@ -254,9 +254,7 @@ def optimise_noise(query: Query, how: PerImage, *, checkpoint: str | Path | None
             group["lr"] = how.learning_rate * 0.5 * (1 + math.cos(math.pi * step / how.n_steps))
         logs = _on_inputs(leaves, noised)
         noise = [v.exp() for v in logs]
-        slopes = noised.derivative(
-            [b.detach() for b in noise], step, how.n_draws, paired=how.paired
-        )[1]
+        slopes = noised.derivative([b.detach() for b in noise], step, how.n_draws, paired=how.paired)[1]
         # The whole loss times n / lambda, so that a place's derivative is of the size of 1.
         total = sum(
             (slope.to(b) * b * keep).sum() * (n_places / weight)
