@@ -62,7 +62,7 @@ def draw_pair(path: Path) -> None:
 def draw_extent(path: Path, source: str, scan: str) -> None:
     model = regard.load_model(source)
     case = prepare_case(model, {model.card.inputs[0].name: regard.read(scan)})
-    rows = extent_curve(case.network, case.inputs.tensors[0], knobs={"spread": 20.0})
+    rows = extent_curve(case.network, case.inputs.tensors[0], knobs={"spread": 58.0, "cell": 3})
     draw_extent_curve(rows, path, unit=model.card.unit)
     for row in rows:
         print(row)

@@ -151,6 +151,10 @@ class NoiseMap(AbstractExplainer):
             self.n_steps, self.n_draws, self.learning_rate, self.estimator,
         )  # fmt: skip
 
+    def knobs(self) -> dict[str, Any]:
+        """The settings by name; of a noise model the folder's name, as paths stay on this machine."""
+        return {**super().knobs(), "model": None if self.model is None else Path(self.model).name}
+
     def _take_over(self, found: NoiseModel) -> None:
         """Use what the noise model was trained with; knobs that were set to something else are an error."""
         plain: dict[str, Any] = {**asdict(NoiseSettings()), **asdict(PerImage())}
@@ -194,6 +198,11 @@ class NoiseMap(AbstractExplainer):
         weight, weight_from = noised.weight(self.strength, self._noise_model.spread, everywhere)
         return Optimised((noise,), noised.inside, weight, f"{weight_from} of the cohort", everywhere)
 
+    def _origin(self) -> str:
+        if self._noise_model is None:
+            return "found for this image"
+        return f"learned over {self._noise_model.n} cases, weights {str(network_sha256(self._noise_model.unet))[:12]}"
+
     def _notes(self, noised: Noised, found: Optimised) -> dict[str, Any]:
         """What the map's noise does to the output, and how much of the image bears it."""
         changes = noised.changes(found.noise, "check")
@@ -209,7 +218,7 @@ class NoiseMap(AbstractExplainer):
             "foreground_share": places.numel() / whole_image,
             "lambda": found.weight,
             "lambda_from": found.weight_from,
-            "noise": "learned over a cohort" if self.model else "found for this image",
+            "noise": self._origin(),
         }
 
 
