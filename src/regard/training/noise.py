@@ -1,9 +1,10 @@
 """Training a network that says how much noise each place of an image bears: one forward pass a case afterwards."""
 
 import logging
+import math
 import pickle
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,10 +21,13 @@ from regard.core.spatial import n_space
 from regard.core.target import TargetLike, as_target, single_tensor
 from regard.io.atomic import atomic
 from regard.models.zoo import ZOO
+from regard.models.zoo.unoise import UNoise
 from regard.training.noise_files import NoiseModel, network_sha256
 from regard.training.noising import Estimator, NoiseSettings, noise_gradient, roughness
 
 __all__ = ["NoiseTraining", "fit_noise"]
+
+_N_START = 16
 
 
 class NoiseTraining(lightning.LightningModule):
@@ -276,6 +280,8 @@ def fit_noise(
             cases=names,
             seed=seed,
         )
+        if start is None and isinstance(unet, UNoise):
+            _low_start(unet, module, images, answers, device)
         loader = DataLoader(
             _Cohort(images, answers if wanted is None else wanted), batch_size, sampler=_Order(len(images), seed)
         )
@@ -284,8 +290,8 @@ def fit_noise(
             unet.eval().to(images.device), zoo, kwargs, settings, strength, spread, loss, smoothness, estimator,
             network_sha256(network), len(images),
         )  # fmt: skip
-        change = _change(made, module, images, answers, device) if loss == "squared" else None
-    return NoiseModel(**{**vars(made), "prediction_change": change})
+        cost = _cost(module, made.noise, images, answers, device, "check") if loss == "squared" else None
+    return NoiseModel(**{**vars(made), "prediction_change": None if cost is None else math.sqrt(cost)})
 
 
 @torch.no_grad()
@@ -299,17 +305,41 @@ def _answers(network: Network, images: Tensor, target: TargetLike, loss: str, de
 
 
 @torch.no_grad()
-def _change(made: NoiseModel, module: NoiseTraining, images: Tensor, answers: Tensor, device: torch.device) -> float:
-    """Root mean square of f(noisy) - f(clean), one fresh draw a case."""
-    squares = []
-    for n, case in enumerate(module.cases):
-        x = images[n : n + 1].to(device)
-        inside = made.settings.inside(x)
-        added = made.settings.disturbance(x, made.settings.deviation(x, inside), n, module.seed, case, "check")
-        sigma = made.settings.sigma(made.noise(x)) * inside
-        off = module.value([x + sigma.to(x) * added], answers[n : n + 1]) - answers[n : n + 1].to(device)
-        squares.append(float(off.double().square().mean()))
-    return float(sum(squares) / len(squares)) ** 0.5
+def _cost(
+    module: NoiseTraining,
+    noise: Callable[[Tensor], Tensor],
+    images: Tensor,
+    answers: Tensor,
+    device: torch.device,
+    label: str,
+) -> float:
+    """Mean over cases, one fresh draw each, of (f(noisy) - f(clean))^2, or of the rise of the cross entropy."""
+    total = 0.0
+    for n in range(len(images)):
+        x, answer = images[n : n + 1].to(device), answers[n : n + 1].to(device)
+        inside = module.settings.inside(x)
+        deviation = module.settings.deviation(x, inside)
+        added = module.settings.disturbance(x, deviation, n, module.seed, module.cases[n], label)
+        sigma = (module.settings.sigma(noise(x)) * inside).to(x)
+        off = module.value([x + sigma * added], answer) - module.value([x], answer)
+        total += float(off.double().square() if module.loss == "squared" else off)
+    return total / len(images)
+
+
+def _low_start(unet: UNoise, module: NoiseTraining, images: Tensor, answers: Tensor, device: torch.device) -> None:
+    """Start from the best constant B, where that is below one half.
+
+    For an f that is linear under B times the strongest noise, B^2 V - lambda log B is smallest at
+    sqrt(lambda / 2 V), V the cost of the strongest noise. Started from one half under noise that f does not bear, the
+    first steps' derivatives are so large that Adam, which remembers them, makes small steps for long.
+    """
+    some = slice(0, _N_START)
+    strongest = _cost(module, lambda x: torch.ones_like(x[:, :1]), images[some], answers[some], device, "start")
+    best = min(0.5, max(1e-3, math.sqrt(module.weight / (2 * max(strongest, 1e-30)))))
+    with torch.no_grad():
+        bias = unet.last.bias
+        assert isinstance(bias, Tensor)
+        bias += math.log(best / (1 - best))
 
 
 def _train(
