@@ -7,6 +7,7 @@ y forward, z up [mm].
 
 from regard.phantoms.torso.density import areal_bmd, label_weights, measure_l1, trabecular_bmd
 from regard.phantoms.torso.factors import CAUSES, DECOYS, FACTORS, factors_of, with_factors
+from regard.phantoms.torso.phantom import TorsoPhantom, TorsoSubject
 from regard.phantoms.torso.population import draw_shape, paper_label_density
 from regard.phantoms.torso.render import Torso, render_torso
 from regard.phantoms.torso.scanner import Scanner, scan
@@ -22,7 +23,9 @@ __all__ = [
     "L1Slice",
     "Scanner",
     "Torso",
+    "TorsoPhantom",
     "TorsoShape",
+    "TorsoSubject",
     "areal_bmd",
     "draw_shape",
     "factors_of",

@@ -32,8 +32,10 @@ class TorsoShape:
         Muscle without fat [HU]; share of fat between the fibres, 0 to 1.
     liver_hu, spleen_hu, kidney_hu, blood_hu, fat_hu
         Soft tissue [HU] at 120 kVp without contrast agent.
-    kidney
-        Half length of the kidneys.
+    kidney, kidney_shift
+        Half length of the kidneys, and their height above the usual.
+    liver, spleen
+        Size relative to the mean.
     lordosis, kyphosis, scoliosis
         Depth of the lumbar and thoracic curve; shift of the lower and upper spine to the right.
     vertebra
@@ -95,6 +97,9 @@ class TorsoShape:
     blood_hu: float = 42.0
     fat_hu: float = -102.0
     kidney: float = 54.0
+    kidney_shift: float = 0.0
+    liver: float = 1.0
+    spleen: float = 1.0
     lordosis: float = 12.0
     kyphosis: float = 30.0
     scoliosis: float = 0.0
