@@ -41,7 +41,7 @@ USED = 0.1
 
 
 class FactoredSubject(Protocol):
-    """What a phantom renders: an image (1, \\*space), and the share of each place that the structure fills, (\\*space)."""
+    """What a phantom renders: an image, and the share of each place that the structure fills."""
 
     @property
     def image(self) -> Tensor:

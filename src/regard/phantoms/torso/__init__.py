@@ -1,4 +1,4 @@
-"""A torso that we wrote ourselves: axial CT, and later radiographs and low-dose CT, from one anatomy with known mineral.
+"""A torso that we wrote ourselves: axial CT, radiographs and low-dose CT from one anatomy with known mineral.
 
 Everything is a function of world coordinates, so that a torso can be rendered at any voxel size, anywhere, again and
 again, with one factor changed and all else fixed. The origin is the centre of L1's body; x runs to the patient's right,

@@ -1,5 +1,7 @@
 """The organs at the height of L1: liver, spleen, kidneys, pancreas, gallbladder and great vessels."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ def cavity_half_width(shape: TorsoShape) -> float:
 
 
 def cavity_front(shape: TorsoShape) -> float:
-    """y of the front of the abdominal cavity at L1 [mm]."""
+    """Coordinate y of the front of the abdominal cavity at L1 [mm]."""
     return shape.front - 0.85 * shape.wall
 
 
@@ -29,7 +31,7 @@ def paint_tube(
     canvas: Canvas, points: list[Point], radius: float, name: str, hu: float | Tensor, within: Tensor | None = None
 ) -> None:
     """Paint a bent tube of one tissue through some points [mm]."""
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         box = canvas.cells.box(*tube_box((start, end), radius + 1))
         if box is None:
             continue
@@ -105,7 +107,7 @@ def _pancreas(canvas: Canvas, half: float, front: float) -> None:
         (-0.6 * half, y - 8, 20.0),
     ]
     lobules = canvas.field("lobes", (5.0, 12.0))
-    for (start, end), r in zip(zip(points, points[1:], strict=False), (14.0, 11.0, 9.5, 9.0), strict=True):
+    for (start, end), r in zip(pairwise(points), (14.0, 11.0, 9.5, 9.0), strict=True):
         box = canvas.cells.box(*tube_box((start, end), r + 4))
         if box is None:
             continue
@@ -140,7 +142,7 @@ def _kidney(canvas: Canvas, side: int, half: float) -> None:
 
 
 def aorta_place(shape: TorsoShape, z: Tensor) -> tuple[Tensor, Tensor]:
-    """x and y of the aorta's centre at heights z [mm]."""
+    """Coordinates x and y of the aorta's centre at heights z [mm]."""
     spine = [curve(shape, float(value)) for value in z.flatten()]
     x = torch.tensor([p[0] for p in spine], device=z.device).reshape(z.shape) - 7 - 0.05 * z.clamp(min=0)
     y = torch.tensor([p[1] for p in spine], device=z.device).reshape(z.shape)

@@ -1,6 +1,7 @@
 """Bowel: colon, small bowel and stomach with wall, contents and gas that rises to the front."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ def _segment(
     """One stretch of bowel: fat-free wall, contents, and gas above its level."""
     fold = 0.9 if name == "bowel" else 2.0
     level = radius * (1 - 2 * gas)
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         box = canvas.cells.box(*tube_box((start, end), radius + 5))
         if box is None:
             continue
@@ -85,7 +86,7 @@ def _colon(canvas: Canvas, cavity: Tensor, half: float, front: float) -> None:
         (-0.32 * half, 0.82 * front, -12 + 20 * u[4]),
         (-0.66 * half, 0.62 * front, 18 + 16 * u[5]),
     ]
-    for index, (start, end) in enumerate(zip(across, across[1:], strict=False)):
+    for index, (start, end) in enumerate(pairwise(across)):
         filled = min(1.0, gas * (0.6 + 1.2 * u[6 + index]))
         _segment(canvas, cavity, [start, end], 17 + 7 * u[6 + index], "bowel", filled, 0.6 * stool, 4 + index)
     falling = [

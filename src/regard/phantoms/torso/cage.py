@@ -1,6 +1,7 @@
 """The rib cage: ribs with their cartilages, sternum, clavicles, scapulae and the heads of the humeri."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from regard.phantoms.torso.canvas import Canvas
 from regard.phantoms.torso.cells import Box, Cells, coverage
 from regard.phantoms.torso.shape import TorsoShape
 from regard.phantoms.torso.solids import Point, ball, capsule, stack, tube_box
+from regard.phantoms.torso.spine import densities
 from regard.phantoms.torso.spine_curve import curve, levels
 from regard.phantoms.torso.trunk import interpolate
 
@@ -53,7 +55,7 @@ def _on_cage(shape: TorsoShape, side: int, degrees: float, z: float, inset: floa
 
 
 def sternum_y(shape: TorsoShape, z: float) -> float:
-    """y of the front of the cage at height z [mm]."""
+    """Coordinate y of the front of the cage at height z [mm]."""
     (_, cy), (_, f, _) = _axes(shape, torch.tensor([z]))
     return float(cy[0] + f[0])
 
@@ -83,7 +85,8 @@ def paint_bone(canvas: Canvas, box: Box, distance: Tensor, name: str, shell: flo
     share = coverage(distance, width)
     marrow = torch.minimum(coverage(distance + shell, width), share)
     filled = torch.where(share > 0, marrow / share.clamp(min=1e-6), 0.0)
-    compact, soft = shape.cortical / 1000, inside * shape.trabecular / 1000
+    spongy, compact = densities(shape, False)
+    soft = inside * spongy
     canvas.bone(box, share, name, 40 - 60 * filled, compact + (soft - compact) * filled)
 
 
@@ -93,7 +96,7 @@ def paint_rods(canvas: Canvas, points: list[Point], radius: float, name: str, sh
     box = canvas.cells.box(*tube_box(points, margin))
     if box is None:
         return
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         near = canvas.cells.box(*tube_box((start, end), margin))
         if near is not None:
             distance = capsule(canvas.cells.part(near).place, start, end, radius, stretch)
@@ -131,7 +134,7 @@ def _sternum(canvas: Canvas) -> None:
     shape = canvas.shape
     heights = (118.0, 170.0, 222.0, 262.0)
     points = [(0.0, sternum_y(shape, z) - 1.0, z) for z in heights]
-    for (start, end), wide in zip(zip(points, points[1:], strict=False), (2.6, 2.9, 4.2), strict=True):
+    for (start, end), wide in zip(pairwise(points), (2.6, 2.9, 4.2), strict=True):
         box = canvas.cells.box(*tube_box((start, end), 26))
         if box is not None:
             distance = capsule(canvas.cells.part(box).place, start, end, 5.2, (wide, 1, 1))

@@ -13,7 +13,7 @@ __all__ = ["paint_muscles"]
 
 
 def _column(cells: Cells, shape: TorsoShape) -> tuple[Tensor, Tensor]:
-    """x and y of the spine at the cells' heights, each (1, 1, k)."""
+    """Coordinates x and y of the spine at the cells' heights, each (1, 1, k)."""
     z = cells.axes[2]
     points = [curve(shape, float(value)) for value in z]
     return tuple(torch.tensor([p[i] for p in points], device=z.device)[None, None] for i in (0, 1))  # type: ignore[return-value]

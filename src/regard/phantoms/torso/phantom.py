@@ -1,4 +1,4 @@
-"""The torso as a phantom with factors: one slice through L1, rendered again with one factor changed and all else fixed."""
+"""The torso as a phantom with factors: a slice through L1 rendered again with one factor changed, all else fixed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

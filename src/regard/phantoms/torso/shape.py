@@ -55,7 +55,11 @@ class TorsoShape:
     disc
         Height of the disc below L1.
     trabecular, cortical
-        Mineral density of trabecular bone (bone with marrow) in the body, and of compact bone [mg/cm3].
+        Mineral density of L1's trabecular bone (bone with marrow) in the body, and of its compact bone [mg/cm3].
+    other_trabecular, other_cortical
+        The same of all other bones, which follow L1's in a population but are no part of its label.
+    skeleton
+        Scale of the other bones' density.
     posterior_ratio
         Density inside the posterior elements relative to the body's.
     texture
@@ -121,6 +125,9 @@ class TorsoShape:
     disc: float = 8.0
     trabecular: float = 130.0
     cortical: float = 950.0
+    other_trabecular: float = 130.0
+    other_cortical: float = 950.0
+    skeleton: float = 1.0
     posterior_ratio: float = 1.8
     texture: float = 0.25
     marrow_fat: float = 0.5

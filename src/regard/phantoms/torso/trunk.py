@@ -7,14 +7,18 @@ import torch
 from torch import Tensor
 
 from regard.phantoms.torso.canvas import Canvas
-from regard.phantoms.torso.cells import Cells
+from regard.phantoms.torso.cells import Cells, coverage
 from regard.phantoms.torso.shape import TorsoShape
 from regard.phantoms.torso.solids import capsule, smooth_union, stack
 from regard.phantoms.torso.spine_curve import curve
+from regard.phantoms.torso.structures import STRUCTURES
 
 __all__ = ["Trunk", "interpolate", "paint_table", "paint_trunk", "trunk_of"]
 
 SKIN_HU = 10.0
+MARK_HU = 1800.0
+"""HU that a full mark on the table adds."""
+
 SKIN = 2.0
 """Thickness of the skin [mm]."""
 
@@ -113,7 +117,7 @@ def _mesentery(canvas: Canvas, shape: TorsoShape) -> Tensor:
 
 
 def table_front(shape: TorsoShape) -> float:
-    """y of the table's middle [mm]."""
+    """Coordinate y of the table's middle [mm]."""
     return -(shape.back + 0.6 * shape.subcutaneous) * 0.955 - shape.table_gap
 
 
@@ -139,7 +143,7 @@ def paint_table(canvas: Canvas) -> None:
 
 
 def mark_place(shape: TorsoShape) -> tuple[float, float]:
-    """x and y of the mark on the table [mm]."""
+    """Coordinates x and y of the mark on the table [mm]."""
     return 62.0, table_front(shape) + 62.0**2 / 900 - 4.0
 
 
@@ -150,4 +154,7 @@ def _paint_mark(canvas: Canvas) -> None:
         return
     px, py, pz = canvas.cells.part(box).place
     distance = capsule((px, py, 0 * pz), (x - 7, y, 0), (x + 7, y, 0), 2.6)
-    canvas.paint(box, distance, "table_mark", -900 + 2600 * canvas.shape.table_mark)
+    # Added to what is there, so that a faint mark is no hole in the table.
+    share = coverage(distance, canvas.cells.width)
+    canvas.soft[box] += share * MARK_HU * canvas.shape.table_mark
+    canvas.labels[box].masked_fill_(share > 0.5, STRUCTURES["table_mark"])
