@@ -11,7 +11,7 @@ from regard.phantoms.torso.cells import Box, Cells, coverage
 from regard.phantoms.torso.shape import TorsoShape
 from regard.phantoms.torso.solids import Point, ball, capsule, stack, tube_box
 from regard.phantoms.torso.spine import densities
-from regard.phantoms.torso.spine_curve import curve, levels
+from regard.phantoms.torso.spine_curve import Level, curve, levels
 from regard.phantoms.torso.trunk import interpolate
 
 __all__ = ["cage_of", "paint_cage", "sternum_y"]
@@ -45,13 +45,15 @@ def cage_of(cells: Cells, shape: TorsoShape) -> Tensor:
     return stack(cells.place, centre, half, 2.3)
 
 
-def _on_cage(shape: TorsoShape, side: int, degrees: float, z: float, inset: float) -> Point:
-    """Point on the cage at an angle from the back."""
-    (cx, cy), (a, f, b) = (tuple(float(v) for v in part) for part in _axes(shape, torch.tensor([z])))
-    angle = math.radians(degrees)
-    s, c = abs(math.sin(angle)) ** (2 / 2.3), abs(math.cos(angle)) ** (2 / 2.3)
-    depth = f if degrees > 90 else b
-    return cx + side * (a - inset) * s, cy + math.copysign((depth - inset) * c, degrees - 90), z
+def _on_cage(shape: TorsoShape, side: int, degrees: list[float], z: list[float], inset: float) -> list[Point]:
+    """Points on the cage at angles from the back and heights [mm]."""
+    (cx, cy), half = _axes(shape, torch.tensor(z))
+    points = []
+    for x, y, a, f, b, angle, height in zip(*(v.tolist() for v in (cx, cy, *half)), degrees, z, strict=True):
+        s, c = (abs(v) ** (2 / 2.3) for v in (math.sin(math.radians(angle)), math.cos(math.radians(angle))))
+        depth = f if angle > 90 else b
+        points.append((x + side * (a - inset) * s, y + math.copysign((depth - inset) * c, angle - 90), height))
+    return points
 
 
 def sternum_y(shape: TorsoShape, z: float) -> float:
@@ -60,9 +62,8 @@ def sternum_y(shape: TorsoShape, z: float) -> float:
     return float(cy[0] + f[0])
 
 
-def rib_points(shape: TorsoShape, number: int, side: int) -> list[Point]:
-    """Middle line of a rib's bone from head to front end [mm]."""
-    level = next(v for v in levels(shape) if v.name == f"T{number}")
+def rib_points(shape: TorsoShape, level: Level, number: int, side: int) -> list[Point]:
+    """Middle line of a rib's bone from head to front end [mm]; ``level`` is the vertebra it hangs on."""
     x, y, z = level.centre
     s = shape.vertebra
     head = (x + side * 0.46 * shape.body_width * level.width * s, y - 0.35 * shape.body_depth * level.depth * s, z + 6)
@@ -70,13 +71,11 @@ def rib_points(shape: TorsoShape, number: int, side: int) -> list[Point]:
     end, drop = _END[number - 1], _DROP[number - 1]
     start = 34.0 if number > 2 else 42.0
     n = max(3, round((end - start) / 11))
-    points = [head, neck]
-    for index in range(n + 1):
-        share = index / n
-        angle = start + (end - start) * share
-        fall = drop * (0.14 * share + 0.86 * share * share * (1.9 - 0.9 * share))
-        points.append(_on_cage(shape, side, angle, z + 4 - fall * (1 - 0.1 * share), 4.5))
-    return points
+    shares = [index / n for index in range(n + 1)]
+    angles = [start + (end - start) * share for share in shares]
+    falls = [drop * (0.14 * share + 0.86 * share * share * (1.9 - 0.9 * share)) for share in shares]
+    heights = [z + 4 - fall * (1 - 0.1 * share) for fall, share in zip(falls, shares, strict=True)]
+    return [head, neck, *_on_cage(shape, side, angles, heights, 4.5)]
 
 
 def paint_bone(canvas: Canvas, box: Box, distance: Tensor, name: str, shell: float, inside: float) -> None:
@@ -106,11 +105,20 @@ def paint_rods(canvas: Canvas, points: list[Point], radius: float, name: str, sh
 def paint_cage(canvas: Canvas) -> None:
     """Paint ribs, cartilages and sternum, then clavicles, scapulae and humeri."""
     shape = canvas.shape
+    heights = canvas.cells.axes[2]
+    low, high = float(heights.min()) - 10, float(heights.max()) + 10
+    column = {v.name: v for v in levels(shape)}
     for number in range(12, 0, -1):
+        level = column[f"T{number}"]
+        lowest, highest = level.centre[2] - _DROP[number - 1] - 10, max(level.centre[2] + 20, 270.0 * (number < 11))
+        if highest < low or lowest > high:
+            continue
         for side in (1, -1):
-            points = rib_points(shape, number, side)
+            points = rib_points(shape, level, number, side)
             paint_rods(canvas, points, 3.6 if number < 11 else 3.0, "rib", 1.0, (1.0, 1.0, 1.75))
             _cartilage(canvas, number, side, points[-1])
+    if high < 80:
+        return
     _sternum(canvas)
     for side in (1, -1):
         _shoulder(canvas, side)

@@ -78,6 +78,8 @@ def paint_chest(canvas: Canvas) -> None:
     cage = cage_of(cells, shape)
     inside = torch.maximum(cage + 9.0, place[2] - TOP * (0.5 + 0.5 * shape.lung) - 12)
     under = domes(place, shape)
+    if float(torch.maximum(inside, -under).min()) > 3:
+        return
     heart = heart_of(place, shape)
     space = _between(place, shape)
     thorax = torch.maximum(inside, -under)

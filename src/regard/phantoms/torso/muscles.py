@@ -26,7 +26,7 @@ def _flesh(canvas: Canvas, box: tuple[slice, slice, slice], extra: float) -> Ten
     fibres = canvas.field("fibres", (5.0, 16.0), box)
     share = min(1.0, shape.infiltration + extra)
     streaks = (0.5 * fine + fibres - 1.25 + 1.1 * share).clamp_(0, 1.4)
-    return shape.muscle_hu + 3 * fine - 75 * (0.2 + share) * streaks
+    return shape.muscle_hu + 3 * fine - 8 * extra - 75 * (0.2 + share) * streaks
 
 
 def paint_muscles(canvas: Canvas, inside: Tensor) -> None:
@@ -61,7 +61,7 @@ def paint_muscles(canvas: Canvas, inside: Tensor) -> None:
     erector = torch.maximum(erector, bound + 2)
     # A thin plane of fat all round, thicker in the groove between the erectors and the wall.
     groove = 0.6 + 2.4 * ((around[0] - 40) / 20).clamp(0, 1) * ((y - cy + rear + 62) / 30).clamp(0, 1)
-    flesh = _flesh(canvas, box, 0.12)
+    flesh = _flesh(canvas, box, 0.3)
     bent = around[0] + 4 * canvas.field("folds", (14.0, 30.0))[box]
     seams = (1 - (bent - 21).abs() / 1.0).clamp(0, 1) + (1 - (bent - 41).abs() / 0.9).clamp(0, 1)
     canvas.paint(box, erector - groove, "fascia", 0.7 * fat)

@@ -63,12 +63,14 @@ def _paint_vertebra(canvas: Canvas, level: Level) -> None:
         here = (i, j, k)
         solid = body(part_of(place, here), shape, level)
         share = coverage(solid.outside, width)
-        rear[here] *= 1 - share
     rear_marrow = torch.minimum(coverage(bone.inside, width), rear)
     filled = torch.where(rear > 0, rear_marrow / rear.clamp(min=1e-6), 0.0)
     behind = shape.posterior_ratio * spongy
     content = compact + (behind - compact) * filled
     canvas.bone(around, rear, own, 40 + (fat - 40) * filled, content)
+    if box is not None:
+        # The body is painted over the roots of the pedicles.
+        rear[here] *= 1 - share
     if is_l1:
         canvas.keep("posterior", around, rear)
         canvas.keep("mineral_posterior", around, rear * content)
