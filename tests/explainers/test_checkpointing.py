@@ -56,6 +56,7 @@ def deep(n: int = 12, *, in_place: bool = True) -> nn.Module:
 @pytest.fixture
 def everywhere(monkeypatch) -> None:
     """Every child runs again, whether that saves memory or not."""
+    monkeypatch.setattr(checkpointing.Part, "gains", property(lambda part: not part.writes))
     monkeypatch.setattr(checkpointing, "cheapest_parts", Part.split)
 
 
@@ -182,7 +183,7 @@ def test_a_network_without_parts_says_so(caplog, monkeypatch) -> None:
 
 
 def test_parts_are_split_where_the_memory_is() -> None:
-    """By hand: one child holds 90 of 100 and can be split into two of 45, so that the peak is 45 + 10 + inputs."""
+    """By hand: one child holds 90 of 100; of its halves the second runs again with both their inputs in memory."""
     leaves = [Part((nn.Identity(),), given=2, saved=45) for _ in range(2)]
     big, small = Part((nn.Identity(),), given=1, saved=90, children=leaves), Part((nn.Identity(),), given=1, saved=10)
     whole = Part((nn.Identity(),), saved=100, children=[big, small])
@@ -191,3 +192,23 @@ def test_parts_are_split_where_the_memory_is() -> None:
     assert cheapest_parts(whole) == [big, small]
     writes = Part((nn.Identity(),), given=1, saved=90, writes=True)
     assert cheapest_parts(Part((nn.Identity(),), saved=100, children=[writes, small])) == []
+
+
+def test_a_run_whose_input_is_handed_on_and_written_to_is_left_alone() -> None:
+    """The second child hands its input on; were [dropout, in-place ReLU] run again, its input would be gone."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1),
+        *[
+            m
+            for _ in range(4)
+            for m in (nn.Dropout(0.5), nn.ReLU(inplace=True), nn.Conv2d(3, 3, 3, padding=1), nn.Tanh())
+        ],
+    ).double()
+    x = example((12, 13))
+    with intact(network) as plain:
+        expected = query(plain, x).gradient([x])[1][0]
+        with checkpointed(query(plain, x)) as parts:
+            assert parts
+            assert not any(isinstance(p.modules[0], nn.Dropout) for p in parts)
+            torch.testing.assert_close(query(plain, x).gradient([x])[1][0], expected, rtol=1e-12, atol=1e-15)

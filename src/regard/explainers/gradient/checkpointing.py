@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -53,6 +54,8 @@ class Part:
         Bytes that the gradient keeps inside it.
     writes
         Whether it ever writes on its input: what follows may rely on that, so that it is left alone.
+    passes_on
+        Whether its output is its input, or a view of it.
     children
         What ran directly inside it, in order.
     """
@@ -62,17 +65,23 @@ class Part:
     given: int = 0
     saved: int = 0
     writes: bool = False
+    passes_on: bool = False
     children: list["Part"] = field(default_factory=list)
 
     def split(self) -> list["Part"]:
         """Smaller parts of it that can be run again; empty if there are none."""
-        able = [child for child in self.children if not child.writes]
+        able = [child for child in self.children if child.gains]
         module, names = self.modules[0], {child.modules[0] for child in self.children}
         # A subclass may do something else with its children.
         plain = self.owner is None and type(module).forward is nn.Sequential.forward
         if plain and len(self.children) > 2 and len(names) == len(self.children):
             return _runs(module, self.children)  # type: ignore[arg-type]
         return able
+
+    @property
+    def gains(self) -> bool:
+        """Whether it can be run again, and keeps more than its input."""
+        return not self.writes and self.saved > self.given
 
 
 def _runs(owner: nn.Sequential, children: Sequence[Part]) -> list[Part]:
@@ -85,13 +94,17 @@ def _runs(owner: nn.Sequential, children: Sequence[Part]) -> list[Part]:
         if runs[-1] and full and not child.writes:
             runs.append([])
         runs[-1].append(child)
-    return [
-        run[0]
-        if len(run) == 1
-        else Part(tuple(c.modules[0] for c in run), owner, run[0].given, sum(c.saved for c in run), run[0].writes, run)
-        for run in runs
-        if not run[0].writes
-    ]
+    joined = [run[0] if len(run) == 1 else _joined(owner, run) for run in runs]
+    return [part for part in joined if part.gains]
+
+
+def _joined(owner: nn.Sequential, run: list[Part]) -> Part:
+    """Neighbouring children as one part."""
+    # Children write on the run's input as long as all before them hand it on.
+    handed_on = [n == 0 or all(c.passes_on for c in run[:n]) for n in range(len(run))]
+    writes = any(c.writes for c, same in zip(run, handed_on, strict=True) if same)
+    modules = tuple(c.modules[0] for c in run)
+    return Part(modules, owner, run[0].given, sum(c.saved for c in run), writes, False, run)
 
 
 def cheapest_parts(whole: Part) -> list[Part]:
@@ -102,8 +115,10 @@ def cheapest_parts(whole: Part) -> list[Part]:
     """
 
     def peak(parts: Sequence[Part]) -> int:
-        inside = [p.saved for p in parts]
-        return whole.saved - sum(inside) + max(inside, default=0) + sum(p.given for p in parts)
+        # Gradients go backwards: the inputs of later parts are let go before an earlier one runs again.
+        given = accumulate(p.given for p in parts)
+        again = max((g + p.saved for g, p in zip(given, parts, strict=True)), default=0)
+        return whole.saved - sum(p.saved for p in parts) + again
 
     parts, best = whole.split(), []
     least = whole.saved
@@ -124,8 +139,7 @@ def checkpointed(query: Query) -> Iterator[list[Part]]:
     """Within this context the network's gradients keep little and compute again what they need.
 
     The network runs once without keeping anything, to see where its memory goes; then its parts are chosen
-    (`cheapest_parts`). Values and gradients are the same: each part runs the same operations twice. An in-place
-    operation inside a part writes on a copy.
+    (`cheapest_parts`). Values and gradients are the same: each part runs the same operations twice.
 
     Parameters
     ----------
@@ -181,10 +195,12 @@ def _seen(network: nn.Module, query: Query) -> Part:
         part = Part((m,), given=sum(t.numel() * t.element_size() for t in given))
         running.append((part, [t._version for t in given]))
 
-    def leave(m: nn.Module, args: Any, kwargs: Any, _: Any) -> None:
+    def leave(m: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         part, versions = running.pop()
-        if [t._version for t in _tensors((args, kwargs))] != versions:
+        given = _tensors((args, kwargs))
+        if [t._version for t in given] != versions:
             writers.add(m)
+        part.passes_on = bool({t.data_ptr() for t in given} & {t.data_ptr() for t in _tensors(output)})
         if running:
             running[-1][0].children.append(part)
         seen.append(part)
@@ -214,15 +230,12 @@ def _copied(values: Any) -> Any:
 
 
 def _again(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward that keeps a copy of its input and nothing else: later writing on either does no harm."""
-
-    def inside(*args: Any, **kwargs: Any) -> Any:
-        return forward(*_copied(args), **_copied(kwargs))
+    """A forward that keeps a copy of its input and nothing else: writing on the original later does no harm."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if not (torch.is_grad_enabled() and any(t.requires_grad for t in _tensors((args, kwargs)))):
             return forward(*args, **kwargs)
-        return recompute(inside, *_copied(args), use_reentrant=False, preserve_rng_state=False, **_copied(kwargs))
+        return recompute(forward, *_copied(args), use_reentrant=False, preserve_rng_state=False, **_copied(kwargs))
 
     return run
 
