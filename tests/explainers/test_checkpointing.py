@@ -197,14 +197,10 @@ def test_parts_are_split_where_the_memory_is() -> None:
 def test_a_run_whose_input_is_handed_on_and_written_to_is_left_alone() -> None:
     """The second child hands its input on; were [dropout, in-place ReLU] run again, its input would be gone."""
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(1, 3, 3, padding=1),
-        *[
-            m
-            for _ in range(4)
-            for m in (nn.Dropout(0.5), nn.ReLU(inplace=True), nn.Conv2d(3, 3, 3, padding=1), nn.Tanh())
-        ],
-    ).double()
+    layers: list[nn.Module] = [nn.Conv2d(1, 3, 3, padding=1)]
+    for _ in range(4):
+        layers += [nn.Dropout(), nn.ReLU(inplace=True), nn.Tanh(), nn.Conv2d(3, 3, 3, padding=1)]
+    network = nn.Sequential(*layers).double()
     x = example((12, 13))
     with intact(network) as plain:
         expected = query(plain, x).gradient([x])[1][0]

@@ -32,8 +32,8 @@ class IntegratedGradients(AbstractExplainer):
         Nodes of the Gauss-Legendre rule; memory does not grow with them.
     checkpoint
         Parts of the network keep only their input and are run again when the gradient needs them: ``"auto"``, when
-        memory runs out at one image; ``"always"``, ``"never"``. The map is the same. What is saved depends on the network:
-        half for fifteen layers of one size, nothing where the first layer alone holds most of it.
+        memory runs out at one image; ``"always"``, ``"never"``. The map is the same. What is saved depends on the
+        network: half for fifteen layers of one size, nothing where the first layer alone holds most of it.
     form
         Both forms are the same.
 
