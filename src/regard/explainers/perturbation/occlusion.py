@@ -15,7 +15,7 @@ from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import per_axis, space, windows
 from regard.explainers.knobs import real, sizes, whole
-from regard.explainers.perturbation.copies import Copies, value_of
+from regard.explainers.perturbation.copies import Copies, nearby, value_of
 from regard.explainers.perturbation.fillers import Filler, FillerLike, ring_mean
 from regard.explainers.perturbation.incremental import Engine, Incremental, prepare
 from regard.explainers.reference import value_at
@@ -106,6 +106,7 @@ class Occlusion(AbstractExplainer):
 
     def _attribute(self, query: Query) -> Attribution:
         value = value_of(query)
+        query = nearby(query)
         filler = Filler(self.filler, self.sigma)
         notes: dict[str, Any] = {"filler": filler.words(query), "n_windows": 0}
         found = float(value.double())
