@@ -76,7 +76,7 @@ def cohort() -> Found:
 
 def rows(quick: bool) -> dict[str, Callable[[], Found]]:
     """Every measurement by name."""
-    size, others = (48, 48) if quick else (96, 64)
+    size, others = (48, 48) if quick else (96, 48)
     found: dict[str, Callable[[], Found]] = {
         "start-up": start_up,
         "cams": lambda: cams(48 if quick else 96),
