@@ -44,11 +44,15 @@ def along_path(
 
     def rest() -> None:
         start = done
+        at_once = query.items_at_once(n_steps - start)
+        if query.batch_size == "auto":
+            # A gradient keeps what a forward pass lets go, and is no faster in large batches.
+            at_once = max(1, at_once // 4)
         batching.run(
             lambda items: evaluate(range(start + items.start, start + items.stop)),
             n_steps - start,
             add,
-            batch_size=query.items_at_once(n_steps - start),
+            batch_size=at_once,
             label=label,
         )
 
