@@ -169,8 +169,8 @@ def _memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def compare(name: str, options: argparse.Namespace) -> None:
-    """Run every method on one network and print its table."""
+def compare(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Run every method on one network, print its table and return what was found by method."""
     print(f"\n{name}: {NETWORKS[name]}; {options.size}^3, window {options.window}, stride {options.stride}", flush=True)
     results = {}
     for method in METHODS:
@@ -199,6 +199,8 @@ def compare(name: str, options: argparse.Namespace) -> None:
         times = f"{found['wall']:10.4f}{found['cpu']:10.4f}"
         ratios = f"{found['wall'] / ours['wall']:10.1f}{found['cpu'] / ours['cpu']:10.1f}"
         print(f"{method:20s}{times}{ratios}{found['memory']:10.0f}{found['windows']:10d}{off:10.1e}  {len(common)}")
+        found["off"] = off
+    return {k: {n: v for n, v in found.items() if n != "effects"} for k, found in results.items()}
 
 
 def main() -> None:
@@ -213,6 +215,7 @@ def main() -> None:
     )
     parser.add_argument("--network", choices=NETWORKS, action="append", help="by default all")
     parser.add_argument("--method", choices=METHODS, help="this one alone, in this process, as JSON")
+    parser.add_argument("--json", action="store_true", help="all that was found as JSON in the last line too")
     options = parser.parse_args()
     if options.method is not None:
         options.network = options.network[0]
@@ -221,8 +224,9 @@ def main() -> None:
     names = ("torch", "monai", "captum", "regard")
     print(f"{platform.processor() or platform.machine()}, {platform.system()}, threads {options.threads}, float32")
     print(", ".join([f"Python {platform.python_version()}", *[f"{n} {version(n)}" for n in names]]))
-    for name in options.network or NETWORKS:
-        compare(name, options)
+    found = {name: compare(name, options) for name in options.network or NETWORKS}
+    if options.json:
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

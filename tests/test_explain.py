@@ -301,6 +301,27 @@ def test_a_mask_cuts_the_map_and_states_what_it_cut(oblique: np.ndarray) -> None
         regard.explain(model, volume, "gradient", mask=regard.Volume(mask * 0, oblique))
 
 
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (0.7, 1.1, 1.0), (4.0, 4.0, 4.0)])
+def test_occlusion_within_a_mask_is_occlusion_cut_to_it_with_fewer_windows(oblique, spacing) -> None:
+    """The network's grid is coarser and finer than the scan's; nothing outside the mask leaks in on the way home."""
+    volume = scan(np.diag([2.0, -2.0, 2.0, 1.0]))
+    mask = torch.zeros(1, *volume.shape)
+    mask[0, 4:9, 4:9, 2:6] = 1
+    inside = mask > 0
+    model = regard.Model(Curved(), card(spacing_mm=list(spacing)))
+    whole = regard.explain(model, volume, "occlusion:window=2,stride=1")
+    cut = regard.explain(model, volume, "occlusion:window=2,stride=1", mask=regard.Volume(mask, volume.affine))
+    assert bool(torch.isnan(cut.relevance.tensor[~inside]).all())
+    seen = inside & torch.isfinite(whole.relevance.tensor)
+    torch.testing.assert_close(cut.relevance.tensor[seen], whole.relevance.tensor[seen], rtol=1e-5, atol=1e-6)
+    assert int(seen.sum()) > 10
+    assert cut.notes["n_windows"] <= whole.notes["n_windows"]
+    assert "not evaluated" in cut.notes["mask"]
+    if spacing == (2.0, 2.0, 2.0):
+        # 5 x 5 x 4 voxels with one around them, met by so many windows of 2 voxels.
+        assert cut.notes["n_windows"] == 8 * 8 * 7
+
+
 def test_cams_of_one_layer_share_one_pass(oblique: np.ndarray) -> None:
     calls = []
 

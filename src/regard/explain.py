@@ -90,7 +90,8 @@ def explain(
     layer
         Layer of CAM methods; by default the card's, or the last one with places.
     mask
-        Region of interest on any grid: outside it the map is NaN, and what was there is stated in ``notes``.
+        Region of interest on any grid: outside it the map is NaN, and what was there is stated in ``notes``. Occlusion
+        evaluates no window that does not touch it.
     seed, case
         Key of the random draws.
     batch_size
@@ -158,6 +159,9 @@ def explain_case(
     named = layer or model.card.layer
     if named is not None and through_preparation:
         named = f"network.{named}"
+    looked = None
+    if mask is not None and any(spec.method.takes_mask for spec in specs):
+        looked = inputs.rebuild([p.places(mask).to(inputs.tensors[0].device) for p in prepared.parts])
     explanations: list[Explanation] = []
     with _shared(len(specs)):
         for spec in specs:
@@ -171,16 +175,19 @@ def explain_case(
                         "a path or perturbation method",
                         "choose integrated-gradients, input-x-gradient, occlusion, rise or lime",
                     )
-                parts.append(
-                    explainer.compute(
-                        inputs.rebuild(inputs.tensors),
-                        goal,
-                        reference=None if able is None else inputs.rebuild(able.tensors),
-                        seed=seed,
-                        case=case,
-                        batch_size=batch_size,
-                    )
+                found = explainer.compute(
+                    inputs.rebuild(inputs.tensors),
+                    goal,
+                    reference=None if able is None else inputs.rebuild(able.tensors),
+                    seed=seed,
+                    case=case,
+                    batch_size=batch_size,
+                    mask=looked if explainer.takes_mask else None,
                 )
+                if looked is not None and explainer.takes_mask:
+                    # Set to NaN on the scan's grid, where the mask is; here NaN would spread to the neighbours.
+                    found.relevance = tuple(r.nan_to_num(0.0) for r in found.relevance)
+                parts.append(found)
             quantity, sign = explainer.meaning
             for n, name in enumerate(scans):
                 maps = _bring_home(prepared.parts[n], parts, n, quantity)

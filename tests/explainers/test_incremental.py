@@ -35,7 +35,7 @@ def both(network: Any, x: Tensor, target: Any = None, **knobs: Any) -> tuple[Ten
         plain_map = explainer._map
         explainer._map = lambda *a, plain_map=plain_map, kept=kept: kept.append(plain_map(*a)) or kept[-1]  # type: ignore
         found = explainer.compute(x, target)
-        maps.append(kept[0])
+        maps.append(kept[0][0])
         notes = notes or found.notes
     return maps[0], maps[1], notes
 

@@ -55,6 +55,8 @@ class Query:
         Key of the random draws.
     batch_size
         Items at once in `regard.core.batching.run`.
+    mask
+        Where to look, one tensor (batch, 1, \\*space) of bool per input; None for everywhere.
     """
 
     network: Network
@@ -64,6 +66,7 @@ class Query:
     seed: int = 0
     case: str = ""
     batch_size: BatchSize = "auto"
+    mask: tuple[Tensor, ...] | None = None
     _target: AbstractTarget | None = None
 
     def forward(self, tensors: Sequence[Tensor]) -> object:
@@ -129,6 +132,9 @@ class Attribution:
         Monte-Carlo standard error of each map, for stochastic methods.
     notes
         Figures that belong to the map, such as the R2 of a surrogate: numbers or short words.
+    refined
+        Where each map has been looked at closely, (batch, 1, \\*space) of bool, for methods that go from coarse to
+        fine; elsewhere it holds what a coarse look gave.
     """
 
     relevance: tuple[Tensor, ...]
@@ -137,6 +143,7 @@ class Attribution:
     completeness_error: Tensor | None = None
     standard_error: tuple[Tensor, ...] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    refined: tuple[Tensor, ...] | None = None
 
     @classmethod
     def joined(cls, parts: Sequence["Attribution"]) -> "Attribution":
@@ -155,7 +162,7 @@ class Attribution:
         for key in parts[0].notes:
             values = [p.notes.get(key) for p in parts]
             notes[key] = values[0] if all(v == values[0] for v in values) else values
-        names = ("relevance", "value", "reference_value", "completeness_error", "standard_error")
+        names = ("relevance", "value", "reference_value", "completeness_error", "standard_error", "refined")
         return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes)
 
 
@@ -187,6 +194,8 @@ class AbstractExplainer(ABC):
     """What the network must be capable of."""
     takes_reference: ClassVar[bool] = False
     """Whether a reference input can be given."""
+    takes_mask: ClassVar[bool] = False
+    """Whether a mask of where to look can be given, which saves evaluations."""
     cases_together: ClassVar[bool] = False
     """Whether `_attribute` takes a batch of cases; otherwise it gets one case at a time."""
     breaks: ClassVar[Mapping[Promise, str]] = {}
@@ -235,6 +244,7 @@ class AbstractExplainer(ABC):
         seed: int = 0,
         case: str = "",
         batch_size: BatchSize = "auto",
+        mask: Any = None,
     ) -> Any:
         """Map of what the output depends on.
 
@@ -251,6 +261,9 @@ class AbstractExplainer(ABC):
             Key of the random draws; the same key gives the same draws, whatever the batch.
         batch_size
             Evaluations at once within a case; ``"auto"`` fits the memory.
+        mask
+            Where to look, for methods that can skip the rest: tensors that broadcast to (batch, 1, \\*space), one per
+            input; true, or above 0.5. Elsewhere the map is NaN.
 
         Returns
         -------
@@ -262,11 +275,15 @@ class AbstractExplainer(ABC):
         ------
         ReferenceInputError
             If a reference is given to a method that cannot use one.
+        CapabilityError
+            If a mask is given to a method that cannot use one.
         TargetError
             If the output has no such scalar.
         """
         read = Inputs.of(inputs)
-        found = self.compute(inputs, target, reference=reference, seed=seed, case=case, batch_size=batch_size)
+        found = self.compute(
+            inputs, target, reference=reference, seed=seed, case=case, batch_size=batch_size, mask=mask
+        )
         return read.rebuild(found.relevance)
 
     def compute(
@@ -278,6 +295,7 @@ class AbstractExplainer(ABC):
         seed: int = 0,
         case: str = "",
         batch_size: BatchSize = "auto",
+        mask: Any = None,
     ) -> Attribution:
         """As `attribute`, with all that the method knows about its map: value, errors, notes."""
         read = Inputs.of(inputs)
@@ -287,49 +305,53 @@ class AbstractExplainer(ABC):
                 "a path or perturbation method",
                 "choose integrated-gradients, input-x-gradient, occlusion, rise or lime",
             )
+        if mask is not None and not self.takes_mask:
+            raise CapabilityError(
+                f"a mask for {type(self).__name__}, which looks everywhere at once",
+                "occlusion",
+                "cut the map afterwards",
+            )
         compared = None if reference is None else read.like(reference, "reference")
+        places = None if mask is None else read.places(mask)
         wanted = list(target) if isinstance(target, (list, tuple)) else None
         if wanted is not None and len(wanted) != read.n_cases:
             raise ShapeError(f"{len(wanted)} targets", f"one for each of {read.n_cases} cases")
         if isinstance(batch_size, int) and batch_size < 1:
             raise InputError(f"batch size {batch_size}", "at least 1, or auto")
 
-        def query(network: Network, part: Inputs, goal: Any, reference: tuple[Tensor, ...] | None) -> Query:
-            return Query(network, part, goal, reference, seed, case, batch_size)
+        def query(network: Network, part: Inputs, goal: Any, n: int | None) -> Query:
+            def own(given: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+                return given if given is None or n is None else tuple(g[n : n + 1] for g in given)
+
+            return Query(network, part, goal, own(compared), seed, case, batch_size, own(places))
 
         with recording.intact(self.network) as network:
             if (self.cases_together and wanted is None) or read.n_cases == 1:
                 goal = wanted[0] if wanted is not None else target
-                found = self._attribute(query(network, read, goal, compared))
+                found = self._attribute(query(network, read, goal, None))
             else:
                 found = Attribution.joined(
                     [
-                        self._attribute(
-                            query(
-                                network,
-                                read.case(n),
-                                wanted[n] if wanted is not None else target,
-                                None if compared is None else tuple(r[n : n + 1] for r in compared),
-                            )
-                        )
+                        self._attribute(query(network, read.case(n), wanted[n] if wanted is not None else target, n))
                         for n in range(read.n_cases)
                     ]
                 )
         found.relevance = tuple(r.detach().float() for r in found.relevance)
-        self._guard(found)
+        self._guard(found, places is not None)
         return found
 
-    def _guard(self, found: Attribution) -> None:
+    def _guard(self, found: Attribution, masked: bool) -> None:
         """Say so when the output's own rounding is visible in the map, or the map is not finite."""
         value = found.value.detach().abs().max()
         bad = sum(int((~torch.isfinite(r)).sum()) for r in found.relevance)
-        if bad:
+        if bad and not masked:
             logger.warning("%s: %d values of the map are NaN or infinite", type(self).__name__, bad)
             found.notes["not_finite"] = bad
         if self.meaning[0] is not Quantity.EFFECT:
             return
         rounding = float(value.double() * torch.finfo(found.value.dtype).eps)
-        spread = max(float(r.max() - r.min()) for r in found.relevance)
+        seen = [m[torch.isfinite(m)] for m in found.relevance]
+        spread = max((float(r.max() - r.min()) for r in seen if r.numel()), default=0.0)
         if spread > 0 and rounding > 0.01 * spread:
             logger.warning(
                 "%s: one unit in the last place of the output is %.2g, more than 1 %% of the map's range %.2g; "

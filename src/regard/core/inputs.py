@@ -114,3 +114,29 @@ class Inputs:
             except RuntimeError as error:
                 raise ShapeError(f"a {what} of shape {tuple(part.shape)}", f"the input's, {tuple(x.shape)}") from error
         return tuple(fitted)
+
+    def places(self, mask: Any) -> tuple[Tensor, ...]:
+        """Read a mask (one tensor, or the inputs' structure) as bool (batch, 1, \\*space) for each input.
+
+        Raises
+        ------
+        ShapeError
+            If something does not broadcast to that, or a case has no place in it.
+        """
+        if isinstance(mask, Mapping):
+            parts: list[Any] = [mask[name] for name in self.names or () if name in mask]
+        else:
+            parts = [mask] if isinstance(mask, Tensor) else list(mask)
+        if len(parts) != len(self.tensors):
+            raise ShapeError(f"{len(parts)} masks", f"{len(self.tensors)}, one per input")
+        fitted = []
+        for part, x in zip(parts, self.tensors, strict=True):
+            wanted = (x.shape[0], 1, *x.shape[2:])
+            try:
+                inside = (torch.as_tensor(part, device=x.device) > 0.5).broadcast_to(wanted)
+            except RuntimeError as error:
+                raise ShapeError(f"a mask of shape {tuple(part.shape)}", f"one that broadcasts to {wanted}") from error
+            if not bool(inside.flatten(1).any(1).all()):
+                raise ShapeError(f"a mask of shape {tuple(part.shape)} with no place in it", "some place in each case")
+            fitted.append(inside)
+        return tuple(fitted)

@@ -25,6 +25,7 @@ __all__ = [
     "find_layer",
     "intact",
     "layer_name",
+    "patched_forward",
     "replaced_output",
     "tail",
     "unwrap",
@@ -274,8 +275,8 @@ def tail(network: Network, layer: nn.Module, forward: Callable[[int], object]) -
 
         with ExitStack() as patches:
             for m, calls in shortcuts.items():
-                patches.enter_context(_patched_forward(m, _recall(calls, n, m.forward)))
-            patches.enter_context(_patched_forward(layer, replaced))
+                patches.enter_context(patched_forward(m, _recall(calls, n, m.forward)))
+            patches.enter_context(patched_forward(layer, replaced))
             return forward(n)
 
     yield evaluate
@@ -339,7 +340,8 @@ def _recall(calls: list[_Call], n: int, forward: Callable[..., Any]) -> Callable
 
 
 @contextmanager
-def _patched_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def patched_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Within this context calling ``module`` runs ``forward`` in its place; its hooks still run."""
     own = module.__dict__.get("forward")
     module.__dict__["forward"] = forward
     try:

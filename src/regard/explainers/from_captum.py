@@ -2,12 +2,10 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from regard.core import batching, randomness
 from regard.core.batching import is_out_of_memory
@@ -16,56 +14,20 @@ from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.optional import need
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT, LAYERS, Network
+from regard.explainers.captum_inside import TargetValue, without_traces
 from regard.explainers.knobs import real, whole
 from regard.explainers.monte_carlo import RunningMean
 from regard.explainers.perturbation.segments import supervoxels
 from regard.explainers.reference import compared_with, remainder, value_at
 
-__all__ = ["DeepLIFT", "ShapleySampling"]
+__all__ = ["DeepLIFT", "ShapleySampling", "checked"]
 
 logger = logging.getLogger(__name__)
 
 _SHARE_ALLOWED = 0.01
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-class _TargetValue(nn.Module):
-    """Tensors in, the target's value (batch,) out: the form in which captum takes a network."""
-
-    def __init__(self, query: Query) -> None:
-        super().__init__()
-        self.network = query.network
-        self._query = query
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        return self._query.score([x.clone() for x in tensors])
-
-
-@contextmanager
-def _without_traces(network: nn.Module) -> Iterator[None]:
-    """Within this context activations are not in-place; afterwards flags, hooks and attributes are as they were."""
-    kept = []
-    for m in network.modules():
-        kept.append((m, dict(m.__dict__), {hook: dict(getattr(m, hook)) for hook in _HOOKS}))
-        if getattr(m, "inplace", False) is True:
-            m.__dict__["inplace"] = False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for m, attributes, hooks in kept:
-            for name in set(m.__dict__) - set(attributes):
-                del m.__dict__[name]
-            if "inplace" in attributes:
-                m.__dict__["inplace"] = attributes["inplace"]
-            for hook, before in hooks.items():
-                table = getattr(m, hook)
-                for key in set(table) - set(before):
-                    del table[key]
-
-
-def _checked(found: Attribution, name: str, *, why: str) -> Attribution:
+def checked(found: Attribution, name: str, *, why: str) -> Attribution:
     """Say so when the map does not add up."""
     error, reference_value = found.completeness_error, found.reference_value
     if error is None or reference_value is None:
@@ -112,9 +74,9 @@ class DeepLIFT(AbstractExplainer):
         with torch.no_grad():
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()
         at_reference = value_at(query, reference)
-        wrapped = _TargetValue(query).eval()
+        wrapped = TargetValue(query).eval()
         inputs = tuple(x.detach().clone() for x in query.inputs.tensors)
-        with _without_traces(wrapped):
+        with without_traces(wrapped):
             try:
                 maps = self._captum.DeepLift(wrapped).attribute(inputs, baselines=tuple(r.clone() for r in reference))
             except (RuntimeError, AssertionError, AttributeError, ValueError, IndexError) as error:
@@ -134,7 +96,7 @@ class DeepLIFT(AbstractExplainer):
             completeness_error=remainder(maps, value, at_reference),
             notes={"reference": words},
         )
-        return _checked(
+        return checked(
             found, "deeplift", why="max pooling, or an activation that captum does not see or know, may be why"
         )
 
@@ -246,4 +208,4 @@ class ShapleySampling(AbstractExplainer):
             standard_error=tuple(e.float() for e in running.standard_errors()),
             notes={"reference": words, "n_samples_used": running.n, "n_segments_used": n_segments},
         )
-        return _checked(attribution, "shapley", why="the network may not give the same output for the same input")
+        return checked(attribution, "shapley", why="the network may not give the same output for the same input")

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from regard.models.load import load_model
     from regard.models.model import BlackBox, Chain, Ensemble, Model
     from regard.models.preparation import Preparation, Prepared, PreparedNetwork
+    from regard.models.sliding_window import SlidingWindow
     from regard.models.training_range import outside_training
     from regard.models.zoo import ZOO
 
@@ -22,6 +23,7 @@ __all__ = [
     "Preparation",
     "Prepared",
     "PreparedNetwork",
+    "SlidingWindow",
     "TrainedOn",
     "ZOO",
     "load_model",
@@ -35,6 +37,7 @@ _HOMES = {
     "load": ("load_model",),
     "model": ("BlackBox", "Chain", "Ensemble", "Model"),
     "preparation": ("Preparation", "Prepared", "PreparedNetwork"),
+    "sliding_window": ("SlidingWindow",),
     "training_range": ("outside_training",),
     "zoo": ("ZOO",),
 }

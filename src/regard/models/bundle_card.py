@@ -46,9 +46,10 @@ def card_of_bundle(
             "a metadata.json without network_data_format.inputs and .outputs", "both", "write a card.yaml instead"
         )
     unknown: list[str] = []
+    windows = _sliding_window(configuration)
     inputs = []
     for key, entry in _table(data, "inputs").items():
-        spec = {"name": str(key), **_input(entry, unknown)}
+        spec = {"name": str(key), **_input(entry, unknown, joined=windows is not None)}
         _read_transforms(configuration, len(spec.pop("_size")), spec, unknown)
         inputs.append(spec)
     first_name, first = next(iter(_table(data, "outputs").items()))
@@ -59,6 +60,7 @@ def card_of_bundle(
         "name": name,
         "licence": None if metadata.get("license") is None else str(metadata["license"]),
         "inputs": inputs,
+        "sliding_window": windows,
         "output": _output(str(first_name), first),
         "trained_on": {"site": None if site is None else str(site)},
         "notes": " ".join([*notes, *doubts]),
@@ -73,14 +75,31 @@ def _table(data: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
     return {str(k): v for k, v in found.items() if isinstance(v, Mapping)}
 
 
-def _input(entry: Mapping[str, Any], unknown: list[str]) -> dict[str, Any]:
+def _sliding_window(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How the configuration's inferer runs windows over an image, where it says so in plain values."""
+    inferer = configuration.get("inferer")
+    if (
+        not isinstance(inferer, Mapping)
+        or str(inferer.get("_target_", "")).rpartition(".")[2] != "SlidingWindowInferer"
+    ):
+        return None
+    roi = _value(configuration, inferer.get("roi_size"))
+    overlap = _value(configuration, inferer.get("overlap", 0.25))
+    blend = _value(configuration, inferer.get("mode", "constant"))
+    plain = isinstance(roi, list) and all(isinstance(n, int) and n > 0 for n in roi)
+    if not plain or not isinstance(overlap, (int, float)) or blend not in ("gaussian", "constant"):
+        return None
+    return {"roi": roi, "overlap": overlap, "blend": blend}
+
+
+def _input(entry: Mapping[str, Any], unknown: list[str], *, joined: bool) -> dict[str, Any]:
     size = entry.get("spatial_shape")
     size = list(size) if isinstance(size, (list, tuple)) and size else [None, None, None]
     fixed = all(isinstance(n, int) and not isinstance(n, bool) for n in size)
-    if entry.get("is_patch_data") and fixed:
+    if entry.get("is_patch_data") and fixed and not joined:
         words = " x ".join(map(str, size))
         unknown.append(f"how patches of {words} voxels are joined, so the whole image is given to the network")
-    elif not fixed:
+    elif not fixed and not joined:
         unknown.append("the size of its input")
     unit = "HU" if str(entry.get("format", "")).lower() == "hounsfield" else "intensity"
     return {

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from regard.core.errors import CardError, FileError, UnknownNameError
 from regard.io.atomic import write_yaml
 from regard.io.schema import check_schema
+from regard.models.windows_spec import SlidingWindowSpec
 
 __all__ = [
     "InputSpec",
@@ -257,12 +258,12 @@ class ModelCard(_Strict):
         zoo and program; that of a network which was made in Python has none.
     kwargs
         What the factory or the zoo's builder is called with.
-    weights
-        Weight file relative to the card, or None when it is given apart.
-    sha256
-        Checksum of the weight file (of the program, when it is one).
+    weights, sha256
+        Weight file relative to the card, or None when it is given apart; its checksum (or the program's).
     layer
         Layer that CAM methods look at by default.
+    sliding_window
+        How the network is run window by window over an image of any size; None to give it the whole image.
     inputs, output, trained_on
         See `InputSpec`, `OutputSpec`, `TrainedOn`.
     notes
@@ -278,6 +279,7 @@ class ModelCard(_Strict):
     weights: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = None
     layer: str | None = None
+    sliding_window: SlidingWindowSpec | None = None
     inputs: tuple[InputSpec, ...] = Field(min_length=1)
     output: OutputSpec
     trained_on: TrainedOn = TrainedOn()

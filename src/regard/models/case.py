@@ -1,12 +1,16 @@
 """The scans of one case as a model takes them, and the way home for its maps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from regard.core.errors import InputError
+from regard.core.geometry import resample
 from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity
 from regard.core.recording import Network
@@ -80,6 +84,31 @@ class PreparedScan:
             return torch.where(seen > 0, home, torch.nan), float(outside[0])
         home = way.home(relevance)
         return (home.round() if nearest else home), 0.0
+
+    def places(self, mask: Volume) -> Tensor:
+        """Where the network's input, with one voxel around, meets a mask on any grid, (1, 1, \\*space) of bool.
+
+        All that is interpolated home to the mask lies there.
+
+        Raises
+        ------
+        InputError
+            If that is nowhere.
+        """
+        step = [1.0] * 3
+        if self.prepared is not None:
+            scan = np.linalg.inv(self.grid.affine) @ self.scan.grid.affine
+            step = np.abs(scan[:3, :3]).max(1).tolist()
+        inside = (resample(mask, self.grid, order=1).tensor[:1] > 0).float()[None]
+        # A coarse mask may pass between the voxels, and a coarse scan is interpolated from several of them.
+        around = [2 * math.ceil(s) + 1 for s in step]
+        wide = functional.max_pool3d(inside, around, 1, [a // 2 for a in around])[0]
+        if not bool(wide.any()):
+            raise InputError(
+                "a mask with no voxel on what the network sees", "one that overlaps it", "check its affine"
+            )
+        placed = wide if self.prepared is None else self.prepared.to_network(wide)[0]
+        return placed[None] > 0.5
 
 
 @dataclass(frozen=True)

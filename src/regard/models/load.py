@@ -16,6 +16,7 @@ from regard.models.code import build_from_file
 from regard.models.model import Model
 from regard.models.paths import inside
 from regard.models.programs import SUFFIXES, load_program
+from regard.models.sliding_window import SlidingWindow
 from regard.models.weights import check_sha256, load_weights, read_bytes, read_state
 from regard.models.zoo import ZOO
 
@@ -71,11 +72,26 @@ def load_model(
         raise FileError(f"no model {path}", "a folder, a file or a name of the zoo", "check its name")
     else:
         raise UnknownNameError.suggest("model", str(source), ZOO)
+    model.network = _in_windows(model.network, model.card)
     for sentence in model.warnings:
         logger.warning("%s: %s", model.card.name, sentence)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device)
+
+
+def _in_windows(network: Network, card: ModelCard) -> Network:
+    """The network run window by window, where the card says so."""
+    windows = card.sliding_window
+    if windows is None:
+        return network
+    if len(card.inputs) > 1 or len(windows.roi) != card.inputs[0].n_axes:
+        raise CardError(
+            f"sliding_window.roi = {list(windows.roi)} in the card of {card.name}",
+            f"one input, and one number for each of its {card.inputs[0].n_axes} axes",
+            "correct the card",
+        )
+    return SlidingWindow(network, windows.roi, overlap=windows.overlap, blend=windows.blend).eval()
 
 
 def _from_card(folder: Path, card: ModelCard, weights: Path | None, trust: bool) -> Model:

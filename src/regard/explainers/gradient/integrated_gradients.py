@@ -9,6 +9,7 @@ from torch import Tensor
 from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
+from regard.explainers.gradient.checkpointing import Checkpoint, read_checkpoint
 from regard.explainers.gradient.path import along_path
 from regard.explainers.knobs import whole
 from regard.explainers.reference import compared_with, remainder, value_at
@@ -29,6 +30,10 @@ class IntegratedGradients(AbstractExplainer):
         A network that gradients pass through.
     n_steps
         Nodes of the Gauss-Legendre rule; memory does not grow with them.
+    checkpoint
+        Parts of the network keep only their input and are run again when the gradient needs them: ``"auto"``, when
+        memory runs out at one image; ``"always"``, ``"never"``. The map is the same. What is saved depends on the
+        network: half for fifteen layers of one size, nothing where the first layer alone holds most of it.
     form
         Both forms are the same.
 
@@ -36,6 +41,8 @@ class IntegratedGradients(AbstractExplainer):
     ------
     InputError
         If ``n_steps`` is below 1.
+    CapabilityError
+        If parts are to be run again and the network has none.
 
     Notes
     -----
@@ -46,9 +53,12 @@ class IntegratedGradients(AbstractExplainer):
     sign = Sign.RAISED
     takes_reference = True
 
-    def __init__(self, network: Network, *, n_steps: int = 50, form: Form = "signed") -> None:
+    def __init__(
+        self, network: Network, *, n_steps: int = 50, checkpoint: Checkpoint = "auto", form: Form = "signed"
+    ) -> None:
         super().__init__(network, form=form)
         self.n_steps = whole("n_steps", n_steps)
+        self.checkpoint = read_checkpoint(checkpoint)
 
     def _attribute(self, query: Query) -> Attribution:
         nodes, weights = np.polynomial.legendre.leggauss(self.n_steps)
@@ -64,7 +74,7 @@ class IntegratedGradients(AbstractExplainer):
         with torch.no_grad():
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()
         at_reference = value_at(query, reference)
-        maps = along_path(query, self.n_steps, place, "integrated gradients")
+        maps = along_path(query, self.n_steps, place, "integrated gradients", self.checkpoint)
         return Attribution(
             maps,
             value,

@@ -1,11 +1,13 @@
 """Copies of one case that are written over, evaluated and written over again."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from regard.core.explainer import Query
 
-__all__ = ["Copies", "value_of"]
+__all__ = ["Copies", "nearby", "value_of"]
 
 
 class Copies:
@@ -38,6 +40,17 @@ class Copies:
             for t, version, x in zip(self.tensors, versions, self._query.inputs.tensors, strict=True):
                 if t._version != version:
                     t.copy_(x.expand_as(t))
+
+
+def nearby(query: Query) -> Query:
+    """The same query, for images near its own.
+
+    A network with a method ``around(x)``, such as one that runs in sliding windows, is asked for one that knows x.
+    """
+    around = getattr(query.network, "around", None)
+    if not callable(around) or len(query.inputs.tensors) > 1:
+        return query
+    return replace(query, network=around(query.inputs.tensors[0]))
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """What hiding a window does to the output."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -13,8 +14,8 @@ from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import per_axis, space, windows
-from regard.explainers.knobs import real, sizes
-from regard.explainers.perturbation.copies import Copies, value_of
+from regard.explainers.knobs import real, sizes, whole
+from regard.explainers.perturbation.copies import Copies, nearby, value_of
 from regard.explainers.perturbation.fillers import Filler, FillerLike, ring_mean
 from regard.explainers.perturbation.incremental import Engine, Incremental, prepare
 from regard.explainers.reference import value_at
@@ -33,6 +34,12 @@ class Occlusion(AbstractExplainer):
     A voxel gets the mean over the windows that cover it, and every voxel is covered. All channels of an input are
     hidden together; of several inputs one at a time. With a reference, windows are filled from it.
 
+    With a mask, only windows that touch it are evaluated, such as those that hold no air alone: inside it the map is
+    what it is without a mask, outside it is NaN. From coarse to fine (``coarse`` above 1), wide windows come first, and
+    windows of the wanted size only where a wide one's effect is large. Voxels all of whose windows were evaluated are
+    ``refined`` and hold what they hold otherwise; the others hold the wide window's effect, shared evenly among the
+    windows that it would hold. Opposite effects within a wide window may cancel and stay unseen.
+
     Parameters
     ----------
     network
@@ -46,6 +53,10 @@ class Occlusion(AbstractExplainer):
         in the network's input units.
     sigma
         Width in voxels of the blur that fills; by default half the window.
+    coarse
+        How many times as wide as the window the first windows are; 1 for no such look.
+    refine
+        Where a wide window's effect is at least this share of the largest, the place is refined; 0 refines everything.
     incremental
         ``"auto"``: compute only what a window changes, where the network can be traced and that saves operations;
         ``"always"``: so, or an error; ``"never"``: the whole network for every window. The map is the same.
@@ -66,6 +77,7 @@ class Occlusion(AbstractExplainer):
     sign = Sign.RAISED
     needs = frozenset()
     takes_reference = True
+    takes_mask = True
     breaks = {Promise.COMPLETE: "windows overlap and their effects interact, so that they do not add up to the output"}
 
     def __init__(
@@ -76,6 +88,8 @@ class Occlusion(AbstractExplainer):
         stride: int | Sequence[int] | None = None,
         filler: FillerLike = "blur",
         sigma: float | None = None,
+        coarse: int = 1,
+        refine: float = 0.1,
         incremental: Incremental = "auto",
         form: Form = "signed",
     ) -> None:
@@ -86,19 +100,23 @@ class Occlusion(AbstractExplainer):
         self.window = None if window is None else sizes("window", window)
         self.stride = None if stride is None else sizes("stride", stride)
         self.sigma = None if sigma is None else real("sigma", sigma, 0)
+        self.coarse = whole("coarse", coarse)
+        self.refine = real("refine", refine, 0, 1, open_low=False)
         self.filler = Filler(filler).kind
 
     def _attribute(self, query: Query) -> Attribution:
         value = value_of(query)
+        query = nearby(query)
         filler = Filler(self.filler, self.sigma)
         notes: dict[str, Any] = {"filler": filler.words(query), "n_windows": 0}
         found = float(value.double())
-        maps = [self._map(query, which, found, filler, notes) for which in range(len(query.inputs.tensors))]
+        looks = [self._map(query, which, found, filler, notes) for which in range(len(query.inputs.tensors))]
         return Attribution(
-            tuple(maps),
+            tuple(relevance for relevance, _ in looks),
             value,
             reference_value=None if query.reference is None else value_at(query, query.reference),
             notes=notes,
+            refined=None if self.coarse == 1 else tuple(refined for _, refined in looks),
         )
 
     def boxes(self, size: Sequence[int]) -> tuple[list[Box], tuple[int, ...]]:
@@ -120,9 +138,51 @@ class Occlusion(AbstractExplainer):
             )
         return list(windows(size, window, [min(s, w) for s, w in zip(wanted, window, strict=True)])), window
 
-    def _map(self, query: Query, which: int, value: float, filler: Filler, notes: dict[str, Any]) -> Tensor:
+    def _map(
+        self, query: Query, which: int, value: float, filler: Filler, notes: dict[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        """Map of one input and where it is refined, each (1, 1, \\*space)."""
         x = query.inputs.tensors[which]
-        boxes, window = self.boxes(space(x))
+        mask = None if query.mask is None else query.mask[which][0, 0]
+        everywhere, window = self.boxes(space(x))
+        boxes = _touching(everywhere, mask)
+        seen = Cover(x)
+        if self.coarse > 1 and space(x):
+            wide = tuple(min(n, self.coarse * w) for n, w in zip(space(x), window, strict=True))
+            first = _touching(list(windows(space(x), wide, wide)), mask)
+            effects = self._effects(query, which, first, wide, value, filler, notes)
+            share = math.prod(window) / math.prod(wide)
+            seen.add(first, [share * effect for effect in effects])
+            least = self.refine * max(map(abs, effects))
+            large = torch.zeros(space(x), dtype=torch.bool)
+            for box, effect in zip(first, effects, strict=True):
+                if abs(effect) >= least:
+                    large[box] = True
+            boxes = [box for box in boxes if bool(large[box].any())]
+        fine = Cover(x)
+        fine.add(boxes, self._effects(query, which, boxes, window, value, filler, notes))
+        refined = fine.count == Cover.counts(everywhere, x)
+        relevance = torch.where(refined, fine.mean, seen.mean)
+        if mask is not None:
+            relevance = torch.where(mask, relevance, torch.nan)
+            refined = refined & mask
+            notes["mask"] = "windows that do not touch it were not evaluated"
+        if self.coarse > 1:
+            notes["refined"] = round(float(refined.double().mean()), 4)
+        return relevance[None, None], refined[None, None]
+
+    def _effects(
+        self,
+        query: Query,
+        which: int,
+        boxes: Sequence[Box],
+        window: Sequence[int],
+        value: float,
+        filler: Filler,
+        notes: dict[str, Any],
+    ) -> list[float]:
+        """What hiding each of the windows ``boxes``, all of size ``window``, does."""
+        x = query.inputs.tensors[which]
         filling = None if filler.depends_on_place(query) else filler.image(query, which, window)
 
         def hidden(box: Box) -> Tensor:
@@ -130,7 +190,8 @@ class Occlusion(AbstractExplainer):
             return ring_mean(x, box).expand_as(place) if filling is None else filling[0][(slice(None), *box)]
 
         # Where the filling is what is there already, hiding changes nothing: the effect is 0, not a rounding error.
-        changing = [box for box in boxes if not torch.equal(hidden(box), x[0][(slice(None), *box)])]
+        numbers = [n for n, box in enumerate(boxes) if not torch.equal(hidden(box), x[0][(slice(None), *box)])]
+        changing = [boxes[n] for n in numbers]
         notes["n_windows"] += len(boxes)
         scores = _whole_network(query, which, changing, hidden)
         order, batch_size = list(range(len(changing))), query.items_at_once(len(changing))
@@ -141,20 +202,17 @@ class Occlusion(AbstractExplainer):
             if self._agree(float(partial(first)), float(scores(first)), value, x.dtype):
                 scores, order, batch_size = partial, engine.order, engine.batch_size
                 notes["operations"] = round(engine.operations, 2)
-        total = torch.zeros(space(x), dtype=torch.float64, device=x.device)
-        count = torch.zeros_like(total)
-        for box in boxes:
-            count[box] += 1
+        effects = [0.0] * len(boxes)
 
         def add(items: range, values: Tensor) -> None:
             for item, score in zip(items, values.tolist(), strict=True):
-                total[changing[order[item]]] += value - score
+                effects[numbers[order[item]]] = value - score
 
         def evaluate(items: range) -> Tensor:
             return scores(order[items.start : items.stop])
 
         batching.run(evaluate, len(order), add, batch_size=batch_size, label="occlusion")
-        return (total / count)[None, None]
+        return effects
 
     def _agree(self, partial: float, whole: float, value: float, dtype: torch.dtype) -> bool:
         """Whether the first window has the same effect when the whole network is run."""
@@ -166,6 +224,42 @@ class Occlusion(AbstractExplainer):
             raise CapabilityError(message, "the same", "choose incremental='auto', which runs the whole network")
         logger.warning("%s; the whole network is run for every window", message)
         return False
+
+
+class Cover:
+    """Mean at each place of the effects of the windows that cover it.
+
+    Parameters
+    ----------
+    x
+        Input (1, channel, \\*space) whose places are covered.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.total = torch.zeros(space(x), dtype=torch.float64, device=x.device)
+        self.count = torch.zeros_like(self.total)
+
+    def add(self, boxes: Sequence[Box], effects: Sequence[float]) -> None:
+        """Take in windows and what hiding them did."""
+        for box, effect in zip(boxes, effects, strict=True):
+            self.total[box] += effect
+            self.count[box] += 1
+
+    @classmethod
+    def counts(cls, boxes: Sequence[Box], x: Tensor) -> Tensor:
+        """How many windows cover each place, (\\*space)."""
+        cover = cls(x)
+        cover.add(boxes, [0.0] * len(boxes))
+        return cover.count
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean effect (\\*space); 0 where nothing covers."""
+        return self.total / self.count.clamp(min=1)
+
+
+def _touching(boxes: list[Box], mask: Tensor | None) -> list[Box]:
+    return boxes if mask is None else [box for box in boxes if bool(mask[box].any())]
 
 
 def _whole_network(query: Query, which: int, boxes: Sequence[Box], hidden: Callable[[Box], Tensor]) -> Scores:
