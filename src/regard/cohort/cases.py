@@ -78,6 +78,4 @@ def _rows(path: Path, key: str) -> Mapping[str, dict[str, str]]:
         raise FileError(f"'{path}' cannot be read", f"a table with tabs and the column {key}", "check it") from error
     if rows and key not in rows[0]:
         raise CardError(f"'{path}' without the column {key}", "as BIDS asks", "correct it")
-    return {
-        row[key]: {c: v for c, v in row.items() if c and c != key and v and v.lower() != "n/a"} for row in rows
-    }
+    return {row[key]: {c: v for c, v in row.items() if c and c != key and v and v.lower() != "n/a"} for row in rows}

@@ -1,15 +1,13 @@
 """What is done with each case, and what comes of it."""
 
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
 from regard.cohort.moments import State
-from regard.core.errors import RegardError
+from regard.io.records import in_words
 from regard.io.tables import Case
 
 __all__ = ["Failed", "Function", "Opened", "Part", "do_case", "failed"]
@@ -77,11 +75,7 @@ def _opened(function: Function) -> Opened:
 
 def failed(error: BaseException) -> Failed:
     """An exception in words that may leave this machine."""
-    if isinstance(error, RegardError):
-        return Failed(type(error).__name__, str(error))
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return Failed(type(error).__name__, f"an unexpected {type(error).__name__}{where}; run again with -v")
+    return Failed(*in_words(error))
 
 
 def do_case(function: Function, case: Case, threads: int = 1) -> Part | Failed:
@@ -103,6 +97,6 @@ def do_case(function: Function, case: Case, threads: int = 1) -> Part | Failed:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         try:
-            return _opened(function).part(case)
+            return _opened(function).part(case)  # type: ignore[arg-type]
         except Exception as error:
             return failed(error)

@@ -166,9 +166,7 @@ def contrast_rows(
     n_regions = len(facts.regions)
     values = figures.density[contrast.rows][:, :n_regions]
     blocks = [patients[row] for row in contrast.rows]
-    tested = freedman_lane(
-        values, contrast.effect, contrast.nuisance, blocks=blocks, seed=seed, n_draws=n_draws
-    )
+    tested = freedman_lane(values, contrast.effect, contrast.nuisance, blocks=blocks, seed=seed, n_draws=n_draws)
     design = np.column_stack([contrast.effect, np.ones(len(values)), contrast.nuisance])
     slope = (np.linalg.pinv(design) @ np.nan_to_num(values))[0]
     for k, (label, name) in enumerate(facts.regions.items()):

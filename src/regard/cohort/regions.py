@@ -49,6 +49,10 @@ class RegionFigures:
         """Share of relevance over share of volume: 1 where a map is spread evenly."""
         return _ratio(self.share, _ratio(self.n, self.n.sum(-1, keepdims=True)))
 
+    def of(self, rows: np.ndarray) -> "RegionFigures":
+        """Of some of the cases."""
+        return RegionFigures(*(getattr(self, f.name)[rows] for f in fields(self)))
+
     def plain(self) -> dict[str, list[float]]:
         """As lists, for a file."""
         return {f.name: np.asarray(getattr(self, f.name)).tolist() for f in fields(self)}

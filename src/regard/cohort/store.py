@@ -1,7 +1,7 @@
 """The maps of single cases in one Zarr store, laid out so that a block of voxels can be read over all cases."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,14 @@ class MapStore:
         Every case of the table, in its order.
     grid
         Of all maps.
-    facts
-        What is written into the attributes of each array, by map.
+    names
+        The maps that are kept.
     """
 
     path: Path
     case_ids: Sequence[str]
     grid: Grid
-    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    names: Sequence[str]
     _kept: dict[str, dict[int, np.ndarray]] = field(init=False, default_factory=dict)
     _arrays: dict[str, Any] = field(init=False, default_factory=dict)
 
@@ -60,7 +60,7 @@ class MapStore:
     def put(self, row: int, state: State) -> None:
         """Take the maps of one case; they are written by `flush`."""
         for name in names_in(state):
-            if name in self.facts:
+            if name in self.names:
                 self._kept.setdefault(name, {})[row] = map_of(state, name)
 
     def flush(self) -> None:
@@ -102,7 +102,6 @@ class MapStore:
                     chunks=(min(CHUNK, len(self.case_ids)), *(min(_SIDE, n) for n in self.grid.shape)),
                     dtype="float32",
                     fill_value=float("nan"),
-                    attributes=dict(self.facts[name]),
                 )
         return self._arrays[name]
 

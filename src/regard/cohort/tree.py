@@ -108,7 +108,7 @@ class Tree:
         """
         for node in sorted(self._memory):
             out = io.BytesIO()
-            np.savez(out, **dict(self._memory[node]))
+            np.savez(out, **self._memory[node])  # type: ignore[arg-type]
             write_bytes(self._path(node), out.getbuffer().tobytes())
             self._disk.add(node)
             del self._memory[node]
