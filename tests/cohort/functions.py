@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Drawn:
     deadly: tuple[str, ...] = ()
     once: str | None = None
     shape: tuple[int, int, int] = SHAPE
+    seconds: float = 0.0
 
     def open(self) -> "Drawn":
         return self
@@ -38,6 +40,7 @@ class Drawn:
             raise FileError(f"'{case.case}' is truncated", "a whole file", "copy it again")
         if case.case in self.deadly and self._may_die(case):
             os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(self.seconds)
         number = int(case.columns["number"])
         values = np.random.default_rng((self.seed, number)).normal(0.1, 1 + number % 5, self.shape)
         values[number % self.shape[0], 0, 0] = np.nan

@@ -160,6 +160,7 @@ def test_two_local_workers_equal_this_process_though_one_is_killed(serial: Cohor
     assert (marks / "case-005").exists()
 
 
+@pytest.mark.slow
 def test_a_case_that_ends_every_worker_fails_and_costs_no_other(tmp_path: Path) -> None:
     found = run_cases(Drawn(deadly=("case-001",)), cases(4), tmp_path, LocalWorkers(2))
     assert set(found.failures) == {1}

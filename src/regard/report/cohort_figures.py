@@ -2,25 +2,28 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from regard.core.errors import MissingDependencyError
-from regard.core.explanation import Explanation
 from regard.core.optional import need
-from regard.core.quantity import Quantity, Sign
 from regard.core.volume import Volume
 from regard.io.atomic import atomic
 from regard.io.maps import nifti_bytes
-from regard.report.colours import scale_of
-from regard.report.figures import overlay
+from regard.report.colours import NEGLIGIBLE, PERCENTILE, paint, table
+from regard.report.display import display_volume, grey, planes, slice_of, window
 
 __all__ = ["draw_population", "draw_predictions", "draw_regions"]
 
 _TEXT, _QUIET, _POINT, _CLEAR = "#1b2330", "#5a6473", "#a9b1bd", "#c45410"
+_LONG_SIDE = 480
 
 
 def draw_population(
@@ -61,56 +64,96 @@ def draw_population(
     list of pathlib.Path
         The files.
     """
-    files = []
-    shown = {
-        "mean": _explanation(mean, base, facts, f"mean of {n_cases} cases", title, str(facts["unit"])),
-        "t": _explanation(t, base, {**facts, "quantity": "score", "sign": None}, f"t over {n_cases} cases", title, "t"),
-    }
-    for word, explanation in shown.items():
-        if bool(np.isfinite(explanation.numpy()).any()):
-            files.append(overlay(explanation, stem.with_name(f"{stem.name}_{word}.png")))
-    if space.startswith("MNI") and min(mean.shape) > 1 and files:
+    rows = [
+        _Row(mean, f"mean of {n_cases} cases: {facts['quantity']} [{facts['unit']}]", str(facts["sign"]) != "unsigned"),
+        _Row(t, f"t: {against}", signed=True),
+    ]
+    rows = [row for row in rows if bool(torch.isfinite(row.values.tensor).any())]
+    if not rows:
+        return []
+    files = [_slices(rows, base, stem.with_name(f"{stem.name}_slices.png"), title)]
+    if space.startswith("MNI") and min(mean.shape) > 1:
         try:
-            files += _brains(shown, stem, against)
+            files += _brains(rows, stem, title)
         except MissingDependencyError:
             return files
     return files
 
 
-def _explanation(
-    values: Volume, base: Volume, facts: Mapping[str, Any], case: str, title: str, unit: str
-) -> Explanation:
-    """A population map as figures take maps."""
-    signed = facts.get("sign")
-    return Explanation(
-        relevance=values,
-        scan=base,
-        case=case,
-        method=str(facts.get("method", title)),
-        quantity=Quantity(facts["quantity"]),
-        # A t-map has both signs, whatever its map's.
-        sign=Sign.RAISED if signed is None else Sign(signed),
-        unit=unit,
-        prediction=float(facts["prediction"]),
-        target=f"mean of {facts['target']}",
-        output_unit=str(facts["output_unit"]),
-        label=title,
-    )
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """A population map with what is said of it; ``signed`` maps are drawn with both halves of the colours."""
+
+    values: Volume
+    caption: str
+    signed: bool
+
+    @property
+    def both(self) -> bool:
+        """Whether both halves of the colours are needed."""
+        return self.signed or bool((self.values.tensor < 0).any())
+
+    @property
+    def full(self) -> float:
+        """Value in full colour, as `regard.report.colours.scale_of`."""
+        sizes = self.values.tensor.abs()
+        sizes = sizes[torch.isfinite(sizes)]
+        largest = float(sizes.max())
+        return float(np.percentile(sizes[sizes >= NEGLIGIBLE * largest].numpy(), PERCENTILE)) if largest else 1.0
 
 
-def _brains(shown: Mapping[str, Explanation], stem: Path, against: str) -> list[Path]:
+def _slices(rows: Sequence[_Row], base: Volume, path: Path, title: str) -> Path:
+    """Planes through the largest value of the first row, for each row, with its colour bar."""
+    scan = display_volume(base)
+    shown = planes(scan)
+    maps = [display_volume(replace(row.values, has_geometry=base.has_geometry)).tensor[0].numpy() for row in rows]
+    sizes = np.nan_to_num(np.abs(maps[0]), nan=-1.0)
+    place = np.unravel_index(int(sizes.argmax()), sizes.shape)
+    low, high = window(grey(scan), scan.unit)
+    image = (grey(scan) - low) / (high - low)
+    extent = np.multiply(scan.shape, scan.spacing)
+    widths = [float(extent[p.columns]) for p in shown]
+    tallest = max(float(extent[p.rows]) for p in shown)
+    inch = min(9.0 / sum(widths), 3.4 / tallest)
+    height = tallest * inch + 0.95
+    width = max(6.4, sum(widths) * inch + 0.4 * len(shown))
+    figure = Figure(figsize=(width, height * len(rows) + 0.45), layout="constrained")
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    for row, values, part in zip(rows, maps, parts, strict=True):
+        axes = part.subplots(1, len(shown), width_ratios=widths, squeeze=False)[0]
+        for axis, plane in zip(axes, shown, strict=True):
+            index = int(place[plane.through])
+            # A t without spread is drawn as zero; what no case saw is striped.
+            own = np.where(np.isfinite(values) | ~np.isfinite(maps[0]), values, 0.0)
+            under, over = slice_of(image, plane, index), slice_of(own, plane, index)
+            times = max(1, _LONG_SIDE // max(under.shape))
+            under, over = (a.repeat(times, 0).repeat(times, 1) for a in (under, over))
+            side = (float(extent[plane.columns]), float(extent[plane.rows]))
+            axis.imshow(paint(under, over, row.full, signed=row.both), extent=(0, side[0], side[1], 0), aspect="equal")
+            axis.set_axis_off()
+            of = f", slice {index + 1} of {scan.shape[plane.through]}" if scan.shape[plane.through] > 1 else ""
+            sides = f" ({plane.letters[0]} left, {plane.letters[1]} right)" if plane.letters else ""
+            axis.set_title((plane.name if plane.letters else "") + of + sides, fontsize=7, color=_QUIET, pad=3)
+        colours = ListedColormap(table(row.both) / 255.0)
+        bar = part.colorbar(
+            ScalarMappable(Normalize(-row.full if row.both else 0.0, row.full), colours),
+            ax=list(axes), orientation="horizontal", aspect=50, shrink=0.6, pad=0.02,
+        )  # fmt: skip
+        bar.ax.tick_params(labelsize=7, colors=_TEXT)
+        bar.set_label(_plain(row.caption), fontsize=8, color=_TEXT)
+    figure.suptitle(_plain(title), fontsize=11, color=_TEXT, weight="bold")
+    return _save(figure, path)
+
+
+def _brains(rows: Sequence[_Row], stem: Path, title: str) -> list[Path]:
     plotting = need("nilearn.plotting", extra="studies", purpose="a glass brain")
     nibabel = need("nibabel", extra="studies", purpose="a glass brain")
     files = []
-    for word, explanation in shown.items():
-        volume = explanation.relevance
-        values = volume.with_tensor(volume.tensor.nan_to_num(0.0))
+    for word, row in zip(("mean", "t"), rows, strict=False):
+        values = row.values.with_tensor(row.values.tensor.nan_to_num(0.0))
         image = nibabel.Nifti1Image.from_bytes(nifti_bytes(values, word, packed=False))
-        path = stem.with_name(f"{stem.name}_{word}_glass.png")
-        signed = bool((values.tensor < 0).any())
-        full = scale_of(explanation)
-        figure = Figure(figsize=(9.5, 3.6))
-        with atomic(path) as draft, warnings.catch_warnings():
+        figure = Figure(figsize=(9.5, 3.4))
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             plotting.plot_glass_brain(
                 image,
@@ -118,16 +161,14 @@ def _brains(shown: Mapping[str, Explanation], stem: Path, against: str) -> list[
                 display_mode="lyrz",
                 colorbar=True,
                 plot_abs=False,
-                symmetric_cbar=signed,
-                cmap="RdBu_r" if signed else "inferno",
-                vmin=-full if signed else 0.0,
-                vmax=full,
-                threshold=0.1 * full,
+                symmetric_cbar=row.both,
+                cmap="RdBu_r" if row.both else "inferno",
+                vmin=-row.full if row.both else 0.0,
+                vmax=row.full,
+                threshold=0.1 * row.full,
             )
-            what = f"{explanation.name}, {explanation.case} [{explanation.unit}]"
-            figure.suptitle(what if word == "mean" else f"{what}: {against}", fontsize=9, color=_TEXT, y=0.99)
-            figure.savefig(draft, format="png", dpi=110, facecolor="white", metadata={"Software": None})
-        files.append(path)
+            figure.suptitle(_plain(f"{title}, {row.caption}"), fontsize=8, color=_TEXT, y=0.99)
+            files.append(_save(figure, stem.with_name(f"{stem.name}_{word}_glass.png")))
     return files
 
 
