@@ -93,12 +93,18 @@ def test_a_bad_case_is_told_left_out_and_tried_again(serial: Cohort, tmp_path: P
     told: list[str] = []
     bad = Drawn(bad=("case-007", "case-030"))
     found = run_cases(
-        bad, cases(N), tmp_path, Shuffled(1), on_failure=lambda case, error: told.append(f"{case.case}: {error.message}")
+        bad,
+        cases(N),
+        tmp_path,
+        Shuffled(1),
+        on_failure=lambda case, error: told.append(f"{case.case}: {error.message}"),
     )
     assert sorted(told)[0] == "case-007: 'case-007' is truncated; expected a whole file; copy it again"
     assert set(found.failures) == {7, 30}
     assert found.failures[7] == Failed("FileError", "'case-007' is truncated; expected a whole file; copy it again")
-    others = [moments.map_of(Drawn().part(c).state, "map").astype(np.float64) for c in cases(N) if c.case not in bad.bad]
+    others = [
+        moments.map_of(Drawn().part(c).state, "map").astype(np.float64) for c in cases(N) if c.case not in bad.bad
+    ]
     np.testing.assert_allclose(moments.moments_of(found.state, "map").mean, np.nanmean(others, 0), rtol=1e-10)
     assert same(found, run_cases(bad, cases(N), tmp_path / "other", ThisProcess()))
     # The file was repaired: the same folder goes on, and is what it would have been.

@@ -93,7 +93,7 @@ def write_all(
     scores = prediction_scores(cohort, cases, seed=request.seed)
     _write_predictions(folder.path / "predictions.tsv", cohort, cases)
     rows: list[dict[str, Any]] = []
-    sentences = _warnings(cohort)
+    sentences = [*where.warnings, *_warnings(cohort)]
     if function.atlas is not None:
         atlas = read_atlas(function.atlas, function.grid, table=function.atlas_table)
         rows, subjects, said = region_rows(cohort, cases, function, atlas, where.name, columns)

@@ -82,11 +82,14 @@ class Space:
         Of the standard space, or ``"scan"``.
     has_template
         Whether there is a template.
+    warnings
+        What a reader of the regions must know.
     """
 
     image: Volume
     name: str
     has_template: bool
+    warnings: tuple[str, ...] = ()
 
 
 def check(request: CohortRequest, cases: Sequence[Case]) -> None:
@@ -151,9 +154,9 @@ def space(request: CohortRequest, cases: Sequence[Case], model: Model) -> Space:
     InputError
         If none of the first images can be read.
     """
-    named = _named(request, cases)
+    named, warnings = _named(request, cases)
     if request.template is not None:
-        return Space(read(request.template), named or "template", has_template=True)
+        return Space(read(request.template), named or "template", has_template=True, warnings=warnings)
     first: Volume | None = None
     for case in cases[:_LOOKED_AT]:
         try:
@@ -174,22 +177,23 @@ def space(request: CohortRequest, cases: Sequence[Case], model: Model) -> Space:
     if first is None:
         got = f"none of the first {min(_LOOKED_AT, len(cases))} images of '{request.table}' can be read"
         raise InputError(got, "one at least", "check them, or give --template FILE")
-    return Space(first, named or "scan", has_template=False)
+    return Space(first, named or "scan", has_template=False, warnings=warnings)
 
 
-def _named(request: CohortRequest, cases: Sequence[Case]) -> str | None:
+def _named(request: CohortRequest, cases: Sequence[Case]) -> tuple[str | None, tuple[str, ...]]:
     """The standard space of the maps, as far as files tell; an atlas of another one is a warning."""
     if request.template is not None:
         own, what = space_of(request.template), f"the template '{request.template.name}'"
     else:
         own, what = space_of(next(iter(cases[0].inputs.values()))), "the images"
     other = None if request.atlas is None else space_of(request.atlas)
+    warnings = ()
     if request.atlas is not None and own and other and own != other:
-        logger.warning(
-            "the atlas '%s' is in %s, and %s in %s: regions lie up to some millimetres off",
-            request.atlas.name, other, what, own,
-        )  # fmt: skip
-    return own or other
+        sentence = (
+            f"the atlas '{request.atlas.name}' is in {other}, and {what} in {own}: regions lie some millimetres off"
+        )
+        warnings = (sentence,)
+    return own or other, warnings
 
 
 def _spacing(image: Volume) -> str:
