@@ -171,7 +171,9 @@ def test_images_of_several_sizes_need_a_template(
         (("--atlas", "ATLAS", "--groups", "sexe"), ("column 'sexe'",)),
         (("--atlas", "ATLAS", "--groups", "single"), ("column 'single'",)),
         (("--reference", "nothing.png"), ("column 'nothing.png'",)),
-        (("--voxelwise",), ("--groups or --covariate",)),
+        (("--voxelwise", "max-t"), ("--groups or --covariate",)),
+        (("--voxelwise", "all"), ("max-t or tfce",)),
+        (("--voxelwise", "tfce", "--groups", "sex", "--maps", "none"), ("--maps none",)),
     ],
 )
 def test_what_cannot_be_done_is_said_at_once(

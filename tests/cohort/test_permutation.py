@@ -188,7 +188,7 @@ def test_what_is_planted_stands_out_against_the_null() -> None:
 
 @pytest.mark.slow
 def test_at_most_one_cohort_in_twenty_finds_what_is_not_there() -> None:
-    """100 cohorts of 16 maps with nothing planted, 18 regions: the share with any p <= 0.05 and its binomial interval."""
+    """100 cohorts of 16 maps, 18 regions, nothing planted: the share with any p <= 0.05, and its interval."""
     labels = grid_of_regions()
     hits = 0
     for cohort in range(100):

@@ -62,8 +62,9 @@ def cohort(
     ] = None,
     by: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Rows for each subgroup. Repeatable.")] = None,
     voxelwise: Annotated[
-        bool, typer.Option("--voxelwise", help="Also test groups and covariates in every voxel (needs --maps all).")
-    ] = False,
+        str | None,
+        typer.Option(metavar="max-t|tfce", help="Also test groups and covariates in every voxel; needs --maps all."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes of this machine.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster.")] = None,
     maps: Annotated[str, typer.Option(metavar="all|none", help="Keep every case's maps in maps.zarr.")] = "all",

@@ -11,6 +11,7 @@ import numpy as np
 
 from regard.cli.cohort_request import CohortRequest, Space
 from regard.cohort.atlas import read_atlas
+from regard.cohort.design import contrasts
 from regard.cohort.engine import Cohort
 from regard.cohort.explaining import JACOBIAN, Explaining
 from regard.cohort.moments import moments_of
@@ -25,6 +26,9 @@ from regard.cohort.results import (
     region_rows,
     volume_on,
 )
+from regard.cohort.store import open_maps
+from regard.cohort.voxelwise import largest_t, tfce
+from regard.core.errors import InputError
 from regard.core.volume import Volume
 from regard.io import Case, RunFolder
 from regard.io.atomic import write_json, write_tsv
@@ -100,6 +104,8 @@ def write_all(
         sentences += said
         write_tsv(folder.path / "regions.tsv", COLUMNS, ([r[c] for c in COLUMNS] for r in rows))
         write_tsv(folder.path / "subjects.tsv", SUBJECT_COLUMNS, ([r[c] for c in SUBJECT_COLUMNS] for r in subjects))
+    if request.voxelwise is not None:
+        sentences += _write_voxelwise(request, folder.path, cohort, cases, function)
     report = _report(folder, cohort, cases, populations, base, where, rows, scores, sentences)
     return Written(report, scores, rows, tuple(sentences))
 
@@ -110,6 +116,33 @@ def _save_population(folder: Path, name: str, found: Population, n_cases: int, w
         save_volume(volume, folder / f"{stem}_{word}.nii.gz", f"regard population {word}")
     said = {"map": name, **found.facts, "n_cases": n_cases, "space": where.name, "t": found.against}
     write_json(folder / f"{stem}.json", "population", said)
+
+
+def _write_voxelwise(
+    request: CohortRequest, folder: Path, cohort: Cohort, cases: Sequence[Case], function: Explaining
+) -> list[str]:
+    """Write t and p of every effect in every voxel, and say what could not be tested."""
+    rows = list(cohort.rows)
+    done = [cases[row] for row in rows]
+    patients = [case.patient for case in done]
+    maps = open_maps(folder / "maps.zarr")
+    said = []
+    for name in map_names(cohort):
+        for effect in contrasts(done, request.groups, request.covariates):
+            try:
+                if request.voxelwise == "tfce":
+                    found = tfce(maps[name], function.grid.affine, rows, effect, patients, seed=request.seed)
+                else:
+                    found = largest_t(maps[name], rows, effect, patients, seed=request.seed)
+            except InputError as error:
+                said.append(f"{effect.name} was not tested in every voxel: {error}")
+                continue
+            stem = f"{stem_of(name)}_contrast-{letters_and_digits(effect.name)}"
+            for word, values in {"t": found.t, "p": found.p}.items():
+                path = folder / "population" / f"{stem}_{word}.nii.gz"
+                save_volume(volume_on(function, values, "1"), path, f"regard voxelwise {word}")
+            said.append(f"{name}, {effect.name}: the smallest corrected p of any voxel is {np.nanmin(found.p):.3g}")
+    return said
 
 
 def _write_predictions(path: Path, cohort: Cohort, cases: Sequence[Case]) -> None:

@@ -53,7 +53,7 @@ class CohortRequest:
     groups: str | None = None
     covariates: tuple[str, ...] = ()
     by: tuple[str, ...] = ()
-    voxelwise: bool = False
+    voxelwise: str | None = None
     workers: int | None = None
     scheduler: str | None = None
     maps: str = "all"
@@ -113,11 +113,15 @@ def check(request: CohortRequest, cases: Sequence[Case]) -> None:
     columns = [*request.covariates, *request.by, *([request.groups] if request.groups else [])]
     if columns and request.atlas is None and not request.voxelwise:
         raise InputError(f"--groups, --covariate or --by ({', '.join(columns)})", "regions to compare", "give --atlas")
-    for option in ("groups", "covariates"):
-        if request.voxelwise and request.maps == "none":
-            raise InputError(f"--voxelwise with --{option} and --maps none", "the maps of all cases", "use --maps all")
+    if request.voxelwise not in (None, "max-t", "tfce"):
+        raise InputError(f"--voxelwise {request.voxelwise}", "max-t or tfce")
+    if request.voxelwise and request.maps == "none":
+        got = f"--voxelwise {request.voxelwise} with --maps none"
+        raise InputError(got, "the maps of all cases", "use --maps all")
     if request.voxelwise and not (request.groups or request.covariates):
-        raise InputError("--voxelwise without an effect", "--groups or --covariate", "name a column")
+        raise InputError(
+            f"--voxelwise {request.voxelwise} without an effect", "--groups or --covariate", "name a column"
+        )
     files = [request.mask] if request.mask and not Path(request.mask.partition("#")[0]).is_file() else []
     text = request.reference
     if text is not None and not text.startswith("value:") and not Path(text).is_file():
@@ -187,13 +191,10 @@ def _named(request: CohortRequest, cases: Sequence[Case]) -> tuple[str | None, t
     else:
         own, what = space_of(next(iter(cases[0].inputs.values()))), "the images"
     other = None if request.atlas is None else space_of(request.atlas)
-    warnings = ()
     if request.atlas is not None and own and other and own != other:
-        sentence = (
-            f"the atlas '{request.atlas.name}' is in {other}, and {what} in {own}: regions lie some millimetres off"
-        )
-        warnings = (sentence,)
-    return own or other, warnings
+        apart = f"the atlas '{request.atlas.name}' is in {other}, and {what} in {own}"
+        return own, (f"{apart}: regions lie some millimetres off",)
+    return own or other, ()
 
 
 def _spacing(image: Volume) -> str:
