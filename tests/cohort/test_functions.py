@@ -101,7 +101,7 @@ def test_weighing_gives_what_verdicts_are_made_of(model: Path, people: list[Case
 class Planted:
     """Maps in memory with a group effect at one place, as a Zarr array is read."""
 
-    def __init__(self, n: int, *, effect: float = 2.5) -> None:
+    def __init__(self, n: int, *, effect: float = 4.0) -> None:
         self.values = np.random.default_rng(0).normal(size=(n, 36, 6, 4)).astype(np.float32)
         self.values[: n // 2, 8:13, 2:5, 1:3] += effect
         self.values[0, 0, 0, 0] = np.nan

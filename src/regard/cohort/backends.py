@@ -202,7 +202,7 @@ class DaskWorkers:
         token = secrets.token_hex(4)
         rows: dict[str, int] = {}
         waiting = iter(cases)
-        running = distributed.as_completed()
+        running = distributed.as_completed(loop=client.loop)
 
         def submit() -> bool:
             item = next(waiting, None)
