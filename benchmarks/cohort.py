@@ -155,6 +155,7 @@ def memory(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Read the command and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=24)
     parser.add_argument("--size", type=int, default=64)

@@ -131,7 +131,7 @@ def test_blocks_of_voxels_give_what_all_voxels_at_once_give() -> None:
 
 @pytest.mark.slow
 def test_tfce_finds_the_place_and_refuses_repeated_scans() -> None:
-    array = Planted(16, effect=1.5)
+    array = Planted(16)
     effect = contrasts(GROUPED, "group", [])[0]
     names = [c.case for c in GROUPED]
     found = tfce(array, np.eye(4), list(range(16)), effect, names, n_orders=99)

@@ -31,7 +31,7 @@ from regard.models.preparation import Preparation
 from regard.models.zoo.small import SmallRegressor
 from regard.training.measure import fit, fold_scale
 
-SIZE = 128
+SIZE = 64
 WIDTHS = (12, 24, 48, 64)
 COPIES = 4
 

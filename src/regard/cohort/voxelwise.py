@@ -116,7 +116,7 @@ def tfce(
     chosen = [rows[k] for k in contrast.rows]
     values = np.asarray(array[:])[chosen]
     use = np.isfinite(values).all(0) & (np.ptp(np.nan_to_num(values), axis=0) > 0)
-    masker = maskers.NiftiMasker(nibabel.Nifti1Image(use.astype(np.uint8), affine), standardize=False).fit()
+    masker = maskers.NiftiMasker(nibabel.Nifti1Image(use.astype(np.uint8), affine), standardize=None).fit()
     columns = masker.transform(nibabel.Nifti1Image(np.moveaxis(np.nan_to_num(values), 0, 3), affine))
     found = mass.permuted_ols(
         contrast.effect[:, None],
