@@ -284,3 +284,32 @@ def test_help_has_an_example_and_loads_nothing_heavy(regard: Regard) -> None:
     said = regard("cohort", "--help")
     assert said.code == 0
     assert "Example: regard cohort" in said.out
+
+
+def test_a_transform_for_each_case(regard: Regard, model: Path, table: Path, tmp_path: Path) -> None:
+    """Scans lie shifted by whole pixels: with their transforms the mean is that of the images as they were."""
+    lines = table.read_text().splitlines()
+    shift = np.eye(4)
+    shift[:3, 3] = [-2.0, 3.0, 0.0]
+    shift[0, 0] = 2.0
+    (tmp_path / "move.txt").write_text("\n".join(" ".join(map(str, row)) for row in shift))
+    table.write_text("\n".join([lines[0] + "\tmove", *(line + "\tmove.txt" for line in lines[1:])]) + "\n")
+    base = ("cohort", model, table, "-m", "input-x-gradient", "--template", tmp_path / "pictures" / "0.png")
+    assert regard(*base, "--warp", "move", "-o", tmp_path / "moved").code == 0
+    assert regard(*base, "-o", tmp_path / "still").code == 0
+    jacobian = np.asarray(nibabel.load(tmp_path / "moved" / "population" / "jacobian_mean.nii.gz").dataobj)
+    np.testing.assert_allclose(jacobian, 2.0, rtol=1e-6)
+    total = {
+        name: [float(r["outside"]) for r in rows(tmp_path / name / "predictions.tsv")] for name in ("moved", "still")
+    }
+    maps = {
+        name: np.asarray(nibabel.load(tmp_path / name / "population/desc-inputxgradient_mean.nii.gz").dataobj)
+        for name in ("moved", "still")
+    }
+    assert total["still"] == [0.0] * 12
+    assert np.nansum(maps["moved"]) + np.mean(total["moved"]) == pytest.approx(np.nansum(maps["still"]), rel=1e-4)
+    (tmp_path / "move.txt").unlink()
+    said = regard(*base, "--warp", "move", "-o", tmp_path / "lost")
+    assert said.code == 2
+    assert "none of 12 cases" in said.err
+    assert "move.txt" in failures(tmp_path / "lost")[0]["message"]
