@@ -188,7 +188,9 @@ def _report(
         stem = stem_of(name)
         files = draw_population(found.mean, found.t, base, folder.figures / stem, title=name, facts=found.facts,
                                 space=where.name, n_cases=len(cohort.rows), against=found.against)  # fmt: skip
-        text = f"Mean over {len(cohort.rows)} cases. {str(found.facts['sign']).capitalize()}. t: {found.against}."
+        sign = str(found.facts["sign"])
+        sign = "Unsigned" if sign == "unsigned" else f"Positive: {sign}"
+        text = f"Mean over {len(cohort.rows)} cases. {sign}. t: {found.against}."
         sections.append(Section(f"{name}: population map", text, [_picture(f) for f in files]))
         own = [r for r in rows if r["method"] == name]
         sections += _region_sections(folder, name, stem, own)
