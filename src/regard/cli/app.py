@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from regard.cli.bench import bench
+from regard.cli.cohort import cohort
 from regard.cli.demo import demo
 from regard.cli.explain import explain
 from regard.cli.listing import doctor, measures, methods, models
@@ -47,7 +48,7 @@ def _program(
         typer.echo(context.get_help())
 
 
-for verb in (demo, explain, weigh, bench, view, models, methods, measures, doctor):
+for verb in (demo, explain, weigh, bench, cohort, view, models, methods, measures, doctor):
     app.command()(verb)
 
 

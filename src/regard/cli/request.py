@@ -18,6 +18,7 @@ from regard.explain import Scan
 from regard.explainers.spec import MethodSpec
 from regard.io import Case, read, read_table
 from regard.models import Model
+from regard.models.scans import files_of, with_units
 from regard.models.target_text import read_region, read_target
 from regard.references import ReferenceValue
 
@@ -125,20 +126,9 @@ def further_inputs(texts: Sequence[str]) -> dict[str, Path]:
     return pairs
 
 
-def files_of(case: Case, model: Model) -> dict[str, Path]:
-    """Files of a case by the model's names of its inputs; a lone image is the first input."""
-    first = model.card.inputs[0].name
-    files = dict(case.inputs)
-    if first not in files and "image" in files:
-        files = {first: files.pop("image"), **files}
-    return files
-
-
 def scans_of(case: Case, model: Model, cut: str | None) -> Mapping[str, Volume]:
     """Read the images of a case, by the model's names of its inputs; the card gives the unit that a file does not."""
-    units = {spec.name: spec.unit for spec in model.card.inputs}
-    scans = {name: _cut(read(path), cut) for name, path in files_of(case, model).items()}
-    return {n: replace(v, unit=units.get(n, v.unit)) if v.unit == "intensity" else v for n, v in scans.items()}
+    return with_units({name: _cut(read(path), cut) for name, path in files_of(case, model).items()}, model)
 
 
 def _cut(volume: Volume, text: str | None) -> Volume:

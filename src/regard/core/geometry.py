@@ -165,7 +165,7 @@ def resample(volume: Volume, grid: Grid, *, order: int = 1, fill: float = 0.0) -
             matrix[:3, 3],
             grid.shape,
             order=order,
-            mode="grid-constant" if order else "constant",
+            mode="grid-constant",
             cval=fill,
         )
         for c in volume.tensor

@@ -12,6 +12,7 @@ __all__ = ["clear", "foreign_files"]
 
 _TOP = {
     *("run.yaml", "weigh.yaml", "inputs.tsv", "report.html", "scores.json", "evidence.tsv", "evidence.json"),
+    *("subjects.tsv", "predictions.tsv"),
     *("failures.tsv", "run.log", "regions.tsv", "bench.tsv", "samples.tsv", "demo.json"),
 }
 _FOLDERS = {

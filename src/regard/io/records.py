@@ -1,22 +1,36 @@
 """What a run folder says of itself: how far it came, which cases failed, where the images are."""
 
 import csv
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from regard.core.errors import CardError, FileError
+from regard.core.errors import CardError, FileError, RegardError
 from regard.io.lock import holder
 from regard.io.schema import read_yaml
 from regard.io.tables import Case
 
-__all__ = ["FAILURES", "State", "read_failures", "read_inputs", "read_run", "run_state"]
+__all__ = ["FAILURES", "State", "in_words", "read_failures", "read_inputs", "read_run", "run_state"]
 
 State: TypeAlias = Literal["running", "done", "some_failed", "interrupted", "failed"]
 """How far a run came."""
 
 FAILURES = ("case", "stage", "error_type", "message")
 """Columns of ``failures.tsv``."""
+
+
+def in_words(error: BaseException) -> tuple[str, str]:
+    """Type and sentence of an exception as ``failures.tsv`` has them.
+
+    Only sentences of Regard's own are told; of any other exception its type and the place, as its text may quote a
+    header.
+    """
+    if isinstance(error, RegardError):
+        return type(error).__name__, str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return type(error).__name__, f"an unexpected {type(error).__name__}{where}; run again with -v"
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

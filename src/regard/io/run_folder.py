@@ -8,19 +8,18 @@ import hashlib
 import json
 import logging
 import os
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, get_args
 
-from regard.core.errors import CardError, FileError, FolderError, RegardError
+from regard.core.errors import CardError, FileError, FolderError
 from regard.io.atomic import TEMPORARY, plain, write_tsv, write_yaml
 from regard.io.lock import LOCK, Lock
 from regard.io.names import map_stem
 from regard.io.own_files import clear
 from regard.io.privacy import hide_paths, hide_uids
-from regard.io.records import FAILURES, State, read_failures, read_run
+from regard.io.records import FAILURES, State, in_words, read_failures, read_run
 from regard.io.schema import read_json
 from regard.io.tables import Case
 
@@ -263,14 +262,12 @@ class RunFolder:
         error
             What went wrong.
         """
-        if isinstance(error, RegardError):
-            message = str(error)
-        else:
-            frames = traceback.extract_tb(error.__traceback__)
-            where = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-            message = f"an unexpected {type(error).__name__}{where}; run again with -v"
+        self.add_failure_in_words(case, stage, *in_words(error))
+
+    def add_failure_in_words(self, case: str, stage: str, error_type: str, message: str) -> None:
+        """Write one row of ``failures.tsv`` as another process told it; parameters as its columns."""
         self._forget(case, stage)
-        row = (case, stage, type(error).__name__, _one_line(self.harmless(message)))
+        row = (case, stage, error_type, _one_line(self.harmless(message)))
         self._failures.append(dict(zip(FAILURES, row, strict=True)))
         self._write_failures()
 

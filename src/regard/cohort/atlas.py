@@ -1,0 +1,137 @@
+"""A label image with names, on the cohort's grid, and in which space it says to be."""
+
+import csv
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from regard.core.errors import CardError, FileError, InputError
+from regard.core.geometry import resample
+from regard.core.volume import Grid
+from regard.io import read
+
+__all__ = ["Atlas", "read_atlas", "space_of"]
+
+logger = logging.getLogger(__name__)
+
+_LONG = re.compile(r"MNI152NLin(2009[abc]|6)(Sym|Asym)", re.IGNORECASE)
+_ICBM = re.compile(r"(?:icbm)?_?152.*?nlin_(sym|asym)_?(?:20)?(09[abc]|6)", re.IGNORECASE)
+_SPACE = re.compile(r"(?:^|_)space-([A-Za-z0-9]+)")
+
+
+def space_of(path: str | Path) -> str | None:
+    """The standard space that a file says it is in: its sidecar, its name, or None where neither tells.
+
+    Known are BIDS' ``space-<label>``, and the names of the MNI templates (``MNI152NLin2009cAsym``, or
+    ``mni_icbm152_..._nlin_asym_09c`` as MNI writes it).
+    """
+    path = Path(path)
+    name = path.name
+    sidecar = path.with_name(re.sub(r"\.nii(\.gz)?$", "", name) + ".json")
+    try:
+        said = json.loads(sidecar.read_text(encoding="utf-8"))
+        reference = said.get("SpatialReference", said.get("Space"))
+    except (OSError, ValueError, AttributeError):
+        reference = None
+    for text in (reference, name):
+        if not isinstance(text, str):
+            continue
+        if (found := _LONG.search(text)) is not None:
+            return f"MNI152NLin{found[1].lower()}{found[2].capitalize()}"
+        if (found := _ICBM.search(text)) is not None:
+            year = found[2].lower()
+            return f"MNI152NLin{'20' + year if year != '6' else year}{found[1].capitalize()}"
+        if (found := _SPACE.search(text)) is not None:
+            return found[1]
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """Regions on a grid.
+
+    Parameters
+    ----------
+    labels
+        Number of the region of each voxel, (i, j, k); 0 is none.
+    names
+        Name of each region that is somewhere on the grid, by its label, in the order of the labels.
+    space
+        Standard space that the atlas says it is in, or None.
+    """
+
+    labels: np.ndarray
+    names: Mapping[int, str]
+    space: str | None = None
+
+    @property
+    def place(self) -> np.ndarray:
+        """Position in `names` of each voxel's region, from 1; 0 where there is none, (i, j, k)."""
+        order = np.zeros(int(self.labels.max(initial=0)) + 1, np.int64)
+        for n, label in enumerate(self.names):
+            order[label] = n + 1
+        return order[self.labels]
+
+
+def read_atlas(path: str | Path, grid: Grid, *, table: str | Path | None = None) -> Atlas:
+    """Read a label image onto a grid, by the nearest label.
+
+    Parameters
+    ----------
+    path
+        Any image of whole numbers of at least 0.
+    grid
+        The cohort's.
+    table
+        ``.tsv`` or ``.csv`` with the columns ``index`` and ``name``; without one regions are called by their number.
+
+    Raises
+    ------
+    InputError
+        If its labels are not whole numbers, or none lies on the grid.
+    CardError
+        If the table lacks a column, or a label twice.
+    """
+    volume = read(path)
+    values = volume.tensor[0].double().numpy()
+    if volume.n_channels > 1 or not np.array_equal(values, np.round(values)) or values.min(initial=0) < 0:
+        raise InputError(f"the atlas '{path}'", "one whole number of at least 0 for each voxel", "give a label image")
+    on_grid = volume if volume.grid.matches(grid) else resample(volume, grid, order=0)
+    labels = on_grid.tensor[0].numpy().astype(np.int64)
+    present = [int(label) for label in np.unique(labels) if label]
+    if not present:
+        raise InputError(f"the atlas '{path}', no label of which lies on the maps", "one in their space")
+    named = {} if table is None else _read_names(Path(table))
+    lost = sorted({int(v) for v in np.unique(values) if v} - set(present))
+    if lost:
+        logger.warning("%d regions of the atlas are off the maps' grid or too small for it: %s", len(lost), lost[:10])
+    nameless = [label for label in present if named and label not in named]
+    if nameless:
+        logger.warning("%d labels of the atlas have no name in its table: %s", len(nameless), nameless[:10])
+    return Atlas(labels, {label: named.get(label, f"label {label}") for label in present}, space_of(path))
+
+
+def _read_names(path: Path) -> dict[int, str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="," if path.suffix.lower() == ".csv" else "\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"'{path}' cannot be read", "a table with the columns index and name", "check it") from error
+    if not rows or not {"index", "name"} <= set(rows[0]):
+        got = f"'{path}' with the columns {', '.join(rows[0]) if rows else 'of no row'}"
+        raise CardError(got, "the columns index and name", "rename them")
+    names: dict[int, str] = {}
+    for row in rows:
+        try:
+            label = int(row["index"])
+        except (TypeError, ValueError):
+            raise CardError(f"'{row['index']}' in column 'index' of '{path}'", "a whole number", "correct it") from None
+        if label in names:
+            raise CardError(f"the label {label} twice in '{path}'", "each once", "remove one")
+        names[label] = (row["name"] or "").strip() or f"label {label}"
+    return names

@@ -1,0 +1,81 @@
+"""The cases of a cohort: a table, or a BIDS folder."""
+
+import csv
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from regard.core.errors import CardError, FileError
+from regard.io.tables import IMAGE, Case, is_table, read_table
+
+__all__ = ["find_cohort", "read_bids"]
+
+_T1 = re.compile(r"(?P<case>sub-(?P<sub>[A-Za-z0-9]+)(?:_ses-(?P<ses>[A-Za-z0-9]+))?.*?)_T1w\.nii(\.gz)?$")
+
+
+def find_cohort(path: str | Path) -> list[Case]:
+    """The cases that a table or a BIDS folder names.
+
+    Raises
+    ------
+    FileError
+        If there is neither.
+    CardError
+        If the table is not valid, or the folder holds no T1-weighted image.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read_bids(path)
+    if is_table(path):
+        return read_table(path)
+    raise FileError(f"'{path}'", "a table (.tsv, .csv) or a BIDS folder", "write a table with the columns case, image")
+
+
+def read_bids(folder: Path) -> list[Case]:
+    """The T1-weighted images of a BIDS folder, each a case, in the order of their names.
+
+    ``sub-*/[ses-*/]anat/*_T1w.nii.gz``; a case is called by its file's name without ``_T1w``; ``patient`` is the
+    subject. Columns come from ``participants.tsv``, and from ``sub-*/sub-*_sessions.tsv`` where there is one.
+
+    Raises
+    ------
+    CardError
+        If there is no such image.
+    FileError
+        If a table cannot be read.
+    """
+    images = [
+        p
+        for pattern in ("sub-*/anat/*_T1w.nii*", "sub-*/ses-*/anat/*_T1w.nii*")
+        for p in folder.glob(pattern)
+        if _T1.fullmatch(p.name)
+    ]
+    if not images:
+        raise CardError(f"'{folder}' without sub-*/[ses-*/]anat/*_T1w.nii.gz", "a BIDS folder", "or give a table")
+    people = _rows(folder / "participants.tsv", "participant_id")
+    cases = []
+    for path in sorted(images):
+        match = _T1.fullmatch(path.name)
+        assert match is not None
+        subject = f"sub-{match['sub']}"
+        columns = {**people.get(subject, {}), "patient": subject}
+        if match["ses"] is not None:
+            session = f"ses-{match['ses']}"
+            columns |= {"session": session}
+            columns |= _rows(folder / subject / f"{subject}_sessions.tsv", "session_id").get(session, {})
+        cases.append(Case(match["case"], {IMAGE: path}, columns, folder))
+    return cases
+
+
+def _rows(path: Path, key: str) -> Mapping[str, dict[str, str]]:
+    """Rows of a BIDS table by their first column, without what is not known; empty where there is no table."""
+    if not path.exists():
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream, dialect="excel-tab"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"'{path}' cannot be read", f"a table with tabs and the column {key}", "check it") from error
+    if rows and key not in rows[0]:
+        raise CardError(f"'{path}' without the column {key}", "as BIDS asks", "correct it")
+    return {row[key]: {c: v for c, v in row.items() if c and c != key and v and v.lower() != "n/a"} for row in rows}
