@@ -286,7 +286,7 @@ def _explanation(
     notes = {k: v for k, v in first.notes.items() if k not in ("layer", "reference")}
     if len(parts) > 1:
         notes["members"] = len(parts)
-    reference = None
+    reference: dict[str, Any] | None = None
     if compared is not None:
         reference = {"label": compared.label, "value": compared.value}
     elif first.reference_value is not None:
