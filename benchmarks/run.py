@@ -40,10 +40,11 @@ def cams(size: int) -> Found:
     return {work: alone("cams.py", "--work", work, "--size", str(size)) for work in ("passes", "maps", "peer")}
 
 
-def path(network: str, size: int, steps: int) -> Found:
+def path(network: str, size: int, steps: int, repeats: int) -> Found:
     """Ours first: the others are compared with its map."""
     with tempfile.TemporaryDirectory() as folder:
         common = ["--network", network, "--size", str(size), "--steps", str(steps), "--map", f"{folder}/map.pt"]
+        common += ["--repeats", str(repeats)]
         return {work: alone("integrated_gradients.py", "--work", work, *common) for work in PATHS}
 
 
@@ -80,8 +81,8 @@ def rows(quick: bool) -> dict[str, Callable[[], Found]]:
     found: dict[str, Callable[[], Found]] = {
         "start-up": start_up,
         "cams": lambda: cams(48 if quick else 96),
-        "integrated gradients, sfcn": lambda: path("sfcn", 32, 10 if quick else 50),
-        "integrated gradients, deep": lambda: path("deep", 24, 10 if quick else 50),
+        "integrated gradients, sfcn": lambda: path("sfcn", 32, 10 if quick else 50, 3),
+        "integrated gradients, deep": lambda: path("deep", 24, 10 if quick else 50, 1),
         "deletion, small": lambda: deletion("small", 2 if quick else 8),
         "deletion, resnet18": lambda: deletion("resnet18", 1 if quick else 4),
         "exactness, sfcn": lambda: exactness("sfcn", 48),
