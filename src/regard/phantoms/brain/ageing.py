@@ -1,0 +1,132 @@
+"""How a brain ages here: which structures grow or shrink, how fast, and where the room is taken from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from regard.core.spatial import blur
+from regard.phantoms.brain.atlas import Atlas, atlas
+from regard.phantoms.brain.lattice import sample
+from regard.phantoms.brain.template import Template, load_template
+from regard.phantoms.brain.velocity import balanced, velocity_of
+from regard.phantoms.brain.warp import VELOCITIES
+
+__all__ = ["AGES", "MIDDLE", "RATES", "STRUCTURES", "Structure", "ageing_velocity", "amounts", "structure"]
+
+AGES = (44.0, 80.0)
+"""Youngest and oldest subject [year]."""
+
+MIDDLE = 62.0
+"""Structure age at which a structure is as in the template [year]."""
+
+RATES: Mapping[str, float] = {"ventricles": 0.020, "hippocampi": -0.008, "cortex": -0.0035}
+"""Change of the logarithm of each structure's volume at the full dose [1/year], ours, in the order of what is seen."""
+
+STRUCTURES = (*RATES, "lesions")
+"""What ages: ``ventricles``, ``hippocampi`` and ``cortex`` by a deformation, ``lesions`` of white matter appear."""
+
+_LOBES = {
+    "frontal cortex": 1.4,
+    "temporal cortex": 1.2,
+    "parietal cortex": 0.8,
+    "insular cortex": 0.8,
+    "occipital cortex": 0.3,
+}
+"""How fast the cortex of each lobe thins, relative to one another."""
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Something that grows or shrinks.
+
+    Parameters
+    ----------
+    mask
+        The structure on the template at 1 mm, bool, (i, j, k).
+    velocity
+        Velocity by which its volume changes, (3, i, j, k) [mm] on `VELOCITIES`: followed for an amount a, the logarithm
+        of the volume changes by a, to first order.
+    reach
+        Where the velocity is not 0, bool, on `VELOCITIES`.
+    """
+
+    mask: Tensor
+    velocity: Tensor
+    reach: Tensor
+
+
+def _coarse(values: Tensor, template: Template, width: float = 1.5) -> Tensor:
+    """Average of 1 mm voxels (i, j, k) at the nodes of `VELOCITIES`."""
+    smooth = blur(values[None, None].float(), width)[0]
+    return sample(smooth, template.lattice, VELOCITIES.points(), outside="zeros")[0]
+
+
+def _near(share: Tensor, distance: float) -> Tensor:
+    """Nodes at most ``distance`` mm from those that the structure fills by a third."""
+    away = ndimage.distance_transform_edt((share < 0.33).numpy(), sampling=VELOCITIES.spacing)
+    return torch.from_numpy(away <= distance)
+
+
+def _scaled(velocity: Tensor, mask: Tensor, share: Tensor, rate: float) -> Tensor:
+    """The velocity times what makes the mean divergence in the structure ``rate``."""
+    slopes = [torch.gradient(v, spacing=s, dim=a)[0] for a, (v, s) in enumerate(zip(velocity, (3.0,) * 3, strict=True))]
+    mean = float((torch.stack(slopes).sum(0) * share).sum() / share.sum())
+    return velocity * (rate / mean)
+
+
+def _ventricles(template: Template, regions: Atlas) -> Structure:
+    mask = regions.mask("lateral ventricle", "third ventricle")
+    share = _coarse(mask, template)
+    spared = regions.mask("hippocampus", "brain stem", "cerebellum", "fluid around the brain", "third ventricle")
+    room = _coarse(template.brain & ~mask & ~spared, template)
+    reach = _near(share, 16.0)
+    velocity = velocity_of(balanced(share, room * reach, 8.0), reach)
+    return Structure(mask, _scaled(velocity, mask, share, 1.0), reach)
+
+
+def _hippocampi(template: Template, regions: Atlas) -> Structure:
+    mask = regions.mask("hippocampus")
+    share = _coarse(mask, template)
+    fluid = _coarse(regions.mask("fluid of the temporal horn", "fluid around the brain"), template)
+    white = _coarse(regions.mask("white matter"), template)
+    reach = _near(share, 9.0)
+    velocity = velocity_of(balanced(-share, (fluid + 0.3 * white) * reach, 5.0), reach, soft=4.0)
+    return Structure(mask, _scaled(velocity, mask, share, 1.0), reach)
+
+
+def _cortex(template: Template, regions: Atlas) -> Structure:
+    mask = regions.mask(*_LOBES)
+    share = _coarse(mask, template)
+    source = torch.stack([rate * _coarse(regions.mask(name), template) for name, rate in _LOBES.items()]).sum(0)
+    around = torch.from_numpy(ndimage.binary_dilation(template.brain.numpy(), iterations=3)) & ~template.brain
+    room = _coarse(regions.mask("fluid around the brain") | around, template)
+    still = regions.mask("hippocampus", "lateral ventricle", "third ventricle", "brain stem", "cerebellum")
+    reach = _near(share, 5.0) & (_coarse(still, template) < 0.33)
+    velocity = velocity_of(balanced(-source, (room + 0.05) * reach, 8.0), reach, soft=4.0)
+    return Structure(mask, _scaled(velocity, mask, share, 1.0), reach)
+
+
+@lru_cache(maxsize=8)
+def structure(name: str) -> Structure:
+    """The structure ``name``, one of `RATES`."""
+    build = {"ventricles": _ventricles, "hippocampi": _hippocampi, "cortex": _cortex}[name]
+    return build(load_template(), atlas())
+
+
+def amounts(ages: Mapping[str, float], doses: Mapping[str, float]) -> dict[str, float]:
+    """Change of the logarithm of each structure's volume for its age [year] and dose."""
+    return {name: doses.get(name, 1.0) * rate * (ages[name] - MIDDLE) for name, rate in RATES.items()}
+
+
+def ageing_velocity(amount: Mapping[str, float]) -> Tensor:
+    """Velocity of all structures together, (3, i, j, k) [mm] on `VELOCITIES`; `regard.phantoms.brain.warp.exponential` of it ages the template."""
+    total = torch.zeros(3, *VELOCITIES.shape)
+    for name, a in amount.items():
+        if a:
+            total = total + a * structure(name).velocity
+    return total
+
