@@ -19,6 +19,9 @@ VELOCITIES = Lattice((-93.0, -129.0, -84.0), (3.0, 3.0, 3.0), (63, 77, 65))
 
 _DOUBLINGS = 5
 
+_MARGIN = 15.0
+"""A random velocity falls to 0 over this distance from the edge of its lattice [mm], so that nothing leaves it."""
+
 
 def exponential(velocity: Tensor, lattice: Lattice = VELOCITIES) -> Tensor:
     """Displacement of the flow of ``velocity``.
@@ -68,12 +71,23 @@ def random_velocity(
 ) -> Tensor:
     """Smooth random velocity with a standard deviation of ``size`` [mm] and a kernel of ``length`` [mm].
 
-    Drawn by (``seed``, ``name``, ``draw``); (3, i, j, k).
+    Drawn by (``seed``, ``name``, ``draw``); 0 on the edge of the lattice; (3, i, j, k).
     """
-    white = randomness.normal(torch.empty(1, 3, *lattice.shape), seed, name, draw)
+    window = _window(lattice)
+    white = window * randomness.normal(torch.empty(1, 3, *lattice.shape), seed, name, draw)
     sigma = [length / s for s in lattice.spacing]
     gain = 1.0
     for s in sigma:
         kernel = torch.exp(-0.5 * (torch.arange(-200, 201) / s).square())
         gain *= float((kernel / kernel.sum()).square().sum().sqrt())
-    return size * blur(white, sigma)[0] / gain
+    return window * size * blur(white, sigma)[0] / gain
+
+
+def _window(lattice: Lattice) -> Tensor:
+    """1 inside and 0 on the edge, (i, j, k)."""
+    window = torch.ones(lattice.shape)
+    for axis, (n, step) in enumerate(zip(lattice.shape, lattice.spacing, strict=True)):
+        depth = torch.minimum(torch.arange(n), torch.arange(n).flip(0)) * step
+        rise = (depth / _MARGIN).clamp(0, 1)
+        window = window * (rise * rise * (3 - 2 * rise)).reshape([-1 if a == axis else 1 for a in range(3)])
+    return window
