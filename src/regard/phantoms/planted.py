@@ -65,6 +65,11 @@ class Planted:
     structure: Tensor
 
     @property
+    def tensor(self) -> Tensor:
+        """The image, by the name that every phantom has."""
+        return self.image
+
+    @property
     def volume(self) -> Volume:
         """The image with voxels of 1 mm, for methods and files that need a place in space."""
         size = [*self.image.shape[1:], 1, 1][:3]

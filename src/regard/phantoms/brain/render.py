@@ -38,7 +38,7 @@ _KNOTS = (0.02, 0.30, 0.64, 0.86, 1.05)
 """Template intensities of dark and usual fluid, grey and white matter, and the brightest."""
 
 _BOXES: Mapping[str, tuple[tuple[float, float], ...]] = {
-    "tight": ((-80, 80), (-112, 80), (-74, 86)),
+    "tight": ((-80, 80), (-114, 78), (-76, 92)),
     "roomy": ((-96, 96), (-128, 104), (-92, 108)),
 }
 
