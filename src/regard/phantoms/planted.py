@@ -65,11 +65,6 @@ class Planted:
     structure: Tensor
 
     @property
-    def tensor(self) -> Tensor:
-        """The image, by the name that every phantom has."""
-        return self.image
-
-    @property
     def volume(self) -> Volume:
         """The image with voxels of 1 mm, for methods and files that need a place in space."""
         size = [*self.image.shape[1:], 1, 1][:3]
@@ -146,6 +141,11 @@ class PlantedPhantom:
     def unit(self) -> str:
         """Unit of the label."""
         return {"volume": "voxel", "thickness": "voxel side", "texture": "voxel side"}.get(self.effect, "signal")
+
+    @property
+    def decoys(self) -> tuple[str, ...]:
+        """Factors that the label does not depend on and that have a place of their own."""
+        return tuple(f for f in self.factors if f in ("decoy", "suppressor", "distractor"))
 
     @property
     def causes(self) -> tuple[str, ...]:

@@ -18,7 +18,17 @@ from torch import Tensor
 from regard.core.errors import ShapeError
 from regard.core.spatial import box_mean
 
-__all__ = ["FactorPhantom", "ModelTruth", "Rendered", "TruePlaces", "change_of_image", "data_truth", "model_truth", "places_of", "shapley"]
+__all__ = [
+    "FactoredPhantom",
+    "FactoredSubject",
+    "ModelTruth",
+    "TruePlaces",
+    "change_of_image",
+    "data_truth",
+    "model_truth",
+    "places_of",
+    "shapley",
+]
 
 STEP = 0.25
 """How far a factor is moved to each side, within [0, 1], to see where the image changes with it."""
@@ -30,38 +40,38 @@ USED = 0.1
 """Share of the Shapley sizes from which a network counts as using a factor."""
 
 
-class Rendered(Protocol):
-    """A subject that was rendered."""
+class FactoredSubject(Protocol):
+    """What a phantom renders: an image, and the share of each place that the structure fills."""
 
     @property
-    def tensor(self) -> Tensor:
-        """Intensities, (channel, \\*space)."""
+    def image(self) -> Tensor:
+        """(1, \\*space)."""
 
     @property
     def structure(self) -> Tensor:
-        """Share of each voxel that the structures whose size counts fill, (\\*space)."""
+        """(\\*space)."""
 
 
-class FactorPhantom(Protocol):
-    """A phantom whose subjects can be rendered again with one factor changed and all else fixed.
-
-    Factors are numbers, mostly in [0, 1]. The names ``decoy``, ``suppressor`` and ``distractor`` are kept for what the
-    label does not depend on.
-    """
-
-    @property
-    def causes(self) -> tuple[str, ...]:
-        """Factors that the label depends on."""
+class FactoredPhantom(Protocol):
+    """A phantom whose subjects can be rendered again with some factors, each in [0, 1], changed and all else fixed."""
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """Factors with places of their own: causes first, then what a network may use besides."""
+        """Every factor whose effect is worked out."""
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Those that the label depends on."""
+
+    @property
+    def decoys(self) -> tuple[str, ...]:
+        """Those that it does not depend on and that a network may use all the same."""
 
     def draw(self, number: int, *, seed: int = 0) -> dict[str, float]:
-        """Factors of a subject, as they are drawn."""
+        """The factors of a subject."""
 
-    def subject(self, number: int, *, seed: int = 0, factors: Mapping[str, float] | None = None) -> Rendered:
-        """Render a subject, with these factors in place of the drawn ones."""
+    def subject(self, number: int, *, seed: int = 0, factors: Mapping[str, float] | None = None) -> FactoredSubject:
+        """A subject with some factors replaced."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,30 +159,32 @@ def shapley(values: Sequence[float] | Tensor) -> Tensor:
     return torch.stack(shares) if shares else torch.zeros(0, dtype=torch.float64)
 
 
-def change_of_image(phantom: FactorPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
+def change_of_image(phantom: FactoredPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
     """How far each voxel changes when ``factor`` is moved, all else fixed: a finite difference, (\\*space)."""
     drawn = min(max(phantom.draw(number, seed=seed)[factor], 0.0), 1.0)
     ends = [max(drawn - STEP, 0.0), min(drawn + STEP, 1.0)]
-    low, high = (phantom.subject(number, seed=seed, factors={factor: value}).tensor[0] for value in ends)
+    low, high = (phantom.subject(number, seed=seed, factors={factor: value}).image[0] for value in ends)
     return high - low
 
 
-def places_of(phantom: FactorPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
+def places_of(phantom: FactoredPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
     """Voxels that change visibly with ``factor``, (\\*space) of bool."""
     size = change_of_image(phantom, number, factor, seed=seed).abs()
     return size > VISIBLE * size.max()
 
 
-def _marked(phantom: FactorPhantom, subject: Rendered, core: Tensor, places: Mapping[str, Tensor]) -> TruePlaces:
+def _marked(
+    phantom: FactoredPhantom, subject: FactoredSubject, core: Tensor, places: Mapping[str, Tensor]
+) -> TruePlaces:
     band = box_mean(core[None, None].float(), 3)[0, 0] > 0
-    marks = [places[f] for f in ("decoy", "suppressor", "distractor") if f in places]
+    marks = [places[f] for f in phantom.decoys if f in places]
     decoy = torch.stack(marks).any(0) if marks else torch.zeros_like(core)
     inside = subject.structure > 0
     allowed = (band | inside) & ~core
     return TruePlaces(core, allowed, decoy & ~core & ~allowed)
 
 
-def data_truth(phantom: FactorPhantom, number: int, *, seed: int = 0) -> TruePlaces:
+def data_truth(phantom: FactoredPhantom, number: int, *, seed: int = 0) -> TruePlaces:
     """Where the label is written: the places that change with what it depends on."""
     places = {f: places_of(phantom, number, f, seed=seed) for f in phantom.factors}
     core = torch.stack([places[f] for f in phantom.causes]).any(0)
@@ -180,7 +192,7 @@ def data_truth(phantom: FactorPhantom, number: int, *, seed: int = 0) -> TruePla
 
 
 def model_truth(
-    function: Callable[[Tensor], Tensor], phantom: FactorPhantom, number: int, *, seed: int = 0
+    function: Callable[[Tensor], Tensor], phantom: FactoredPhantom, number: int, *, seed: int = 0
 ) -> ModelTruth:
     """What the output of a network depends on, for one subject.
 
@@ -206,7 +218,7 @@ def model_truth(
     ends = [{f: value} for f in names for value in (0.0, 1.0)]
     rendered = [phantom.subject(number, seed=seed, factors=c) for c in (*mixtures, *ends)]
     with torch.no_grad():
-        values = function(torch.stack([r.tensor for r in rendered])).double().cpu()
+        values = function(torch.stack([r.image for r in rendered])).double().cpu()
     worth, moved = values[: len(mixtures)], values[len(mixtures) :].reshape(-1, 2)
     shares = shapley(worth)
     sizes = shares.abs() / shares.abs().sum().clamp_min(1e-300)

@@ -93,8 +93,8 @@ def _hippocampi(template: Template, regions: Atlas) -> Structure:
     share = _coarse(mask, template)
     fluid = _coarse(regions.mask("fluid of the temporal horn", "fluid around the brain"), template)
     white = _coarse(regions.mask("white matter"), template)
-    reach = _near(share, 9.0)
-    velocity = velocity_of(balanced(-share, (fluid + 0.3 * white) * reach, 5.0), reach, soft=4.0)
+    reach = _near(share, 8.0)
+    velocity = velocity_of(balanced(-share, (fluid + 0.15 * white) * reach, 5.0), reach, soft=4.0)
     return Structure(mask, _scaled(velocity, mask, share, 1.0), reach)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from regard.core.volume import Volume
+from regard.phantoms.brain.head import hull_distance, remnant
 from regard.phantoms.brain.lattice import Lattice
 from regard.phantoms.brain.shapes import box, ellipsoid, tube
 from regard.phantoms.brain.template import Template, load_template
@@ -36,7 +37,8 @@ REGIONS: tuple[str, ...] = (
     "third ventricle",
     "brain stem",
     "fluid around the brain",
-    "scalp and skull",
+    "skull and scalp",
+    "occipital remnant",
 )
 """Name of each label, by its number."""
 
@@ -169,8 +171,10 @@ def _labels(template: Template) -> Tensor:
     for number, name in enumerate(REGIONS):
         if name.endswith(", right"):
             other[number] = number - 1
-    left = other[right.flip(0)]
-    return torch.where(x >= 0, right, torch.where(template.brain, left, 0))
+    labels = torch.where(x >= 0, right, torch.where(template.brain, other[right.flip(0)], 0))
+    labels[~template.brain & (hull_distance() < 14)] = index_of("skull and scalp")[0]
+    labels[remnant() > 0.5] = index_of("occipital remnant")[0]
+    return labels
 
 
 @lru_cache(maxsize=1)
@@ -179,7 +183,8 @@ def atlas() -> Atlas:
 
     Notes
     -----
-    ``scalp and skull`` is the shell around the brain that `regard.phantoms.brain.head` draws.
+    ``skull and scalp`` is everything up to 14 mm around the brain: there the shell is drawn, and there the brain
+    recedes from when it shrinks. ``occipital remnant`` is where the decoy of a stripped brain lies.
     """
     template = load_template()
     return Atlas(_labels(template), template.lattice)

@@ -32,7 +32,7 @@ class Lesions:
     centres
         Voxels of the template, (n, 3).
     radii
-        Full radii [mm], (n,).
+        Full half axes [mm], (n, 3).
     onsets
         Ages at which they come [year], (n,).
     """
@@ -58,9 +58,11 @@ def draw_lesions(seed: int, name: str) -> Lesions:
     """Lesions of a subject, whatever its age: they lie about the ventricles and in deep white matter."""
     voxels, running = _places()
     where, size, onset = (randomness.uniform((_MOST,), seed, name, f"lesion {what}") for what in ("at", "size", "age"))
+    form = randomness.normal(torch.empty(_MOST, 3), seed, name, "lesion form")
     chosen = torch.searchsorted(running, where.double()).clamp(max=len(voxels) - 1)
     low, high = _ONSETS
-    return Lesions(voxels[chosen], 1.5 + 3.5 * size**2, low + (high - low) * onset)
+    radii = (1.3 + 3.2 * size**2)[:, None] * (0.25 * form).exp()
+    return Lesions(voxels[chosen], radii, low + (high - low) * onset)
 
 
 def lesion_map(lesions: Lesions, age: float) -> Tensor:
@@ -68,12 +70,15 @@ def lesion_map(lesions: Lesions, age: float) -> Tensor:
     template = load_template()
     filled = torch.zeros(template.lattice.shape)
     growth = ((age - lesions.onsets) / _GROWTH).clamp(0, 1)
-    for centre, radius in zip(lesions.centres.tolist(), (lesions.radii * growth ** (1 / 3)).tolist(), strict=True):
-        if radius <= 0:
+    radii = lesions.radii * growth[:, None] ** (1 / 3)
+    for centre, axes in zip(lesions.centres.tolist(), radii, strict=True):
+        smallest = float(axes.min())
+        if smallest <= 0:
             continue
-        half = int(radius) + 2
-        patch = tuple(slice(max(c - half, 0), c + half + 1) for c in centre)
-        axes = [torch.arange(s.start, min(s.stop, n)) - c for s, n, c in zip(patch, filled.shape, centre, strict=True)]
-        away = torch.stack(torch.meshgrid(*axes, indexing="ij")).float().square().sum(0).sqrt()
-        filled[patch] = torch.maximum(filled[patch], (radius - away + 0.5).clamp(0, 1) * min(radius, 1.0))
+        half = int(axes.max()) + 2
+        patch = tuple(slice(max(c - half, 0), min(c + half + 1, n)) for c, n in zip(centre, filled.shape, strict=True))
+        offsets = [torch.arange(s.start, s.stop) - c for s, c in zip(patch, centre, strict=True)]
+        scaled = torch.stack(torch.meshgrid(*offsets, indexing="ij")) / axes.reshape(3, 1, 1, 1)
+        depth = (1 - scaled.square().sum(0).sqrt()) * smallest
+        filled[patch] = torch.maximum(filled[patch], (depth + 0.5).clamp(0, 1) * min(smallest, 1.0))
     return filled * template.white

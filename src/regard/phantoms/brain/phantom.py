@@ -77,9 +77,14 @@ class BrainPhantom:
         return tuple(s for s in STRUCTURES if self.doses.get(s, 1.0) != 0)
 
     @property
+    def decoys(self) -> tuple[str, ...]:
+        """The decoy, where there is one."""
+        return () if self.decoy is None else ("decoy",)
+
+    @property
     def factors(self) -> tuple[str, ...]:
         """Factors with places of their own: structures that age, then the decoy."""
-        return (*self.causes, *(() if self.decoy is None else ("decoy",)))
+        return (*self.causes, *self.decoys)
 
     def drawn(self, number: int, *, seed: int = 0) -> Subject:
         """A subject, not yet rendered."""

@@ -9,20 +9,21 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from regard.core import randomness
-from regard.core.errors import InputError, RegardError
+from regard.core.errors import InputError
 from regard.core.volume import Volume
-from regard.phantoms.brain.ageing import ageing_velocity, amounts
 from regard.phantoms.brain.atlas import REGIONS, atlas, index_of
 from regard.phantoms.brain.head import draw_head, draw_remnant
 from regard.phantoms.brain.lattice import Lattice, enlarged, sample
 from regard.phantoms.brain.lesions import draw_lesions, lesion_map
+from regard.phantoms.brain.shape import log_growth, to_template
 from regard.phantoms.brain.subject import Scanner, Subject, with_factors
 from regard.phantoms.brain.template import load_template
-from regard.phantoms.brain.warp import VELOCITIES, composed, exponential, jacobian, random_velocity
+from regard.phantoms.brain.warp import VELOCITIES
 
-__all__ = ["Anatomy", "Brain", "Head", "Space", "lattice_of", "render_anatomy", "render_brain", "to_template_points"]
+__all__ = ["Anatomy", "Brain", "Head", "Space", "lattice_of", "render_anatomy", "render_brain"]
 
 Space: TypeAlias = Literal["own", "affine", "warped"]
 """``"own"``: as it lies in the scanner; ``"affine"``: on the template's grid after its true affine registration;
@@ -38,7 +39,7 @@ _KNOTS = (0.02, 0.30, 0.64, 0.86, 1.05)
 """Template intensities of dark and usual fluid, grey and white matter, and the brightest."""
 
 _BOXES: Mapping[str, tuple[tuple[float, float], ...]] = {
-    "tight": ((-80, 80), (-114, 78), (-76, 92)),
+    "tight": ((-84, 84), (-120, 88), (-80, 96)),
     "roomy": ((-96, 96), (-128, 104), (-92, 108)),
 }
 
@@ -80,7 +81,7 @@ class Brain:
     ----------
     subject
         What it was rendered from.
-    image
+    volume
         The scan; with a second channel, the logarithm of the Jacobian, in the space ``"warped"``.
     space
         Where it lies.
@@ -89,14 +90,14 @@ class Brain:
     """
 
     subject: Subject
-    image: Volume
+    volume: Volume
     space: Space
     head: Head
 
     @property
-    def tensor(self) -> Tensor:
+    def image(self) -> Tensor:
         """Intensities, (channel, i, j, k)."""
-        return self.image.tensor
+        return self.volume.tensor
 
     @property
     def to_template(self) -> np.ndarray:
@@ -106,12 +107,12 @@ class Brain:
     @property
     def in_template(self) -> Volume:
         """The same voxels, placed in MNI152 space by the affine alone."""
-        return replace(self.image, affine=self.to_template @ self.image.affine)
+        return replace(self.volume, affine=self.to_template @ self.volume.affine)
 
     @cached_property
     def anatomy(self) -> Anatomy:
         """What fills each voxel; rendered when first asked for."""
-        return render_anatomy(self.subject, self.image.spacing[0], space=self.space, head=self.head)
+        return render_anatomy(self.subject, self.volume.spacing[0], space=self.space, head=self.head)
 
     @property
     def structure(self) -> Tensor:
@@ -128,35 +129,6 @@ def lattice_of(spacing: float, space: Space = "affine", head: Head = "stripped")
     shape = [math.ceil((high - low) / spacing - 1e-6) for low, high in box]
     origin = [low + spacing / 2 for low, _ in box]
     return Lattice(tuple(origin), (spacing,) * 3, tuple(shape))  # type: ignore[arg-type]
-
-
-@lru_cache(maxsize=2)
-def _own_displacement(seed: int, name: str, size: float) -> Tensor:
-    """Displacement from the subject's affine place to the template's shape, without ageing, (3, i, j, k) [mm]."""
-    if size == 0:
-        return torch.zeros(3, *VELOCITIES.shape)
-    wide = random_velocity(2.8 * size, 22.0, seed, name, "wide deformation")
-    fine = random_velocity(1.1 * size, 9.0, seed, name, "fine deformation")
-    return exponential(-(wide + fine))
-
-
-def to_template_points(subject: Subject) -> Tensor:
-    """Where in the template each node of `VELOCITIES` lies in the subject, after its affine: (3, i, j, k) [mm].
-
-    The template is aged first and then deformed to the subject's own shape; this is the way back.
-
-    Raises
-    ------
-    RegardError
-        If the map folds.
-    """
-    ageing = exponential(-ageing_velocity(amounts(subject.structure_ages, subject.doses)))
-    own = _own_displacement(subject.seed, subject.name, subject.warp)
-    points = VELOCITIES.points() + composed(own, ageing)
-    smallest = float(jacobian(points).min())
-    if smallest <= 0:
-        raise RegardError(f"the deformation of {subject.name} folds (a Jacobian of {smallest:.3g}); use a smaller warp")
-    return points
 
 
 def _fine(lattice: Lattice) -> tuple[Lattice, int]:
@@ -177,8 +149,7 @@ def _template_positions(subject: Subject, fine: Lattice, space: Space) -> Tensor
         matrix = torch.from_numpy(subject.to_template).float()
         points = torch.einsum("ab,bijk->aijk", matrix[:3, :3], points) + matrix[:3, 3].reshape(3, 1, 1, 1)
     if space != "warped":
-        moved = to_template_points(subject) - VELOCITIES.points()
-        points = points + sample(moved, VELOCITIES, points)
+        points = points + sample(to_template(subject), VELOCITIES, points)
     return enlarged(load_template().lattice.normalised(points), fine.shape).movedim(0, -1)[None]
 
 
@@ -196,8 +167,9 @@ def _contrast_shares() -> tuple[Tensor, Tensor]:
     return shares, voxels
 
 
-def _painted(subject: Subject, scanner: Scanner, head: Head) -> Tensor:
-    """The template with this subject's lesions as this scanner shows it, (i, j, k)."""
+def _painted(subject: Subject, head: Head) -> Tensor:
+    """The template with this subject's lesions as its scanner shows it, (i, j, k)."""
+    scanner = subject.scanner
     levels = (0.4 * scanner.fluid, scanner.fluid, scanner.grey, scanner.white, 1.1 * scanner.white)
     shares, voxels = _contrast_shares()
     painted = torch.zeros(load_template().lattice.shape)
@@ -217,12 +189,12 @@ def _averaged(values: Tensor, n: int) -> Tensor:
     return values.reshape(i * n * j * n, k, n).mean(-1).reshape(i, n, j, n, k).mean((1, 3))
 
 
-def _sensitivity(lattice: Lattice, scanner: Scanner, subject: Subject) -> Tensor:
+def _sensitivity(lattice: Lattice, subject: Subject) -> Tensor:
     """Smooth factor on the intensities, a polynomial of the second degree in its logarithm, (i, j, k)."""
     x, y, z = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in lattice.shape], indexing="ij")
     terms = torch.stack([x, y, z, x * y, x * z, y * z, x * x - 1 / 3, y * y - 1 / 3, z * z - 1 / 3])
     drawn = randomness.normal(torch.empty(len(terms)), subject.seed, subject.name, "bias")
-    weight = drawn * torch.tensor([1.0] * 3 + [1.2] * 6) * scanner.bias
+    weight = drawn * torch.tensor([1.0] * 3 + [1.2] * 6) * subject.scanner.bias
     return torch.einsum("t,tijk->ijk", weight, terms).exp()
 
 
@@ -256,32 +228,22 @@ def render_brain(
         Image (1, i, j, k), or (2, i, j, k) with the logarithm of the Jacobian in the space ``"warped"``; RAS.
     """
     subject = with_factors(subject, factors or {})
-    scanner = scanner or subject.scanner
+    subject = replace(subject, scanner=scanner or subject.scanner)
     lattice = lattice_of(spacing_mm, space, head)
     fine, n = _fine(lattice)
-    painted = _painted(subject, scanner, head)[None, None]
+    painted = _painted(subject, head)[None, None]
     positions = _template_positions(subject, fine, space)
-    seen = torch.nn.functional.grid_sample(painted, positions, padding_mode="zeros", align_corners=True)[0, 0]
-    clean = _averaged(seen, n) * _sensitivity(lattice, scanner, subject)
+    seen = functional.grid_sample(painted, positions, padding_mode="zeros", align_corners=True)[0, 0]
+    clean = _averaged(seen, n) * _sensitivity(lattice, subject)
     noise = randomness.normal(torch.empty(2, *lattice.shape), subject.seed, subject.name, "noise")
-    noise *= scanner.noise * scanner.white / (fine.spacing[0] * n) ** 1.5
+    noise *= subject.scanner.noise * subject.scanner.white / (fine.spacing[0] * n) ** 1.5
     image = ((clean + noise[0]).square() + noise[1].square()).sqrt()
     if head == "stripped":
         image = image * (clean > 0.02)
     channels = [image]
     if space == "warped":
-        growth = -jacobian(to_template_points(subject)).log()
-        inverse = exponential_from_template(subject)
-        channels.append(sample(growth[None], VELOCITIES, lattice.points() + sample(inverse, VELOCITIES, lattice.points()))[0])
+        channels += sample(log_growth(subject)[None], VELOCITIES, lattice.points()).unbind()
     return Brain(subject, Volume(torch.stack(channels), lattice.affine, source=subject.name), space, head)
-
-
-def exponential_from_template(subject: Subject) -> Tensor:
-    """Displacement from the template to the subject after its affine, (3, i, j, k) [mm] on `VELOCITIES`."""
-    ageing = exponential(ageing_velocity(amounts(subject.structure_ages, subject.doses)))
-    wide = random_velocity(2.8 * subject.warp, 22.0, subject.seed, subject.name, "wide deformation")
-    fine = random_velocity(1.1 * subject.warp, 9.0, subject.seed, subject.name, "fine deformation")
-    return composed(ageing, exponential(wide + fine))
 
 
 def render_anatomy(
@@ -292,8 +254,8 @@ def render_anatomy(
     fine, n = _fine(lattice)
     template = load_template()
     positions = _template_positions(subject, fine, space)
-    sampled = torch.nn.functional.grid_sample
-    numbers = sampled(atlas().labels[None, None].float(), positions, mode="nearest", align_corners=True)[0, 0].long()
+    labels = atlas().labels[None, None].float()
+    numbers = functional.grid_sample(labels, positions, mode="nearest", align_corners=True)[0, 0].long()
     i, j, k = lattice.shape
     voxel = torch.arange(i * j * k).reshape(lattice.shape)
     for axis in range(3):
@@ -301,5 +263,5 @@ def render_anatomy(
     count = torch.bincount((voxel * len(REGIONS) + numbers).ravel(), minlength=i * j * k * len(REGIONS))
     shares = count.reshape(i, j, k, -1).movedim(-1, 0).float() / n**3
     maps = torch.stack([template.fluid, template.grey, template.white])
-    tissues = [_averaged(sampled(m[None, None], positions, align_corners=True)[0, 0], n) for m in maps]
-    return Anatomy(shares, torch.stack(tissues), lattice.affine)
+    tissues = functional.grid_sample(maps[None], positions, align_corners=True)[0]
+    return Anatomy(shares, torch.stack([_averaged(t, n) for t in tissues]), lattice.affine)

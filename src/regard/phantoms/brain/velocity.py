@@ -79,7 +79,7 @@ def velocity_of(divergence: Tensor, reach: Tensor, soft: float = 6.0, lattice: L
     n = int(inside.sum())
     matrix = sparse.csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=(n, n))
     scale = 1 / np.maximum(-matrix.diagonal(), 1e-12)
-    solution, _ = cg(-matrix, -f[inside], rtol=1e-6, maxiter=2000, M=sparse.diags(scale))
+    solution, _ = cg(-matrix, -f[inside], rtol=1e-4, maxiter=1000, M=sparse.diags(scale))
     potential = np.zeros(inside.shape)
     potential[inside] = solution
     return torch.from_numpy(_at_nodes(potential, faces, lattice)).float()
