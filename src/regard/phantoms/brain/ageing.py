@@ -7,10 +7,11 @@ from functools import lru_cache
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from regard.core.spatial import blur
 from regard.phantoms.brain.atlas import Atlas, atlas
-from regard.phantoms.brain.lattice import sample
+from regard.phantoms.brain.head import hull_distance
 from regard.phantoms.brain.template import Template, load_template
 from regard.phantoms.brain.velocity import balanced, velocity_of
 from regard.phantoms.brain.warp import VELOCITIES
@@ -59,10 +60,18 @@ class Structure:
     reach: Tensor
 
 
-def _coarse(values: Tensor, template: Template, width: float = 1.5) -> Tensor:
-    """Average of 1 mm voxels (i, j, k) at the nodes of `VELOCITIES`."""
-    smooth = blur(values[None, None].float(), width)[0]
-    return sample(smooth, template.lattice, VELOCITIES.points(), outside="zeros")[0]
+def _coarse(values: Tensor, template: Template) -> Tensor:
+    """Average of the 1 mm voxels (i, j, k) about each node of `VELOCITIES`, slightly smoothed."""
+    n = round(VELOCITIES.spacing[0])
+    padding = []
+    for start, first, size, nodes in zip(
+        template.lattice.origin, VELOCITIES.origin, values.shape, VELOCITIES.shape, strict=True
+    ):
+        before = round(start - first) + n // 2
+        padding = [before, n * nodes - size - before, *padding]
+    filled = functional.pad(values.float(), padding)
+    blocks = filled.reshape([part for nodes in VELOCITIES.shape for part in (nodes, n)])
+    return blur(blocks.mean((1, 3, 5))[None, None], 0.5)[0, 0]
 
 
 def _near(share: Tensor, distance: float) -> Tensor:
@@ -102,7 +111,7 @@ def _cortex(template: Template, regions: Atlas) -> Structure:
     mask = regions.mask(*_LOBES)
     share = _coarse(mask, template)
     source = torch.stack([rate * _coarse(regions.mask(name), template) for name, rate in _LOBES.items()]).sum(0)
-    around = torch.from_numpy(ndimage.binary_dilation(template.brain.numpy(), iterations=3)) & ~template.brain
+    around = (hull_distance() <= 3) & ~template.brain
     room = _coarse(regions.mask("fluid around the brain") | around, template)
     still = regions.mask("hippocampus", "lateral ventricle", "third ventricle", "brain stem", "cerebellum")
     reach = _near(share, 5.0) & (_coarse(still, template) < 0.33)

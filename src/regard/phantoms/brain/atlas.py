@@ -74,7 +74,9 @@ class Atlas:
 
     def mask(self, *names: str) -> Tensor:
         """Voxels of these regions, bool, (i, j, k); a name without a side means both."""
-        return torch.isin(self.labels, torch.tensor([k for name in names for k in index_of(name)]))
+        wanted = torch.zeros(len(REGIONS), dtype=torch.bool)
+        wanted[[k for name in names for k in index_of(name)]] = True
+        return wanted[self.labels]
 
 
 def index_of(name: str) -> list[int]:
