@@ -12,6 +12,7 @@ from torch.nn import functional
 from regard.core.spatial import blur
 from regard.phantoms.brain.atlas import Atlas, atlas
 from regard.phantoms.brain.head import hull_distance
+from regard.phantoms.brain.lattice import enlarged
 from regard.phantoms.brain.template import Template, load_template
 from regard.phantoms.brain.velocity import balanced, velocity_of
 from regard.phantoms.brain.warp import VELOCITIES
@@ -24,7 +25,7 @@ AGES = (44.0, 80.0)
 MIDDLE = 62.0
 """Structure age at which a structure is as in the template [year]."""
 
-RATES: Mapping[str, float] = {"ventricles": 0.020, "hippocampi": -0.008, "cortex": -0.0035}
+RATES: Mapping[str, float] = {"ventricles": 0.020, "hippocampi": -0.010, "cortex": -0.0035}
 """Change of the logarithm of each structure's volume at the full dose [1/year], ours, in the order of what is seen."""
 
 STRUCTURES = (*RATES, "lesions")
@@ -80,11 +81,16 @@ def _near(share: Tensor, distance: float) -> Tensor:
     return torch.from_numpy(away <= distance)
 
 
-def _scaled(velocity: Tensor, mask: Tensor, share: Tensor, rate: float) -> Tensor:
-    """The velocity times what makes the mean divergence in the structure ``rate``."""
-    slopes = [torch.gradient(v, spacing=s, dim=a)[0] for a, (v, s) in enumerate(zip(velocity, (3.0,) * 3, strict=True))]
-    mean = float((torch.stack(slopes).sum(0) * share).sum() / share.sum())
-    return velocity * (rate / mean)
+def _scaled(velocity: Tensor, mask: Tensor, template: Template) -> Tensor:
+    """The velocity times what makes its mean divergence in the structure 1.
+
+    Taken at 1 mm, between the nodes: d V / d a = integral over V of div v.
+    """
+    low = [round(t - v) for t, v in zip(template.lattice.origin, VELOCITIES.origin, strict=True)]
+    part = tuple(slice(a, a + n) for a, n in zip(low, mask.shape, strict=True))
+    fine = [round((n - 1) * s) + 1 for n, s in zip(VELOCITIES.shape, VELOCITIES.spacing, strict=True)]
+    grown = [torch.gradient(enlarged(v[None], fine)[0], dim=axis)[0][part][mask] for axis, v in enumerate(velocity)]
+    return velocity / float(torch.stack(grown).sum(0).double().mean())
 
 
 def _ventricles(template: Template, regions: Atlas) -> Structure:
@@ -94,17 +100,17 @@ def _ventricles(template: Template, regions: Atlas) -> Structure:
     room = _coarse(template.brain & ~mask & ~spared, template)
     reach = _near(share, 16.0)
     velocity = velocity_of(balanced(share, room * reach, 8.0), reach)
-    return Structure(mask, _scaled(velocity, mask, share, 1.0), reach)
+    return Structure(mask, _scaled(velocity, mask, template), reach)
 
 
 def _hippocampi(template: Template, regions: Atlas) -> Structure:
     mask = regions.mask("hippocampus")
     share = _coarse(mask, template)
-    fluid = _coarse(regions.mask("fluid of the temporal horn", "fluid around the brain"), template)
+    fluid = _coarse(template.fluid * ~mask, template)
     white = _coarse(regions.mask("white matter"), template)
     reach = _near(share, 8.0)
-    velocity = velocity_of(balanced(-share, (fluid + 0.15 * white) * reach, 5.0), reach, soft=4.0)
-    return Structure(mask, _scaled(velocity, mask, share, 1.0), reach)
+    velocity = velocity_of(balanced(-share, (fluid + 0.05 * white) * reach, 5.0), reach, soft=4.0)
+    return Structure(mask, _scaled(velocity, mask, template), reach)
 
 
 def _cortex(template: Template, regions: Atlas) -> Structure:
@@ -116,7 +122,7 @@ def _cortex(template: Template, regions: Atlas) -> Structure:
     still = regions.mask("hippocampus", "lateral ventricle", "third ventricle", "brain stem", "cerebellum")
     reach = _near(share, 5.0) & (_coarse(still, template) < 0.33)
     velocity = velocity_of(balanced(-source, (room + 0.05) * reach, 8.0), reach, soft=4.0)
-    return Structure(mask, _scaled(velocity, mask, share, 1.0), reach)
+    return Structure(mask, _scaled(velocity, mask, template), reach)
 
 
 @lru_cache(maxsize=8)
@@ -138,4 +144,3 @@ def ageing_velocity(amount: Mapping[str, float]) -> Tensor:
         if a:
             total = total + a * structure(name).velocity
     return total
-

@@ -103,7 +103,7 @@ def _lateral_ventricle(points: Tensor) -> Tensor:
 
 
 def _third_ventricle(points: Tensor) -> Tensor:
-    return box(points, (-6, 6), (-30, 5), (-17, 13))
+    return box(points, (-6, 6), (-25, 5), (-15, 13))
 
 
 def _deep_grey(points: Tensor) -> Tensor:

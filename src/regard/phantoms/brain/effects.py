@@ -43,6 +43,11 @@ class RegionEffect:
     share: float
     density: float
 
+    @property
+    def relative_change(self) -> float:
+        """Change of the volume, relative to it [1/year]."""
+        return self.volume_change / self.volume_ml
+
 
 def planted_effects(phantom: BrainPhantom, *, n: int = 4, seed: int = 0) -> list[RegionEffect]:
     """Expected change of every region with a year of age, a finite difference over subjects that are rendered again.

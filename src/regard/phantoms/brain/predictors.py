@@ -59,7 +59,8 @@ class LinearPredictor:
         x, y = features.double(), torch.as_tensor(labels, dtype=torch.float64)
         if x.ndim != 2 or y.shape != x.shape[:1]:
             raise ShapeError(f"features {tuple(x.shape)} and labels {tuple(y.shape)}", "(case, feature) and (case,)")
-        mean, spread = x.mean(0), x.std(0, correction=0).clamp_min(1e-12)
+        mean = x.mean(0)
+        spread = (x - mean).square().mean(0).sqrt().clamp_min(1e-12)
         z, constant = (x - mean) / spread, y.mean()
         normal = z.T @ z + penalty * torch.eye(x.shape[1], dtype=torch.float64)
         return cls(mean, spread, torch.linalg.solve(normal, z.T @ (y - constant)), float(constant))
@@ -111,7 +112,7 @@ def hand_measurements(brain: Brain) -> dict[str, float]:
     image's affine, never in the subject's truth.
     """
     image, fluid, white = _levels(brain)
-    matrix = torch.from_numpy(brain.in_template.affine).float()
+    matrix = torch.tensor(brain.in_template.affine).float()
     index = torch.stack(torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in image.shape], indexing="ij"))
     points = torch.einsum("ab,bijk->aijk", matrix[:3, :3], index) + matrix[:3, 3].reshape(3, 1, 1, 1)
     zones, lattice = _zones()

@@ -254,8 +254,12 @@ def render_anatomy(
     fine, n = _fine(lattice)
     template = load_template()
     positions = _template_positions(subject, fine, space)
+    # The nearest label at a place moved at random by half a voxel is, on average, the linear interpolation of each
+    # region; without it a boundary would jump by half a voxel.
+    moved = randomness.uniform(tuple(positions.shape), 0, "anatomy", "place") - 0.5
+    moved = positions + moved * torch.tensor([2 / (m - 1) for m in reversed(template.lattice.shape)])
     labels = atlas().labels[None, None].float()
-    numbers = functional.grid_sample(labels, positions, mode="nearest", align_corners=True)[0, 0].long()
+    numbers = functional.grid_sample(labels, moved, mode="nearest", align_corners=True)[0, 0].long()
     i, j, k = lattice.shape
     voxel = torch.arange(i * j * k).reshape(lattice.shape)
     for axis in range(3):
