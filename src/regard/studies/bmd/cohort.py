@@ -36,12 +36,14 @@ class Cohort:
         Volumetric trabecular density [mg/cm3]; NaN where nobody knows.
     decoy
         The decoy's factor; NaN where there is none.
+    affines
+        Of each slice, from (column, row, 0) to RAS mm, (case, 4, 4).
     spacing
         Of a pixel, along rows and columns [mm].
     cases, patients
         Ids.
-    scans
-        The image of each case on its own grid, for cases that came from files.
+    real
+        Whether the images are a user's, not phantoms'.
     """
 
     images: Tensor
@@ -51,10 +53,11 @@ class Cohort:
     truth: Tensor
     second: Tensor
     decoy: Tensor
+    affines: Tensor
     spacing: tuple[float, float]
     cases: tuple[str, ...]
     patients: tuple[str, ...]
-    scans: tuple[Volume, ...] = ()
+    real: bool = False
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -74,7 +77,7 @@ class Cohort:
             spacing=self.spacing,
             cases=tuple(self.cases[n] for n in rows),
             patients=tuple(self.patients[n] for n in rows),
-            scans=tuple(self.scans[n] for n in rows) if self.scans else (),
+            real=self.real,
         )
 
     def of_patients(self, patients: set[str]) -> "Cohort":
@@ -91,12 +94,7 @@ class Cohort:
     def volume(self, n: int, image: Tensor | None = None) -> Volume:
         """One case as a volume that is a slice thick; another ``image`` (row, column) may stand in its place."""
         plane = self.images[n, 0] if image is None else image
-        row, column = self.spacing
-        if self.scans and image is None:
-            return self.scans[n]
-        # Axes left, posterior, superior: first columns, then rows; the origin at the middle of the picture.
-        affine = np.diag([-column, -row, 1.0, 1.0])
-        affine[:2, 3] = [column * (plane.shape[1] - 1) / 2, row * (plane.shape[0] - 1) / 2]
+        affine = self.affines[n].numpy()
         return Volume(plane.T[None, :, :, None].contiguous(), affine, "HU", source=self.cases[n])
 
 
@@ -141,5 +139,5 @@ def joined(cohorts: Sequence[Cohort]) -> Cohort:
         spacing=cohorts[0].spacing,
         cases=tuple(n for c in cohorts for n in c.cases),
         patients=tuple(n for c in cohorts for n in c.patients),
-        scans=tuple(s for c in cohorts for s in c.scans),
+        real=any(c.real for c in cohorts),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ def _augmentation(config: BMDConfig) -> Augmentation:
     return Augmentation(config.train.rotation, config.train.flip, config.train.shift)
 
 
-def _save(folder: Path, network: nn.Module, card: dict[str, object]) -> None:
+def _save(folder: Path, network: nn.Module, card: dict[str, Any]) -> None:
     """Write weights, then the card: a model that has a card is complete."""
     with atomic(folder / "weights.safetensors") as temporary:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
@@ -66,7 +67,9 @@ def _save(folder: Path, network: nn.Module, card: dict[str, object]) -> None:
     (folder / "checkpoint.ckpt").unlink(missing_ok=True)
 
 
-def _card(name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale: Scale, notes: str) -> dict[str, object]:
+def _card(
+    name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale: Scale, notes: str
+) -> dict[str, Any]:
     size = list(cohort.images.shape[2:])
     return {
         "name": name,
@@ -93,7 +96,7 @@ def _card(name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale:
                 "spacing_mm": [min(cohort.spacing), max(cohort.spacing)],
                 "intensity": [float(cohort.images.min()), float(cohort.images.max())],
             },
-            "site": "user's cases" if cohort.scans else "torso phantoms",
+            "site": "user's cases" if cohort.real else "torso phantoms",
         },
         "notes": notes,
     }
@@ -239,11 +242,12 @@ def train_member(
         device=run.device,
         label="epoch",
     )
-    seen = {1: "the slice as it is", 2: "the slice with all but L1 set to -500 HU", 3: "the slice with all but L1's body"}
+    but = "the slice with -500 HU everywhere but in"
+    seen = {1: "the slice as it is", 2: f"{but} L1", 3: f"{but} L1's body"}
     card = _card(f"bmd-{name}", "bmd-resnet22", {"shape": list(shape)}, some, scale, f"Takes {seen[case]}.")
     card["layer"] = HOOKED
     card["output"] = {"kind": "regression", "names": ["bmd"], "units": ["g/cm2"], "activation": "none"}
-    card["trained_on"]["ranges"]["output"] = [float(some.labels.min()), float(some.labels.max())]  # type: ignore[index]
+    card["trained_on"]["ranges"]["output"] = [float(some.labels.min()), float(some.labels.max())]
     _save(run.path / "models" / name, network, card)
     return load_model(run.path / "models" / name)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,9 +46,8 @@ def _scanner(data: DataSection) -> Scanner:
     return Scanner(noise_hu=data.noise_hu * max(1.0, data.spacing_mm), kernel_mm=1.0)
 
 
-def _drawn(run: StudyRun, part: str, start: int, n: int) -> list[tuple[TorsoShape, L1Measure]]:
+def _drawn(run: StudyRun, decoy: str, part: str, start: int, n: int) -> list[tuple[TorsoShape, L1Measure]]:
     """Torsos of a part and what their L1 holds, with a decoy that says nothing; drawn once, for all doses."""
-    decoy = run.config.data.decoy  # type: ignore[attr-defined]
 
     def make() -> dict[str, object]:
         shapes = [draw_shape(run.seed, _FIRST[part] + k, decoys={decoy: 0.0}) for k in range(start, start + n)]
@@ -119,6 +119,7 @@ def _tensors(found: Sequence[L1Slice], decoy: str) -> dict[str, Tensor]:
         "labels": torch.tensor([s.label for s in found]),
         "truth": torch.tensor([s.true_label for s in found]),
         "second": torch.tensor([s.measure.trabecular_bmd for s in found]),
+        "affines": torch.tensor(np.stack([s.image.affine for s in found])),
         "decoy": torch.tensor([factors_of(s.torso.shape)[decoy] for s in found]),
     }
 
@@ -155,7 +156,7 @@ def phantom_cohort(run: StudyRun, config: BMDConfig, part: str, n: int, *, dose:
 
         def make(numbers: range = numbers) -> dict[str, Tensor]:
             made = []
-            for shape, measure in _drawn(run, part, numbers.start, len(numbers)):
+            for shape, measure in _drawn(run, data.decoy, part, numbers.start, len(numbers)):
                 given = dosed(shape, measure.areal_bmd, data.decoy, dose or 0.0)
                 made += _slices(data, given, measure, seed=run.seed, middle=middle)
             return _tensors(made, data.decoy)
@@ -193,7 +194,7 @@ def again(
     number = int(text)
     start = number - number % _AT_ONCE
     n = {"train": data.n_train, "calibration": data.n_calibration, "test": data.n_test}[part]
-    shape, measure = _drawn(run, part, start, min(_AT_ONCE, n - start))[number - start]
+    shape, measure = _drawn(run, data.decoy, part, start, min(_AT_ONCE, n - start))[number - start]
     shape = dosed(shape, measure.areal_bmd, data.decoy, dose)
     index = len(data.offsets_mm) // 2 if dose == 0 else 0
     z = data.offsets_mm[len(data.offsets_mm) // 2]
