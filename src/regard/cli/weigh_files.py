@@ -2,13 +2,12 @@
 
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from regard.core.errors import CardError, FileError
-from regard.evidence.comparison import Figure, WeighedMap
-from regard.evidence.files import COLUMNS, evidence_rows, write_evidence
+from regard.evidence.comparison import WeighedMap
+from regard.evidence.files import COLUMNS, evidence_rows, weighed_map, write_evidence
 from regard.io.atomic import write_json
 from regard.io.names import safe_name
 from regard.io.schema import read_json
@@ -46,23 +45,8 @@ class Done:
             return None
         if said.get("configuration_sha256") != self._digest:
             return None
-        return [_map(m) for m in said["maps"]]
+        return [weighed_map(m) for m in said["maps"]]
 
     def clear(self) -> None:
         """Remove all of it."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _map(said: Mapping[str, Any]) -> WeighedMap:
-    figures = {
-        name: Figure(
-            _float(f["value"]), f["unit"], f["direction"], f["family"],
-            {control: [_float(v) for v in values] for control, values in f["controls"].items()},
-        )
-        for name, f in said["figures"].items()
-    }  # fmt: skip
-    return WeighedMap(**{**said, "figures": figures, "notes": tuple(said["notes"])})
-
-
-def _float(value: float | None) -> float:
-    return float("nan") if value is None else float(value)

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from regard.evidence.comparison import Comparison
+from regard.evidence.comparison import Comparison, Figure, WeighedMap
 from regard.evidence.verdict import Verdict
 from regard.io.atomic import write_json, write_tsv
 
-__all__ = ["COLUMNS", "evidence_rows", "write_evidence"]
+__all__ = ["COLUMNS", "evidence_rows", "weighed_map", "write_evidence"]
 
 COLUMNS = (
     *("case", "group", "method", "target", "measure", "control", "value", "low", "high", "n", "n_patients", "unit"),
@@ -56,3 +56,19 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float) and math.isnan(value):
         return None
     return value or None if isinstance(value, str) else value
+
+
+def weighed_map(said: Mapping[str, Any]) -> WeighedMap:
+    """Read a weighed map back from its plain values; null is NaN."""
+    figures = {
+        name: Figure(
+            _float(f["value"]), f["unit"], f["direction"], f["family"],
+            {control: [_float(v) for v in values] for control, values in f["controls"].items()},
+        )
+        for name, f in said["figures"].items()
+    }  # fmt: skip
+    return WeighedMap(**{**said, "figures": figures, "notes": tuple(said["notes"])})
+
+
+def _float(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

@@ -88,6 +88,13 @@ class Material:
             return cohort.images
         return masked(cohort.images, self.probabilities(cohort), case, self.config.train.segmented_below)
 
+    def as_seen(self, images: Tensor, case: int) -> Tensor:
+        """Any images (n, 1, row, column) [HU] as a case shows them, outlined by the segmentation network."""
+        if case == 1:
+            return images
+        shares = outlined(self.segmentation(), images, Scale.of(self.outliner.images))
+        return masked(images, shares, case, self.config.train.segmented_below)
+
     def members(self, case: int) -> list[Model]:
         """The ensemble of a case."""
         n = self.config.train.n_members

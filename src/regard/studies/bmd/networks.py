@@ -32,9 +32,9 @@ HOOKED = "head.conv"
 SEGMENTATION = "segmentation"
 
 
-def member_name(case: int, member: int, dose: float = 0.0) -> str:
-    """Name of a network, as its folder in ``models``."""
-    decoy = f"-decoy{dose:g}" if dose else ""
+def member_name(case: int, member: int, dose: float | None = None) -> str:
+    """Name of a network, as its folder in ``models``; with a dose, one of the decoy's dose-response."""
+    decoy = "" if dose is None else f"-decoy{dose:g}"
     return f"case{case}{decoy}-member{member}"
 
 
@@ -185,7 +185,7 @@ def train_member(
     case: int,
     member: int,
     *,
-    dose: float = 0.0,
+    dose: float | None = None,
     n_epochs: int | None = None,
 ) -> Model:
     """One network of an ensemble: trained, or read if it has been.

@@ -167,7 +167,7 @@ def phantom_cohort(run: StudyRun, config: BMDConfig, part: str, n: int, *, dose:
 
 
 def again(
-    run: StudyRun, config: BMDConfig, patient: str, changes: Sequence[Mapping[str, float]], *, dose: float = 0.0
+    run: StudyRun, config: BMDConfig, patient: str, changes: Sequence[Mapping[str, float]], *, dose: float | None = None
 ) -> tuple[Tensor, dict[str, float]]:
     """The middle slice of a patient rendered again for each set of changed factors, noise as it was.
 
@@ -180,7 +180,7 @@ def again(
     changes
         Factors and their values in [0, 1]; an empty mapping changes nothing.
     dose
-        Of the decoy in the patient's cohort.
+        Of the decoy in the patient's cohort, as in `phantom_cohort`.
 
     Returns
     -------
@@ -195,8 +195,8 @@ def again(
     start = number - number % _AT_ONCE
     n = {"train": data.n_train, "calibration": data.n_calibration, "test": data.n_test}[part]
     shape, measure = _drawn(run, data.decoy, part, start, min(_AT_ONCE, n - start))[number - start]
-    shape = dosed(shape, measure.areal_bmd, data.decoy, dose)
-    index = len(data.offsets_mm) // 2 if dose == 0 else 0
+    shape = dosed(shape, measure.areal_bmd, data.decoy, dose or 0.0)
+    index = len(data.offsets_mm) // 2 if dose is None else 0
     z = data.offsets_mm[len(data.offsets_mm) // 2]
     spacing = (data.spacing_mm, data.spacing_mm, data.slice_mm)
     planes = []
@@ -208,4 +208,5 @@ def again(
         # The noise is keyed by the slice's name in its cohort.
         image = scan(torso, _scanner(data), run.seed, f"{shape.name}-{index}")
         planes.append(_plane(image.tensor)[None])
-    return torch.stack(planes), factors_of(shape)
+    images = torch.stack(planes) if planes else torch.empty(0, 1, *data.shape)
+    return images, factors_of(shape)
