@@ -63,9 +63,7 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as train.n_members=3.")
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="TABLE|DIR", help="Your own cases instead of phantoms.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(metavar="TABLE|DIR", help="Your own cases instead of phantoms.")] = None,
     acts: Annotated[
         str | None, typer.Option(metavar="ACT,...", help="Of data,train,score,explain,weigh; all by default.")
     ] = None,

@@ -74,7 +74,9 @@ def _from_text(text: str) -> dict[str, Any]:
     return dict(found)
 
 
-def resolve(sizes: Mapping[str, Config], size: str, *, file: Path | None = None, settings: Sequence[str] = ()) -> Config:
+def resolve(
+    sizes: Mapping[str, Config], size: str, *, file: Path | None = None, settings: Sequence[str] = ()
+) -> Config:
     """The configuration of a size, changed by a file and then by single settings.
 
     Parameters

@@ -240,4 +240,3 @@ def run_study(study: Any, run: StudyRun, acts: Sequence[str] = ACTS) -> dict[str
     write_scores(run.path / "scores.json", study.name, run.config.size, scores)
     study.report(run, scores)
     return scores
-

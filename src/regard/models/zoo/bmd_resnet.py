@@ -75,9 +75,7 @@ class BMDResNet(nn.Module):
             )
         n_axes = len(shape)
         norm = layer("BatchNorm", n_axes)
-        self.stem = nn.Sequential(
-            SameConv(n_axes, channels, widths[0], 3, 2), norm(widths[0], eps=_EPSILON), nn.ReLU()
-        )
+        self.stem = nn.Sequential(SameConv(n_axes, channels, widths[0], 3, 2), norm(widths[0], eps=_EPSILON), nn.ReLU())
         self.stages = nn.Sequential()
         before, cells = widths[0], [-(-n // 2) for n in shape]
         for width, n_blocks in zip(widths, blocks, strict=True):

@@ -117,7 +117,11 @@ class BMDUNet(nn.Module):
             before = after
         last = widths[-1]
         self.deepest = nn.Sequential(
-            conv(before, last, 3, padding=1), nn.LeakyReLU(), pool(2), dropout(0.1), _block(spatial_dims, last, 2 * last)
+            conv(before, last, 3, padding=1),
+            nn.LeakyReLU(),
+            pool(2),
+            dropout(0.1),
+            _block(spatial_dims, last, 2 * last),
         )
         self.rises, self.joins = nn.ModuleList(), nn.ModuleList()
         below = 2 * last

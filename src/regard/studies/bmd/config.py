@@ -6,7 +6,16 @@ from pydantic import Field
 
 from regard.studies.config import Section, StudyConfig
 
-__all__ = ["CASES", "BMDConfig", "DataSection", "ExplainSection", "ScoreSection", "SIZES", "TrainSection", "WeighSection"]
+__all__ = [
+    "CASES",
+    "BMDConfig",
+    "DataSection",
+    "ExplainSection",
+    "ScoreSection",
+    "SIZES",
+    "TrainSection",
+    "WeighSection",
+]
 
 CASES = {1: "the slice", 2: "the vertebra alone", 3: "the vertebral body alone"}
 """The paper's three cases."""

@@ -141,14 +141,15 @@ def decoy_scores(material: Material) -> dict[str, dict[str, Score]]:
                 if dose == 0:
                     null[method] = list(kept)
                 group[f"share_on_decoy_{method}"] = scored(
-                    lambda w, v=kept: w @ np.nan_to_num(v) / w.sum(1), patients[: len(kept)]  # type: ignore[misc]
+                    lambda w, v=kept: w @ np.nan_to_num(v) / w.sum(1),
+                    patients[: len(kept)],  # type: ignore[misc]
                 )
                 if dose > 0 and method in null:
                     limit = np.nanquantile(null[method], 1 - _FALSE_ALARMS)
                     seen = (kept > limit).astype(float)
                     group[f"seen_by_{method}"] = scored(
-                        lambda w, v=seen: w @ v / w.sum(1), patients[: len(seen)]  # type: ignore[misc]
+                        lambda w, v=seen: w @ v / w.sum(1),
+                        patients[: len(seen)],  # type: ignore[misc]
                     )
             scores[group_name(dose, case)] = group
     return scores
-

@@ -109,7 +109,7 @@ def _agreement(material: Material, cohort: Cohort, labels: Sequence[str]) -> dic
     for label, found in values.items():
         array = np.array(found)
         group[f"sign_agreement_{label}"] = scored(
-            lambda w, a=array: w @ a / w.sum(1), list(cohort.patients)[: len(array)]  # type: ignore[misc]
+            lambda w, a=array: w @ a / w.sum(1),
+            list(cohort.patients)[: len(array)],  # type: ignore[misc]
         )
     return {"ensemble": group} if group else {}
-

@@ -72,7 +72,9 @@ def draw_maps(cases: Sequence[Sequence[Explanation]], path: Path) -> None:
             axis.imshow(scan, cmap="gray", vmin=-200, vmax=900)
             limits = (-full, full) if signed else (0.0, full)
             strength = np.clip(np.abs(np.nan_to_num(values)) / full, 0, 1)
-            axis.imshow(values, cmap="RdBu_r" if signed else "inferno", vmin=limits[0], vmax=limits[1], alpha=0.85 * strength)
+            axis.imshow(
+                values, cmap="RdBu_r" if signed else "inferno", vmin=limits[0], vmax=limits[1], alpha=0.85 * strength
+            )
             axis.set_title(e.name.replace("integrated-gradients", "integr.-gradients"), fontsize=7)
     _save(figure, path)
 

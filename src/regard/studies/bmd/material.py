@@ -136,5 +136,3 @@ def material_of(run: StudyRun, config: BMDConfig) -> Material:
     calibrate = phantom_cohort(run, config, "calibration", data.n_calibration) if data.n_calibration else None
     test = phantom_cohort(run, config, "test", data.n_test)
     return Material(run, config, learn, calibrate, test)
-
-

@@ -67,9 +67,7 @@ def _save(folder: Path, network: nn.Module, card: dict[str, Any]) -> None:
     (folder / "checkpoint.ckpt").unlink(missing_ok=True)
 
 
-def _card(
-    name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale: Scale, notes: str
-) -> dict[str, Any]:
+def _card(name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale: Scale, notes: str) -> dict[str, Any]:
     size = list(cohort.images.shape[2:])
     return {
         "name": name,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.explainers.spec import parse_methods
+from regard.io.schema import read_json
 from regard.report.html import Chapter, ReportCase, write_report
 from regard.studies.bmd.about import ITEMS
 from regard.studies.bmd.config import CASES, BMDConfig
@@ -17,7 +18,6 @@ from regard.studies.bmd.weigh import AT_DATA, decision
 from regard.studies.run import Scores, StudyRun
 from regard.studies.scoring.bootstrap import Score
 from regard.studies.study import AbstractStudy
-from regard.io.schema import read_json
 
 __all__ = ["write_page"]
 
@@ -180,7 +180,9 @@ def _outline_rows(scores: Scores) -> list[dict[str, str]]:
             for name in ("dice_body", "hd95_body", "dice_vertebra", "hd95_vertebra"):
                 if name in values:
                     unit = " [mm]" if name.startswith("hd95") else ""
-                    row[name.replace("_", ", ").replace("hd95", "HD95").replace("dice", "Dice") + unit] = _said(values[name])
+                    row[name.replace("_", ", ").replace("hd95", "HD95").replace("dice", "Dice") + unit] = _said(
+                        values[name]
+                    )
             rows.append(row)
     return rows
 
@@ -264,7 +266,9 @@ def _done(run: StudyRun) -> set[str]:
 def _cases(material: Material) -> list[ReportCase]:
     cohort, config = explained(material), material.config
     labels = labels_of(config)
-    labels += [f"{m}-{e}" for m in ("grad-ram", "grad-ramp") for e in ("early", "published", "single", "case2", "case3")]
+    labels += [
+        f"{m}-{e}" for m in ("grad-ram", "grad-ramp") for e in ("early", "published", "single", "case2", "case3")
+    ]
     found = []
     rows = decision(material, cohort)
     for n in range(min(config.explain.n_pictured, len(cohort))):

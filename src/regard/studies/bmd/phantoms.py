@@ -127,9 +127,7 @@ def _tensors(found: Sequence[L1Slice], decoy: str) -> dict[str, Tensor]:
 def _cohort(data: DataSection, tensors: Mapping[str, Tensor], part: str, numbers: range, n_slices: int) -> Cohort:
     patients = [f"{part}-{n:04d}" for n in numbers for _ in range(n_slices)]
     cases = [f"{p}-{k % n_slices}" for k, p in enumerate(patients)]
-    return Cohort(
-        **tensors, spacing=(data.spacing_mm, data.spacing_mm), cases=tuple(cases), patients=tuple(patients)
-    )
+    return Cohort(**tensors, spacing=(data.spacing_mm, data.spacing_mm), cases=tuple(cases), patients=tuple(patients))
 
 
 def phantom_cohort(run: StudyRun, config: BMDConfig, part: str, n: int, *, dose: float | None = None) -> Cohort:

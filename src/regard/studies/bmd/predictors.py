@@ -26,9 +26,7 @@ def _ridge(known: np.ndarray, wanted: np.ndarray, asked: np.ndarray, penalty: fl
     """Linear regression with a penalty, on centred columns."""
     middle, label = known.mean(0), wanted.mean()
     centred = known - middle
-    solved = np.linalg.solve(
-        centred.T @ centred + penalty * np.eye(known.shape[1]), centred.T @ (wanted - label)
-    )
+    solved = np.linalg.solve(centred.T @ centred + penalty * np.eye(known.shape[1]), centred.T @ (wanted - label))
     found: np.ndarray = (asked - middle) @ solved + label
     return found
 

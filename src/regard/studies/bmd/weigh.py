@@ -86,7 +86,9 @@ def _maps(material: Material, cohort: Cohort) -> dict[str, list[Tensor]]:
     }
 
 
-def _weigh_one(material: Material, cohort: Cohort, n: int, maps: dict[str, list[Tensor]], plan: Plan) -> list[WeighedMap]:
+def _weigh_one(
+    material: Material, cohort: Cohort, n: int, maps: dict[str, list[Tensor]], plan: Plan
+) -> list[WeighedMap]:
     network, case = _network(material), cohort.cases[n]
     x = material.scale(cohort.images[n : n + 1])
     places: Places | None = None
@@ -248,5 +250,3 @@ def decision(material: Material, cohort: Cohort) -> list[dict[str, object]]:
         }
         rows.append(row)
     return rows
-
-
