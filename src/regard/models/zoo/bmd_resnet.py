@@ -1,12 +1,13 @@
 """The network that reads bone mineral density from one CT slice."""
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from regard.core.errors import ShapeError
 from regard.models.zoo.layers import layer
-from regard.models.zoo.same_padding import SameConv
+from regard.models.zoo.same_padding import halved, same_conv
 
 __all__ = ["BMDResNet", "bmd_resnet22"]
 
@@ -16,18 +17,19 @@ _EPSILON = 1e-3
 class _Residual(nn.Module):
     """Batch norm, ReLU and convolution, twice, beside a shortcut; with ``stride`` 2 the shortcut is a 1-wide one."""
 
-    def __init__(self, spatial_dims: int, before: int, after: int, stride: int) -> None:
+    def __init__(self, shape: Sequence[int], before: int, after: int, stride: int) -> None:
         super().__init__()
-        norm = layer("BatchNorm", spatial_dims)
+        norm = layer("BatchNorm", len(shape))
+        inner = halved(shape) if stride == 2 else shape
         self.main = nn.Sequential(
             norm(before, eps=_EPSILON),
             nn.ReLU(),
-            SameConv(spatial_dims, before, after, 3, stride),
+            same_conv(shape, before, after, 3, stride),
             norm(after, eps=_EPSILON),
             nn.ReLU(),
-            SameConv(spatial_dims, after, after, 3),
+            same_conv(inner, after, after, 3),
         )
-        self.shortcut = nn.Identity() if stride == 1 else SameConv(spatial_dims, before, after, 1, stride)
+        self.shortcut = nn.Identity() if stride == 1 else same_conv(shape, before, after, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.main(x) + self.shortcut(x)  # type: ignore[no-any-return]
@@ -75,23 +77,20 @@ class BMDResNet(nn.Module):
             )
         n_axes = len(shape)
         norm = layer("BatchNorm", n_axes)
-        self.stem = nn.Sequential(SameConv(n_axes, channels, widths[0], 3, 2), norm(widths[0], eps=_EPSILON), nn.ReLU())
+        self.stem = nn.Sequential(same_conv(shape, channels, widths[0], 3, 2), norm(widths[0], eps=_EPSILON), nn.ReLU())
         self.stages = nn.Sequential()
-        before, cells = widths[0], [-(-n // 2) for n in shape]
+        before, cells = widths[0], halved(shape)
         for width, n_blocks in zip(widths, blocks, strict=True):
-            steps = [_Residual(n_axes, before, width, 2)]
-            steps += [_Residual(n_axes, width, width, 1) for _ in range(n_blocks - 1)]
+            steps = [_Residual(cells, before, width, 2)]
+            before, cells = width, halved(cells)
+            steps += [_Residual(cells, width, width, 1) for _ in range(n_blocks - 1)]
             self.stages.append(nn.Sequential(*steps))
-            before, cells = width, [-(-n // 2) for n in cells]
-        n_places = 1
-        for n in cells:
-            n_places *= n
         self.head = nn.Sequential()
-        self.head.add_module("conv", SameConv(n_axes, before, 16, 3))
+        self.head.add_module("conv", same_conv(cells, before, 16, 3))
         self.head.add_module("norm", norm(16, eps=_EPSILON))
         self.head.add_module("relu", nn.ReLU())
         self.head.add_module("flatten", nn.Flatten())
-        self.head.add_module("dense", nn.Linear(16 * n_places, dense))
+        self.head.add_module("dense", nn.Linear(16 * math.prod(cells), dense))
         self.head.add_module("dense_relu", nn.ReLU())
         self.head.add_module("output", nn.Linear(dense, 1))
         for module in self.modules():

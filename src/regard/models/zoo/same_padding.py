@@ -1,14 +1,20 @@
 """Convolutions that pad as Keras does with ``padding="same"``."""
 
-from torch import Tensor, nn
-from torch.nn import functional
+from collections.abc import Sequence
+
+from torch import nn
 
 from regard.models.zoo.layers import layer
 
-__all__ = ["SameConv"]
+__all__ = ["halved", "same_conv"]
 
 
-class SameConv(nn.Module):
+def halved(shape: Sequence[int]) -> tuple[int, ...]:
+    """Cells along each axis after a stride of 2 with ``padding="same"``."""
+    return tuple(-(-n // 2) for n in shape)
+
+
+def same_conv(shape: Sequence[int], before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """A convolution whose output has ``ceil(n / stride)`` cells along an axis of n voxels.
 
     With stride 2 and an even axis the one voxel of padding lies at the end, where Keras puts it; torch's ``padding=1``
@@ -16,23 +22,19 @@ class SameConv(nn.Module):
 
     Parameters
     ----------
-    spatial_dims
-        Number of spatial axes, 1 to 3.
+    shape
+        Voxels of the input (\\*space): its padding is fixed when it is built.
     before, after
         Channels of the input (batch, before, \\*space) and of the output.
     kernel, stride
         Of the convolution, along every axis.
     """
-
-    def __init__(self, spatial_dims: int, before: int, after: int, kernel: int, stride: int = 1) -> None:
-        super().__init__()
-        self.kernel, self.stride = kernel, stride
-        self.conv = layer("Conv", spatial_dims)(before, after, kernel, stride=stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Image (batch, before, \\*space) to (batch, after, \\*space / stride)."""
-        padding: list[int] = []
-        for n in reversed(x.shape[2:]):
-            total = max((-(-n // self.stride) - 1) * self.stride + self.kernel - n, 0)
-            padding += [total // 2, total - total // 2]
-        return self.conv(functional.pad(x, padding) if any(padding) else x)  # type: ignore[no-any-return]
+    padding: list[int] = []
+    for n in reversed(shape):
+        total = max((-(-n // stride) - 1) * stride + kernel - n, 0)
+        padding += [total // 2, total - total // 2]
+    steps = nn.Sequential()
+    if any(padding):
+        steps.add_module("pad", layer("ConstantPad", len(shape))(tuple(padding), 0.0))
+    steps.add_module("conv", layer("Conv", len(shape))(before, after, kernel, stride=stride))
+    return steps

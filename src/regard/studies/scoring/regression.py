@@ -58,7 +58,7 @@ def regression_statistics(labels: Sequence[float], predicted: Sequence[float]) -
 
     def slope(w: np.ndarray) -> np.ndarray:
         vy, _, both = _moments(w, y, f)
-        found: np.ndarray = both / vy
+        found: np.ndarray = both / vy if np.ptp(f) > 0 else np.zeros(len(w))
         return found
 
     def limit(sign: float) -> Statistic:
