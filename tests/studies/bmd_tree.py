@@ -63,7 +63,9 @@ def tree(folder: Path, *, n_good: int = 12, columns: tuple[str, ...] = COLUMNS, 
         density = 0.6 + 0.6 * n / n_good
         write(folder / f"ct{n}.nii.gz", body(density, n))
         place = "l1.nii.gz" if n % 2 else f"{middle}"
-        rows.append({"case": f"good{n}", "image": f"ct{n}.nii.gz", "patient": f"p{n}", "label": f"{density:.3f}", "l1": place})
+        rows.append(
+            {"case": f"good{n}", "image": f"ct{n}.nii.gz", "patient": f"p{n}", "label": f"{density:.3f}", "l1": place}
+        )
     if defects:
         good = {"image": "ct0.nii.gz", "label": "0.9", "l1": f"{middle}"}
         write(folder / "ct50.nii.gz", body(0.9, 50))

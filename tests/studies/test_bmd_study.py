@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from bmd_tree import DEFECTS, tree
 
 from regard.cli import main
 from regard.core.errors import InputError
@@ -27,8 +28,6 @@ from regard.studies.bmd.predictors import floors
 from regard.studies.bmd.truth import case_truth, rendered
 from regard.studies.config import resolve
 from regard.studies.run import StudyRun
-
-from bmd_tree import DEFECTS, tree
 
 TINY = [
     "data.n_train=6", "data.n_calibration=0", "data.n_test=4",
@@ -179,7 +178,7 @@ def test_a_dose_is_a_correlation_with_the_label() -> None:
         values = [factors_of(dosed(s, y, "aortic_calcium", dose))["aortic_calcium"] for s, y in zip(drawn, labels)]
         r = float(torch.corrcoef(torch.tensor([values, labels], dtype=torch.float64))[0, 1])
         assert low <= -r <= high
-        assert 0 <= min(values) and max(values) <= 1
+        assert min(values) >= 0 and max(values) <= 1
 
 
 def _flat_cohort(n: int, seed: int) -> Cohort:

@@ -34,7 +34,9 @@ def _train(folder: Path | None, stop_in: int | None = None, n_epochs: int = 6) -
         return IMAGES[[c + 14 for c in cases]], LABELS[[c + 14 for c in cases]]
 
     with seeded(3, "weights"):
-        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1))
+        network = nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)
+        )
     module = Supervised(
         network, lambda out, y: weighted_huber(out[:, 0], y), learning_rate=0.03, plateau=Plateau(0, 0.5)
     )
@@ -98,7 +100,12 @@ def test_augmentation_moves_by_what_it_says_and_depends_on_its_key_alone() -> No
     one = Augmentation(rotation=0, flip=False, shift=0.1)
     moved = [one.apply(image, seed=0, cases=[3], epoch=e) for e in range(20)]
     rows = torch.arange(20.0)
-    centres = torch.tensor([[float((m[0, 0].sum(1) * rows).sum() / m.sum()), float((m[0, 0].sum(0) * rows).sum() / m.sum())] for m in moved])
+    centres = torch.tensor(
+        [
+            [float((m[0, 0].sum(1) * rows).sum() / m.sum()), float((m[0, 0].sum(0) * rows).sum() / m.sum())]
+            for m in moved
+        ]
+    )
     assert (centres - torch.tensor([10.5, 4.5])).abs().max() <= 2.01  # a tenth of 20
     assert (centres - torch.tensor([10.5, 4.5])).abs().max() > 1
     mirrored = Augmentation(rotation=0, flip=True, shift=0)

@@ -126,7 +126,7 @@ def _centre(scan: Volume, mask: Volume | None, height: float | None) -> np.ndarr
             "a mask of L1 or the height of its middle in the column l1, or an image of one slice",
             "add it to the table",
         )
-    at = scan.grid.to_index(middle)
+    at = scan.grid.to_index(list(middle))
     if any(not -0.5 <= v <= n - 0.5 for v, n in zip(at, scan.shape, strict=True)):
         where = ", ".join(f"{v:.0f}" for v in middle)
         raise InputError(f"L1 at ({where}) mm, off the scan", "a place inside it", "check the column l1")
@@ -190,7 +190,7 @@ def _plane(
 ) -> Volume:
     """A slice with its middle at a place, axes left, posterior, superior; air where the scan ends."""
     affine = np.diag([-spacing, -spacing, slice_mm, 1.0])
-    affine[:3, 3] = np.array(middle) + [spacing * (shape[1] - 1) / 2, spacing * (shape[0] - 1) / 2, 0.0]
+    affine[:3, 3] = np.add(middle, [spacing * (shape[1] - 1) / 2, spacing * (shape[0] - 1) / 2, 0.0])
     return resample(scan, Grid((shape[1], shape[0], 1), affine), order=1, fill=-1000.0)
 
 

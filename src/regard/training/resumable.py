@@ -72,7 +72,7 @@ class _Order(Sampler[tuple[int, int]]):
         return iter([(self.epoch, int(n)) for n in order])
 
 
-def _same(batch: Batch) -> Batch:
+def _same(batch: Any) -> Any:
     return batch
 
 

@@ -213,7 +213,9 @@ SIZES: dict[str, BMDConfig] = {
     "reference": BMDConfig(
         size="reference",
         data=DataSection(fine=2, n_train=300, n_calibration=60, n_test=100),
-        train=TrainSection(n_members=5, n_epochs=60, n_decoy_members=2, n_decoy_epochs=40, unet_epochs=20, unet_slices=400),
+        train=TrainSection(
+            n_members=5, n_epochs=60, n_decoy_members=2, n_decoy_epochs=40, unet_epochs=20, unet_slices=400
+        ),
         score=ScoreSection(n_outlined=100),
         explain=ExplainSection(n_cases=24, n_pictured=4),
         weigh=WeighSection(n_truth=24, factors=("trabecular", "cortical", "aortic_calcium", "muscle", "habitus")),

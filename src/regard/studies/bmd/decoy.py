@@ -1,4 +1,4 @@
-"""The decoy's dose-response: when a shortcut grows, what do the networks use, which maps show it, does masking help?"""
+"""The decoy's dose-response: what the networks use as a shortcut grows, which maps show it, whether masking helps."""
 
 import numpy as np
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from regard.studies.bmd.networks import HOOKED, predicted, train_member
 from regard.studies.bmd.phantoms import phantom_cohort
 from regard.studies.bmd.score import UNIT
 from regard.studies.bmd.truth import Rendered, rendered
-from regard.studies.scoring.bootstrap import Score, scored
+from regard.studies.scoring.bootstrap import Score, mean_score
 from regard.studies.scoring.regression import regression_scores
 
 __all__ = ["DECOY_CASES", "decoy_scores", "group_name", "train_decoys"]
@@ -134,22 +134,16 @@ def decoy_scores(material: Material) -> dict[str, dict[str, Score]]:
                 "mae": own["mae"],
                 "pearson_r_decoy_at_random": other["pearson_r"],
                 "mae_decoy_at_random": other["mae"],
-                "effect_of_decoy": scored(lambda w, e=effect: w @ e / w.sum(1), patients[: len(effect)], UNIT),  # type: ignore[misc]
+                "effect_of_decoy": mean_score(list(effect), patients[: len(effect)], UNIT),
             }
             for method, values in said["shares"].items():
                 kept = np.array([np.nan if v is None else v for v in values], dtype=float)
                 if dose == 0:
                     null[method] = list(kept)
-                group[f"share_on_decoy_{method}"] = scored(
-                    lambda w, v=kept: w @ np.nan_to_num(v) / w.sum(1),
-                    patients[: len(kept)],  # type: ignore[misc]
-                )
+                group[f"share_on_decoy_{method}"] = mean_score(list(kept), patients[: len(kept)])
                 if dose > 0 and method in null:
                     limit = np.nanquantile(null[method], 1 - _FALSE_ALARMS)
                     seen = (kept > limit).astype(float)
-                    group[f"seen_by_{method}"] = scored(
-                        lambda w, v=seen: w @ v / w.sum(1),
-                        patients[: len(seen)],  # type: ignore[misc]
-                    )
+                    group[f"seen_by_{method}"] = mean_score(list(seen), patients[: len(seen)])
             scores[group_name(dose, case)] = group
     return scores

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from regard.core.explanation import Explanation
 from regard.core.volume import Volume
 from regard.explain import explain_case
@@ -16,7 +14,7 @@ from regard.studies.bmd.cohort import Cohort
 from regard.studies.bmd.config import CASES, ExplainSection
 from regard.studies.bmd.material import Material
 from regard.studies.bmd.networks import HOOKED
-from regard.studies.scoring.bootstrap import Score, scored
+from regard.studies.scoring.bootstrap import Score, mean_score
 
 __all__ = ["explain_cases", "explained", "maps_of"]
 
@@ -107,9 +105,5 @@ def _agreement(material: Material, cohort: Cohort, labels: Sequence[str]) -> dic
                 values.setdefault(e.name, []).append(share)
     group = {}
     for label, found in values.items():
-        array = np.array(found)
-        group[f"sign_agreement_{label}"] = scored(
-            lambda w, a=array: w @ a / w.sum(1),
-            list(cohort.patients)[: len(array)],  # type: ignore[misc]
-        )
+        group[f"sign_agreement_{label}"] = mean_score(found, list(cohort.patients)[: len(found)])
     return {"ensemble": group} if group else {}

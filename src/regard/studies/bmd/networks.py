@@ -222,7 +222,8 @@ def train_member(
     with seeded(seed, "weights"):
         network = BMDResNet(shape)
     with torch.no_grad():
-        network.head.output.bias.fill_(float(some.labels.mean()))  # a start at 0 costs the first epochs
+        # A start at 0 would cost the first epochs.
+        network.head.get_submodule("output").get_parameter("bias").fill_(float(some.labels.mean()))
     module = Supervised(
         network,
         lambda output, labels: weighted_huber(output[:, 0], labels, weight=weight),

@@ -6,7 +6,7 @@ from skimage import segmentation
 
 from regard.studies.bmd.cohort import Cohort
 from regard.studies.bmd.material import Material
-from regard.studies.scoring.bootstrap import Score, scored
+from regard.studies.scoring.bootstrap import Score, mean_score
 from regard.studies.scoring.segmentation import dice, hausdorff_95
 
 __all__ = ["CLASSICAL", "outline_scores"]
@@ -62,12 +62,6 @@ CLASSICAL = {"threshold": threshold, "region_growing": region_growing, "active_c
 """Ways to outline all of L1 without training, by name; masks of an image (row, column) in HU."""
 
 
-def _mean(values: list[float], patients: list[str], unit: str) -> Score:
-    kept = [(v, p) for v, p in zip(values, patients, strict=True) if np.isfinite(v)]
-    array = np.array([v for v, _ in kept])
-    return scored(lambda w: w @ array / w.sum(1), [p for _, p in kept], unit)
-
-
 def outline_scores(material: Material) -> dict[str, dict[str, Score]]:
     """Dice and 95 % Hausdorff distance of every way against the phantoms' own outlines.
 
@@ -88,6 +82,6 @@ def outline_scores(material: Material) -> dict[str, dict[str, Score]]:
     for (name, part), masks in found.items():
         pairs = list(zip(masks, wanted[part], strict=True))
         group = scores.setdefault(f"segmentation_{name}", {})
-        group[f"dice_{part}"] = _mean([dice(a, b) for a, b in pairs], patients, "1")
-        group[f"hd95_{part}"] = _mean([hausdorff_95(a, b, some.spacing) for a, b in pairs], patients, "mm")
+        group[f"dice_{part}"] = mean_score([dice(a, b) for a, b in pairs], patients, "1")
+        group[f"hd95_{part}"] = mean_score([hausdorff_95(a, b, some.spacing) for a, b in pairs], patients, "mm")
     return scores

@@ -53,7 +53,7 @@ def _summary(material: Material, scores: Scores) -> list[str]:
     said = [
         "The network reads the areal bone density of L1, which a densitometer measures, from one CT slice. "
         + (
-            "Everything on this page comes from simulated patients whose bone we know; it says nothing yet about real ones."
+            "Everything on this page comes from simulated patients whose bone we know; it says nothing of real ones."
             if material.phantoms
             else "It was trained and tested on the cases of your table."
         )
@@ -111,8 +111,8 @@ def _best(scores: Scores) -> str | None:
     best, worst = (pick(found, key=lambda k: found[k].value) for pick in (max, min))
     return (
         f"Of the maps, {best} shows best where the reading comes from (area under precision and recall "
-        f"{_said(found[best])}), {worst} worst ({_said(found[worst])}). A map that looks convincing and scores low here "
-        "should not be believed."
+        f"{_said(found[best])}), {worst} worst ({_said(found[worst])}). A map that convinces the eye and scores low "
+        "here should not be believed."
     )
 
 
@@ -193,14 +193,15 @@ def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: S
     if "case1" in scores:
         picture = figures / "agreement.png"
         draw_agreement(material, scores, picture)
+        text = (
+            f"{len(material.test)} slices of {len(set(material.test.patients))} patients; in brackets 95 % intervals, "
+            "patients resampled. A network is worth its trouble when it is above every row that needs no network, and "
+            "as good as it can be when it reaches the last."
+        )
         chapters.append(
             Chapter(
                 "How well it measures",
-                [
-                    f"{len(material.test)} slices of {len(set(material.test.patients))} patients; in brackets 95 % "
-                    "intervals, patients resampled. A network is worth its trouble when it is above every row that "
-                    "needs no network, and as good as it can be when it reaches the last."
-                ],
+                [text],
                 picture,
                 _score_rows(scores),
             )
@@ -210,8 +211,8 @@ def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: S
         chapters.append(Chapter("How well L1 is outlined", [text], None, _outline_rows(scores)))
     if _depends_rows(scores, config):
         text = (
-            "Model truth: the same patients rendered again with one factor moved and all else fixed, noise too, and the "
-            "change of the first network's reading. What is not bone should do nothing."
+            "Model truth: the same patients rendered again with one factor moved and all else fixed, noise too, and "
+            "the change of the first network's reading. What is not bone should do nothing."
         )
         chapters.append(Chapter("What the reading depends on", [text], None, _depends_rows(scores, config)))
     cohort = explained(material)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,7 +125,7 @@ def _tensors(found: Sequence[L1Slice], decoy: str) -> dict[str, Tensor]:
     }
 
 
-def _cohort(data: DataSection, tensors: Mapping[str, Tensor], part: str, numbers: range, n_slices: int) -> Cohort:
+def _cohort(data: DataSection, tensors: dict[str, Any], part: str, numbers: range, n_slices: int) -> Cohort:
     patients = [f"{part}-{n:04d}" for n in numbers for _ in range(n_slices)]
     cases = [f"{p}-{k % n_slices}" for k, p in enumerate(patients)]
     return Cohort(**tensors, spacing=(data.spacing_mm, data.spacing_mm), cases=tuple(cases), patients=tuple(patients))

@@ -25,7 +25,7 @@ from regard.studies.bmd.networks import HOOKED
 from regard.studies.bmd.phantoms import again
 from regard.studies.bmd.score import UNIT, margin_of, t_score
 from regard.studies.bmd.truth import CaseTruth, case_truth, data_places, rendered
-from regard.studies.scoring.bootstrap import Score, scored
+from regard.studies.scoring.bootstrap import Score, mean_score
 
 __all__ = ["AT_DATA", "decision", "weigh_maps"]
 
@@ -175,8 +175,7 @@ def _dependence(material: Material, cohort: Cohort) -> dict[str, dict[str, Score
                 (f"change_{factor}", [t.change[factor] for t in found]),
                 (f"shapley_{factor}", [abs(t.shapley[factor]) for t in found]),
             ):
-                array = np.array(values)
-                group[name] = scored(lambda w, a=array: w @ a / w.sum(1), list(cohort.patients), UNIT)  # type: ignore[misc]
+                group[name] = mean_score(values, cohort.patients, UNIT)
         scores[f"depends_case{case}"] = group
     return scores
 
@@ -221,8 +220,7 @@ def _across(material: Material, cohort: Cohort) -> dict[str, dict[str, Score]]:
                 values.setdefault(label, []).append(math.nan if value is None else value)
     group = {}
     for label, found in values.items():
-        array = np.array(found)
-        group[f"likeness_{label}"] = scored(lambda w, a=array: w @ a / w.sum(1), patients)  # type: ignore[misc]
+        group[f"likeness_{label}"] = mean_score(found, patients)
     return {"across_decision": group} if group else {}
 
 

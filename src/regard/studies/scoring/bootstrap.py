@@ -9,7 +9,7 @@ from scipy import stats
 
 from regard.evidence.intervals import FEWEST_CLUSTERS
 
-__all__ = ["Score", "Statistic", "bca", "scored"]
+__all__ = ["Score", "Statistic", "bca", "mean_score", "scored"]
 
 Statistic: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Weights of the cases (sample, case), whole numbers of at least 0, to one value per sample."""
@@ -118,3 +118,20 @@ def scored(
             left_out = statistic((1.0 - np.eye(n_patients))[:, own])
             low, high = bca(samples, left_out, value, level)
     return Score(value, low, high, level, n_cases, n_patients, unit)
+
+
+def mean_score(values: Sequence[float], patients: Sequence[str], unit: str = "1", *, seed: int = 0) -> Score:
+    """Mean over cases with its interval over patients; NaN is undefined and left out.
+
+    Parameters
+    ----------
+    values, patients
+        One per case.
+    unit
+        Of the values.
+    seed
+        Of the bootstrap.
+    """
+    kept = [(float(v), p) for v, p in zip(values, patients, strict=True) if np.isfinite(v)]
+    array = np.array([v for v, _ in kept])
+    return scored(lambda w: w @ array / w.sum(1), [p for _, p in kept], unit, seed=seed)
