@@ -204,6 +204,7 @@ def test_floors_know_what_they_know() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_users_tree_with_every_defect_runs_to_a_report(tmp_path: Path) -> None:
     table, path = tree(tmp_path / "data"), tmp_path / "run"
     arguments = ["study", "run", "bmd", "--size", "smoke", "--data", str(table), "-o", str(path), "-q", *sets()]
@@ -232,6 +233,7 @@ def test_a_table_without_a_column_is_the_users_mistake(tmp_path: Path, capsys: p
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_killed_at_random_moments_it_ends_the_same(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
     code = "import sys; from regard.cli import main; sys.exit(main(sys.argv[1:]))"

@@ -34,7 +34,7 @@ ITEMS = (
          "in its dense layer for smaller images"),
     Item("weighted Huber loss", "done", "its weight derived from the histogram of the training labels"),
     Item("Adam, rate 0.001, batches of 15, augmentation", "done", "as published"),
-    Item("150 epochs, ten networks per case", "reduced", "to 40 epochs and 2 networks at default, 60 and 5 at "
+    Item("150 epochs, ten networks per case", "reduced", "to 30 epochs and 2 networks at default, 60 and 5 at "
          "reference; as published at paper"),
     Item("split into training and validation", "done", "by patient, where the paper split by image; validation images "
          "are never augmented"),

@@ -92,7 +92,7 @@ class TrainSection(Section):
     """
 
     n_members: _Count = 2
-    n_epochs: _Count = 40
+    n_epochs: _Count = 30
     batch_size: _Count = 15
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     patience: _Count = 30

@@ -96,7 +96,7 @@ def _card(name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale:
             },
             "site": "user's cases" if cohort.real else "torso phantoms",
         },
-        "notes": notes,
+        "notes": notes if cohort.real else f"{notes} Trained on phantoms: every patient is outside what it knows.",
     }
 
 
