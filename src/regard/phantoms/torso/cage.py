@@ -1,6 +1,7 @@
 """The rib cage: ribs with their cartilages, sternum, clavicles, scapulae and the heads of the humeri."""
 
 import math
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -45,6 +46,7 @@ def cage_of(cells: Cells, shape: TorsoShape) -> Tensor:
     return stack(cells.place, centre, half, 2.3)
 
 
+@lru_cache(maxsize=4096)  # the same for every slice of a torso, and most of what a slice would cost
 def _on_cage(shape: TorsoShape, side: int, degrees: float, z: float, inset: float) -> Point:
     """Point on the cage at an angle from the back."""
     (cx, cy), (a, f, b) = (tuple(float(v) for v in part) for part in _axes(shape, torch.tensor([z])))
@@ -54,6 +56,7 @@ def _on_cage(shape: TorsoShape, side: int, degrees: float, z: float, inset: floa
     return cx + side * (a - inset) * s, cy + math.copysign((depth - inset) * c, degrees - 90), z
 
 
+@lru_cache(maxsize=1024)
 def sternum_y(shape: TorsoShape, z: float) -> float:
     """Coordinate y of the front of the cage at height z [mm]."""
     (_, cy), (_, f, _) = _axes(shape, torch.tensor([z]))

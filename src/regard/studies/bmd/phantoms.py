@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,19 @@ import torch
 from torch import Tensor
 
 from regard.core.errors import InputError
+from regard.core.volume import Volume
 from regard.phantoms.torso import (
-    L1Slice,
     Scanner,
+    Torso,
     TorsoShape,
     draw_shape,
     factors_of,
     measure_l1,
     render_torso,
     scan,
-    slices_of,
     with_factors,
 )
-from regard.phantoms.torso.density import L1Measure
+from regard.phantoms.torso.density import L1Measure, dxa_noise
 from regard.phantoms.torso.population import standardised
 from regard.phantoms.torso.slices import slice_box
 from regard.studies.bmd.cohort import Cohort, joined
@@ -81,48 +82,69 @@ def dosed(shape: TorsoShape, label: float, decoy: str, dose: float) -> TorsoShap
     return with_factors(shape, {decoy: min(max(value, 0.0), 1.0)})
 
 
-def _slices(data: DataSection, shape: TorsoShape, measure: L1Measure, *, seed: int, middle: bool) -> list[L1Slice]:
-    if data.shape[0] != data.shape[1]:
-        raise InputError(f"phantom slices of {data.shape}", "as many rows as columns", "set data.shape")
-    heights = _heights(data, middle)
-    return slices_of(
-        shape,
-        seed=seed,
-        n_slices=len(heights),
-        size=data.shape[0],
-        spacing_mm=data.spacing_mm,
-        slice_mm=data.slice_mm,
-        scanner=_scanner(data),
-        dxa_noise_sd=data.label_noise,
-        fine=data.fine,
-        measure=measure,
-        heights=heights,
-    )
-
-
 def _heights(data: DataSection, middle: bool) -> tuple[float, ...]:
     return (data.offsets_mm[len(data.offsets_mm) // 2],) if middle else data.offsets_mm
 
 
-def _plane(tensor: Tensor) -> Tensor:
-    """A volume (1, i, j, 1) as rows to posterior and columns to the left."""
-    return tensor[0, :, :, 0].T.contiguous()
+def _rendered(
+    data: DataSection, shape: TorsoShape, changes: Mapping[str, float], *, seed: int, middle: bool
+) -> list[tuple[Torso, Volume]]:
+    """Each slice of a torso with some factors changed, and its scan; slices that touch are rendered together."""
+    if data.shape[0] != data.shape[1]:
+        raise InputError(f"phantom slices of {data.shape}", "as many rows as columns", "set data.shape")
+    heights = _heights(data, middle)
+    steps = [b - a for a, b in pairwise(heights)]
+    touching = all(abs(step - data.slice_mm) < 1e-6 for step in steps)
+    spacing = (data.spacing_mm, data.spacing_mm, data.slice_mm)
+    changed = with_factors(shape, changes)
+    found = []
+    for k, group in enumerate([heights] if touching else [(h,) for h in heights]):
+        # The box is the unchanged torso's, so that a factor that moves the spine does not move the picture.
+        across, along, (low, high) = slice_box(shape, group[0], data.shape[0], data.spacing_mm, data.slice_mm)
+        torso = render_torso(changed, spacing, (across, along, (low, high + group[-1] - group[0])), fine=data.fine)
+        found.append((torso, scan(torso, _scanner(data), seed, f"{shape.name}-{k}")))
+    return found
 
 
-def _tensors(found: Sequence[L1Slice], decoy: str) -> dict[str, Tensor]:
-    parts = [s.torso.fractions for s in found]
-    body = [_plane(p["body"].tensor) for p in parts]
-    behind = [_plane(p["posterior"].tensor) for p in parts]
-    return {
-        "images": torch.stack([_plane(s.image.tensor)[None] for s in found]),
-        "body": torch.stack(body),
-        "vertebra": torch.stack([(a + b).clamp(0, 1) for a, b in zip(body, behind, strict=True)]),
-        "labels": torch.tensor([s.label for s in found]),
-        "truth": torch.tensor([s.true_label for s in found]),
-        "second": torch.tensor([s.measure.trabecular_bmd for s in found]),
-        "affines": torch.tensor(np.stack([s.image.affine for s in found])),
-        "decoy": torch.tensor([factors_of(s.torso.shape)[decoy] for s in found]),
-    }
+def _planes(volumes: Sequence[Volume]) -> list[Tensor]:
+    """Every slice of some volumes, rows to posterior and columns to the left."""
+    return [v.tensor[0, :, :, k].T.contiguous() for v in volumes for k in range(v.shape[2])]
+
+
+def _affines(volumes: Sequence[Volume]) -> list[np.ndarray]:
+    found = []
+    for volume in volumes:
+        for k in range(volume.shape[2]):
+            affine = volume.affine.copy()
+            affine[:3, 3] += k * affine[:3, 2]
+            found.append(affine)
+    return found
+
+
+def _tensors(
+    data: DataSection, drawn: Sequence[tuple[TorsoShape, L1Measure]], *, seed: int, middle: bool
+) -> dict[str, Tensor]:
+    """Tensors of some torsos, a row for each slice."""
+    columns: dict[str, list[Any]] = {}
+    n = len(_heights(data, middle))
+    for shape, measure in drawn:
+        made = _rendered(data, shape, {}, seed=seed, middle=middle)
+        scans = [image for _, image in made]
+        body, behind = (_planes([t.fractions[part] for t, _ in made]) for part in ("body", "posterior"))
+        label = measure.areal_bmd + dxa_noise(shape, data.label_noise, seed)
+        rows = {
+            "images": [p[None] for p in _planes(scans)],
+            "body": body,
+            "vertebra": [(a + b).clamp(0, 1) for a, b in zip(body, behind, strict=True)],
+            "affines": [torch.tensor(a) for a in _affines(scans)],
+            "labels": [torch.tensor(label)] * n,
+            "truth": [torch.tensor(measure.areal_bmd)] * n,
+            "second": [torch.tensor(measure.trabecular_bmd)] * n,
+            "decoy": [torch.tensor(factors_of(shape)[data.decoy])] * n,
+        }
+        for name, values in rows.items():
+            columns.setdefault(name, []).extend(values)
+    return {name: torch.stack(values) for name, values in columns.items()}
 
 
 def _cohort(data: DataSection, tensors: dict[str, Any], part: str, numbers: range, n_slices: int) -> Cohort:
@@ -154,11 +176,9 @@ def phantom_cohort(run: StudyRun, config: BMDConfig, part: str, n: int, *, dose:
         run.stage(f"phantoms, {part}" + (f", decoy {dose:g}" if dose is not None else ""), k, len(starts))
 
         def make(numbers: range = numbers) -> dict[str, Tensor]:
-            made = []
-            for shape, measure in _drawn(run, data.decoy, part, numbers.start, len(numbers)):
-                given = dosed(shape, measure.areal_bmd, data.decoy, dose or 0.0)
-                made += _slices(data, given, measure, seed=run.seed, middle=middle)
-            return _tensors(made, data.decoy)
+            drawn = _drawn(run, data.decoy, part, numbers.start, len(numbers))
+            given = [(dosed(s, m.areal_bmd, data.decoy, dose or 0.0), m) for s, m in drawn]
+            return _tensors(data, given, seed=run.seed, middle=middle)
 
         name = f"data/{part}{f'-decoy{dose:g}' if dose is not None else ''}-{start:04d}"
         found.append(_cohort(data, run.tensors(name, make), part, numbers, len(_heights(data, middle))))
@@ -195,17 +215,11 @@ def again(
     n = {"train": data.n_train, "calibration": data.n_calibration, "test": data.n_test}[part]
     shape, measure = _drawn(run, data.decoy, part, start, min(_AT_ONCE, n - start))[number - start]
     shape = dosed(shape, measure.areal_bmd, data.decoy, dose or 0.0)
-    index = len(data.offsets_mm) // 2 if dose is None else 0
-    z = data.offsets_mm[len(data.offsets_mm) // 2]
-    spacing = (data.spacing_mm, data.spacing_mm, data.slice_mm)
+    middle = dose is not None
+    at = 0 if middle else len(data.offsets_mm) // 2
     planes = []
     for change in changes:
-        changed = with_factors(shape, change)
-        # The box is the unchanged torso's, so that a factor that moves the spine does not move the picture.
-        box = slice_box(shape, z, data.shape[0], data.spacing_mm, data.slice_mm)
-        torso = render_torso(changed, spacing, box, fine=data.fine)
-        # The noise is keyed by the slice's name in its cohort.
-        image = scan(torso, _scanner(data), run.seed, f"{shape.name}-{index}")
-        planes.append(_plane(image.tensor)[None])
+        made = _rendered(data, shape, change, seed=run.seed, middle=middle)
+        planes.append(_planes([image for _, image in made])[at][None])
     images = torch.stack(planes) if planes else torch.empty(0, 1, *data.shape)
     return images, factors_of(shape)
