@@ -124,6 +124,16 @@ def test_listing_loads_no_torch() -> None:
     assert done.stdout.splitlines()[-1] == "False"
 
 
+def test_sizes_are_those_of_the_paper_and_smaller() -> None:
+    paper = SIZES["paper"]
+    assert list(SIZES) == ["smoke", "default", "reference", "paper"]
+    assert paper.data.shape == (256, 256) and paper.train.n_members == 10 and paper.train.n_epochs == 150
+    n_slices = len(paper.data.offsets_mm)
+    assert abs(paper.data.n_train * n_slices - 2239) < n_slices and abs(paper.data.n_test * n_slices - 457) < n_slices
+    assert (paper.train.min_rate, paper.train.learning_rate, paper.train.batch_size) == (0.001, 0.001, 15)
+    assert SIZES["default"].data.doses == SIZES["reference"].data.doses == (0.0, 0.3, 0.6, 0.9)
+
+
 def test_splits_are_by_patient() -> None:
     patients = [f"p{n // 3}" for n in range(60)]
     seen = set()
@@ -230,6 +240,14 @@ def test_a_table_without_a_column_is_the_users_mistake(tmp_path: Path, capsys: p
     assert code == 2
     assert "without the column label" in capsys.readouterr().err
     assert main(["study", "run", "bmd", "--data", str(tmp_path / "none.tsv"), "-o", str(tmp_path / "s"), "-q"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_smallest_size_as_it_is(tmp_path: Path) -> None:
+    assert main(["study", "run", "bmd", "--size", "smoke", "-o", str(tmp_path / "run"), "-q"]) == 0
+    scores = json.loads((tmp_path / "run/scores.json").read_text())["scores"]
+    assert scores["case1"]["mae"]["n_patients"] == 12 and scores["ceiling"]["pearson_r"]["value"] > 0.98
 
 
 @pytest.mark.slow
