@@ -44,7 +44,7 @@ def test_stages_of_the_published_network() -> None:
 def test_the_hooked_layer_has_both_signs() -> None:
     network = ZOO.load("bmd-resnet22")((64, 64)).eval()
     found = []
-    network.head.conv.register_forward_hook(lambda m, i, o: found.append(o))
+    network.head.conv.register_forward_hook(lambda m, i, o: found.append(o.detach()))
     network(torch.rand(1, 1, 64, 64))
     assert float(found[0].min()) < 0 < float(found[0].max())
 

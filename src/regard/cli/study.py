@@ -11,7 +11,7 @@ __all__ = ["study"]
 
 study = typer.Typer(
     name="study",
-    help="Rebuild a paper end to end: data, networks, scores, explanations, evidence.\n\n"
+    help="Rebuild a paper, end to end.\n\nData, networks, scores, explanations, evidence; a run can be resumed.\n\n"
     "Example: regard study run bmd -o runs/bmd",
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
@@ -43,7 +43,9 @@ def list_studies(as_json: Json = False) -> int:
 
 @study.command("show")
 def show(name: Name, as_json: Json = False) -> int:
-    """Show a study: its acts, its sizes with their numbers, and what is done, reduced and absent.
+    """Tell all about one study.
+
+    Its acts, its sizes with their numbers, and what is done, reduced and absent.
 
     Example: regard study show bmd
     """

@@ -173,9 +173,9 @@ def phantom_cohort(run: StudyRun, config: BMDConfig, part: str, n: int, *, dose:
     starts = range(0, n, _AT_ONCE)
     for k, start in enumerate(starts):
         numbers = range(start, min(start + _AT_ONCE, n))
-        run.stage(f"phantoms, {part}" + (f", decoy {dose:g}" if dose is not None else ""), k, len(starts))
 
-        def make(numbers: range = numbers) -> dict[str, Tensor]:
+        def make(numbers: range = numbers, k: int = k) -> dict[str, Tensor]:
+            run.stage(f"phantoms, {part}" + (f", decoy {dose:g}" if dose is not None else ""), k, len(starts))
             drawn = _drawn(run, data.decoy, part, numbers.start, len(numbers))
             given = [(dosed(s, m.areal_bmd, data.decoy, dose or 0.0), m) for s, m in drawn]
             return _tensors(data, given, seed=run.seed, middle=middle)
