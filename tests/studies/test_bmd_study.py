@@ -16,9 +16,11 @@ import torch
 from bmd_tree import DEFECTS, tree
 
 from regard.cli import main
-from regard.core.errors import InputError
+from regard.core.errors import CardError, InputError
+from regard.explainers.spec import parse_methods
 from regard.io import RunFolder
 from regard.models import load_model
+from regard.models.zoo import ZOO
 from regard.phantoms.torso import draw_shape, factors_of, measure_l1
 from regard.studies.bmd.cohort import Cohort, Scale
 from regard.studies.bmd.config import SIZES, BMDConfig
@@ -132,6 +134,23 @@ def test_sizes_are_those_of_the_paper_and_smaller() -> None:
     assert abs(paper.data.n_train * n_slices - 2239) < n_slices and abs(paper.data.n_test * n_slices - 457) < n_slices
     assert (paper.train.min_rate, paper.train.learning_rate, paper.train.batch_size) == (0.001, 0.001, 15)
     assert SIZES["default"].data.doses == SIZES["reference"].data.doses == (0.0, 0.3, 0.6, 0.9)
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_every_size_is_valid_and_its_methods_can_be_built(size: str) -> None:
+    config = BMDConfig.model_validate(SIZES[size].model_dump())
+    network = ZOO.load("bmd-resnet22")(config.data.shape)
+    for spec in parse_methods(config.explain.methods):
+        spec.build(network, layer="head.conv")
+    assert config.explain.early_layer in dict(network.named_modules())
+
+
+@pytest.mark.parametrize(
+    "setting", ["explain.methods=[smoothgrad:n=3]", "weigh.factors=[age]", "data.decoy=habitus", "data.doses=[2]"]
+)
+def test_a_setting_that_would_fail_later_fails_at_once(setting: str) -> None:
+    with pytest.raises(CardError, match=setting.partition("=")[0]):
+        resolve(SIZES, "default", settings=[setting])
 
 
 def test_splits_are_by_patient() -> None:

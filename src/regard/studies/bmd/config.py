@@ -2,8 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from regard.core.errors import InputError
+from regard.explainers.spec import parse_methods
+from regard.phantoms.torso import DECOYS, FACTORS
 from regard.studies.config import Section, StudyConfig
 
 __all__ = [
@@ -63,6 +66,13 @@ class DataSection(Section):
     label_noise: Annotated[float, Field(ge=0)] = 0.012
     decoy: str = "aortic_calcium"
     doses: tuple[_Share, ...] = (0.0, 0.3, 0.6, 0.9)
+
+    @field_validator("decoy")
+    @classmethod
+    def _known_decoy(cls, value: str) -> str:
+        if value not in DECOYS:
+            raise ValueError(f"one of {', '.join(DECOYS)}")
+        return value
 
 
 class TrainSection(Section):
@@ -158,10 +168,19 @@ class ExplainSection(Section):
         "crm",
         "random-cam",
         "integrated-gradients:n_steps=24",
-        "smoothgrad:n=16",
+        "smoothgrad:n_samples=16",
         "occlusion:window=12,stride=6",
     )
     early_layer: str = "stages.1"
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            parse_methods(value)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return value
 
 
 class WeighSection(Section):
@@ -180,6 +199,14 @@ class WeighSection(Section):
     n_null: _Count = 99
     n_truth: _Count = 12
     factors: tuple[str, ...] = ("trabecular", "cortical", "aortic_calcium", "muscle")
+
+    @field_validator("factors")
+    @classmethod
+    def _known_factors(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [f for f in value if f not in FACTORS]
+        if unknown:
+            raise ValueError(f"some of {', '.join(FACTORS)}")
+        return value
 
 
 class BMDConfig(StudyConfig):
