@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from regard.core.errors import InputError
 from regard.core.spatial import space_axes
 
-__all__ = ["RarityWeight", "dice_loss", "weighted_huber"]
+__all__ = ["RarityWeight", "dice_loss", "outline_loss", "weighted_huber"]
 
 
 @dataclass(frozen=True)
@@ -115,3 +116,12 @@ def dice_loss(scores: Tensor, wanted: Tensor, *, smooth: float = 1.0) -> Tensor:
     axes = space_axes(scores)
     both = (share * wanted).sum(axes)
     return (1 - (2 * both + smooth) / (share.sum(axes) + wanted.sum(axes) + smooth)).mean()
+
+
+def outline_loss(scores: Tensor, wanted: Tensor) -> Tensor:
+    """Dice loss plus binary cross-entropy of every pixel, parameters as `dice_loss`.
+
+    The Dice coefficient hardly minds a background that is a little too probable as long as the structure is found, and
+    a small threshold then lets all of it through; the cross-entropy does mind.
+    """
+    return dice_loss(scores, wanted) + functional.binary_cross_entropy_with_logits(scores, wanted)

@@ -20,7 +20,7 @@ from regard.studies.bmd.cohort import MASKED, WINDOW, Cohort, Scale
 from regard.studies.bmd.config import BMDConfig
 from regard.studies.run import StudyRun
 from regard.training.augmentation import Augmentation
-from regard.training.losses import RarityWeight, dice_loss, weighted_huber
+from regard.training.losses import RarityWeight, outline_loss, weighted_huber
 from regard.training.resumable import Epochs, fit_resumable, seeded
 from regard.training.supervised import Plateau, Supervised
 
@@ -131,8 +131,11 @@ def train_segmentation(run: StudyRun, config: BMDConfig, learn: Cohort, scale: S
     kwargs: dict[str, object] = {"outputs": 2, "widths": list(plan.unet_widths), "encoder": plan.unet_encoder}
     with seeded(seed, "weights"):
         network = BMDUNet(outputs=2, widths=plan.unet_widths, encoder=plan.unet_encoder)
+    with torch.no_grad():
+        # A pixel starts as improbable as bone is rare.
+        network.last[-1].get_parameter("bias").fill_(-3.0)
     fit_resumable(
-        Supervised(network, dice_loss, learning_rate=plan.learning_rate),
+        Supervised(network, outline_loss, learning_rate=plan.learning_rate),
         Epochs(lambda cases, epoch: batch(some, cases, epoch), len(some)),
         Epochs(lambda cases, _: batch(chosen, cases, None), len(chosen)),
         n_epochs=plan.unet_epochs,
