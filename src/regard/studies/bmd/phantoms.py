@@ -1,0 +1,225 @@
+"""Phantom patients: slices through L1 of torsos, kept in pieces, and rendered again with one factor changed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regard.core.errors import InputError
+from regard.core.volume import Volume
+from regard.phantoms.torso import (
+    Scanner,
+    Torso,
+    TorsoShape,
+    draw_shape,
+    factors_of,
+    measure_l1,
+    render_torso,
+    scan,
+    with_factors,
+)
+from regard.phantoms.torso.density import L1Measure, dxa_noise
+from regard.phantoms.torso.population import standardised
+from regard.phantoms.torso.slices import slice_box
+from regard.studies.bmd.cohort import Cohort, joined
+from regard.studies.bmd.config import BMDConfig, DataSection
+from regard.studies.run import StudyRun
+
+__all__ = ["PARTS", "again", "dosed", "phantom_cohort"]
+
+PARTS = ("train", "calibration", "test")
+"""Parts of the data; no torso is in two of them."""
+
+_FIRST = {"train": 0, "calibration": 10_000, "test": 20_000}
+_AT_ONCE = 10
+
+_SIGNS = {"aortic_calcium": -1.0, "muscle": 1.0, "table_mark": 1.0}
+
+_SD = math.sqrt(1 / 12)
+"""Of a uniform draw."""
+
+
+def _scanner(data: DataSection) -> Scanner:
+    # The scanner's noise is that of pixels of 1 mm; a larger pixel averages it.
+    return Scanner(noise_hu=data.noise_hu * max(1.0, data.spacing_mm), kernel_mm=1.0)
+
+
+def _drawn(run: StudyRun, decoy: str, part: str, start: int, n: int) -> list[tuple[TorsoShape, L1Measure]]:
+    """Torsos of a part and what their L1 holds, with a decoy that says nothing; drawn once, for all doses."""
+
+    def make() -> dict[str, object]:
+        shapes = [draw_shape(run.seed, _FIRST[part] + k, decoys={decoy: 0.0}) for k in range(start, start + n)]
+        measures = [measure_l1(shape, spacing_mm=1.5, fine=1) for shape in shapes]
+        return {"torsos": [{"shape": vars(s), "l1": vars(m)} for s, m in zip(shapes, measures, strict=True)]}
+
+    rows = run.record(f"data/shapes-{part}-{start:04d}", make)["torsos"]
+    return [(TorsoShape(**row["shape"]), L1Measure(**row["l1"])) for row in rows]
+
+
+def dosed(shape: TorsoShape, label: float, decoy: str, dose: float) -> TorsoShape:
+    """The torso with a decoy that follows its label.
+
+    Parameters
+    ----------
+    shape
+        With a decoy drawn at random, uniform from 0 to 1.
+    label
+        Areal density [g/cm2].
+    decoy
+        One of `regard.phantoms.torso.DECOYS`.
+    dose
+        Correlation of the decoy with the label, in size: calcification falls as density rises, the others rise with it.
+    """
+    if dose == 0:
+        return shape
+    own = (factors_of(shape)[decoy] - 0.5) / _SD
+    followed = _SIGNS[decoy] * standardised(label)
+    value = 0.5 + _SD * (dose * followed + math.sqrt(1 - dose**2) * own)
+    return with_factors(shape, {decoy: min(max(value, 0.0), 1.0)})
+
+
+def _heights(data: DataSection, middle: bool) -> tuple[float, ...]:
+    return (data.offsets_mm[len(data.offsets_mm) // 2],) if middle else data.offsets_mm
+
+
+def _rendered(
+    data: DataSection, shape: TorsoShape, changes: Mapping[str, float], *, seed: int, middle: bool
+) -> list[tuple[Torso, Volume]]:
+    """Each slice of a torso with some factors changed, and its scan; slices that touch are rendered together."""
+    if data.shape[0] != data.shape[1]:
+        raise InputError(f"phantom slices of {data.shape}", "as many rows as columns", "set data.shape")
+    heights = _heights(data, middle)
+    steps = [b - a for a, b in pairwise(heights)]
+    touching = all(abs(step - data.slice_mm) < 1e-6 for step in steps)
+    spacing = (data.spacing_mm, data.spacing_mm, data.slice_mm)
+    changed = with_factors(shape, changes)
+    found = []
+    for k, group in enumerate([heights] if touching else [(h,) for h in heights]):
+        # The box is the unchanged torso's, so that a factor that moves the spine does not move the picture.
+        across, along, (low, high) = slice_box(shape, group[0], data.shape[0], data.spacing_mm, data.slice_mm)
+        torso = render_torso(changed, spacing, (across, along, (low, high + group[-1] - group[0])), fine=data.fine)
+        found.append((torso, scan(torso, _scanner(data), seed, f"{shape.name}-{k}")))
+    return found
+
+
+def _planes(volumes: Sequence[Volume]) -> list[Tensor]:
+    """Every slice of some volumes, rows to posterior and columns to the left."""
+    return [v.tensor[0, :, :, k].T.contiguous() for v in volumes for k in range(v.shape[2])]
+
+
+def _affines(volumes: Sequence[Volume]) -> list[np.ndarray]:
+    found = []
+    for volume in volumes:
+        for k in range(volume.shape[2]):
+            affine = volume.affine.copy()
+            affine[:3, 3] += k * affine[:3, 2]
+            found.append(affine)
+    return found
+
+
+def _tensors(
+    data: DataSection, drawn: Sequence[tuple[TorsoShape, L1Measure]], *, seed: int, middle: bool
+) -> dict[str, Tensor]:
+    """Tensors of some torsos, a row for each slice."""
+    columns: dict[str, list[Any]] = {}
+    n = len(_heights(data, middle))
+    for shape, measure in drawn:
+        made = _rendered(data, shape, {}, seed=seed, middle=middle)
+        scans = [image for _, image in made]
+        body, behind = (_planes([t.fractions[part] for t, _ in made]) for part in ("body", "posterior"))
+        label = measure.areal_bmd + dxa_noise(shape, data.label_noise, seed)
+        rows = {
+            "images": [p[None] for p in _planes(scans)],
+            "body": body,
+            "vertebra": [(a + b).clamp(0, 1) for a, b in zip(body, behind, strict=True)],
+            "affines": [torch.tensor(a) for a in _affines(scans)],
+            "labels": [torch.tensor(label)] * n,
+            "truth": [torch.tensor(measure.areal_bmd)] * n,
+            "second": [torch.tensor(measure.trabecular_bmd)] * n,
+            "decoy": [torch.tensor(factors_of(shape)[data.decoy])] * n,
+        }
+        for name, values in rows.items():
+            columns.setdefault(name, []).extend(values)
+    return {name: torch.stack(values) for name, values in columns.items()}
+
+
+def _cohort(data: DataSection, tensors: dict[str, Any], part: str, numbers: range, n_slices: int) -> Cohort:
+    patients = [f"{part}-{n:04d}" for n in numbers for _ in range(n_slices)]
+    cases = [f"{p}-{k % n_slices}" for k, p in enumerate(patients)]
+    return Cohort(**tensors, spacing=(data.spacing_mm, data.spacing_mm), cases=tuple(cases), patients=tuple(patients))
+
+
+def phantom_cohort(run: StudyRun, config: BMDConfig, part: str, n: int, *, dose: float | None = None) -> Cohort:
+    """The patients of one part: rendered, or read if they have been.
+
+    Parameters
+    ----------
+    run, config
+        The study.
+    part
+        One of `PARTS`.
+    n
+        Number of patients.
+    dose
+        Of the decoy, for its dose-response, which takes the middle slice alone; None: the study's own data, with all
+        slices and a decoy that says nothing.
+    """
+    data, middle = config.data, dose is not None
+    found = []
+    starts = range(0, n, _AT_ONCE)
+    for k, start in enumerate(starts):
+        numbers = range(start, min(start + _AT_ONCE, n))
+
+        def make(numbers: range = numbers, k: int = k) -> dict[str, Tensor]:
+            run.stage(f"phantoms, {part}" + (f", decoy {dose:g}" if dose is not None else ""), k, len(starts))
+            drawn = _drawn(run, data.decoy, part, numbers.start, len(numbers))
+            given = [(dosed(s, m.areal_bmd, data.decoy, dose or 0.0), m) for s, m in drawn]
+            return _tensors(data, given, seed=run.seed, middle=middle)
+
+        name = f"data/{part}{f'-decoy{dose:g}' if dose is not None else ''}-{start:04d}"
+        found.append(_cohort(data, run.tensors(name, make), part, numbers, len(_heights(data, middle))))
+    return joined(found)
+
+
+def again(
+    run: StudyRun, config: BMDConfig, patient: str, changes: Sequence[Mapping[str, float]], *, dose: float | None = None
+) -> tuple[Tensor, dict[str, float]]:
+    """The middle slice of a patient rendered again for each set of changed factors, noise as it was.
+
+    Parameters
+    ----------
+    run, config
+        The study.
+    patient
+        Its id.
+    changes
+        Factors and their values in [0, 1]; an empty mapping changes nothing.
+    dose
+        Of the decoy in the patient's cohort, as in `phantom_cohort`.
+
+    Returns
+    -------
+    images
+        HU (change, 1, row, column).
+    factors
+        The patient's own.
+    """
+    data = config.data
+    part, _, text = patient.rpartition("-")
+    number = int(text)
+    start = number - number % _AT_ONCE
+    n = {"train": data.n_train, "calibration": data.n_calibration, "test": data.n_test}[part]
+    shape, measure = _drawn(run, data.decoy, part, start, min(_AT_ONCE, n - start))[number - start]
+    shape = dosed(shape, measure.areal_bmd, data.decoy, dose or 0.0)
+    middle = dose is not None
+    at = 0 if middle else len(data.offsets_mm) // 2
+    planes = []
+    for change in changes:
+        made = _rendered(data, shape, change, seed=run.seed, middle=middle)
+        planes.append(_planes([image for _, image in made])[at][None])
+    images = torch.stack(planes) if planes else torch.empty(0, 1, *data.shape)
+    return images, factors_of(shape)
