@@ -28,9 +28,9 @@ from regard.evidence.sanity.similarity import (
     ranks,
     spearman,
     ssim,
-    surrogate,
     top_overlap,
 )
+from regard.evidence.surrogate import surrogate
 from regard.testing.networks import TinyNetwork
 
 
@@ -123,7 +123,7 @@ def neighbours(relevance: torch.Tensor) -> float:
 
 def test_surrogates_keep_values_and_smoothness_and_nothing_else() -> None:
     relevance = blur(drawn((64, 64)), 2.5)
-    maps = [surrogate(relevance, 0, "case", k) for k in range(40)]
+    maps = [surrogate(relevance, seed=0, case="case", draw=k) for k in range(40)]
     for other in maps:
         assert torch.equal(other.flatten().sort().values, relevance.flatten().sort().values)
         assert neighbours(other) == pytest.approx(neighbours(relevance), abs=0.04)
@@ -131,13 +131,13 @@ def test_surrogates_keep_values_and_smoothness_and_nothing_else() -> None:
     assert abs(alike.mean()) < 4 * alike.std() / math.sqrt(40)
     # By chance a smooth map is like its surrogates far more often than like white noise.
     assert alike.std() > 3 / 64
-    assert torch.equal(surrogate(relevance, 0, "case", 3), maps[3])
-    assert not torch.equal(surrogate(relevance, 1, "case", 3), maps[3])
+    assert torch.equal(surrogate(relevance, seed=0, case="case", draw=3), maps[3])
+    assert not torch.equal(surrogate(relevance, seed=1, case="case", draw=3), maps[3])
 
 
 def test_surrogates_of_one_slice_are_those_of_the_image() -> None:
     relevance = smooth(1)
-    assert torch.allclose(surrogate(relevance[..., None], 0)[..., 0], surrogate(relevance, 0))
+    assert torch.allclose(surrogate(relevance[..., None])[..., 0], surrogate(relevance))
 
 
 def test_layers_are_ordered_from_the_output_to_the_input() -> None:

@@ -19,8 +19,8 @@ from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, w
 
 __all__ = ["HELD_OUT", "Rate", "error_rates", "exact_interval", "trial"]
 
-HELD_OUT = 20_000
-"""Seed of the held-out trials; everything was designed with seeds below 100."""
+HELD_OUT = 30_000
+"""Seed of the held-out trials, drawn once; everything was designed with seeds below 100, and 20000 was used before."""
 
 _TRUE = "true map"
 
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| --- | --- | --- | --- | --- | --- |\n"
     )
     for n_patients in asked.patients:
-        for truth in (False, True) if n_patients == 12 else (False,):
+        for truth in (False, True) if n_patients > 1 else (False,):
             begun = time.monotonic()
             rates = error_rates(range(asked.trials), n_patients=n_patients, seed=asked.seed, truth=truth)
             sys.stdout.write("\n".join(_lines(rates, n_patients, truth)) + "\n")

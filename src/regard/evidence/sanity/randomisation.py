@@ -17,7 +17,8 @@ from regard.core.recording import LAYERS
 from regard.evidence.again import explain_again
 from regard.evidence.faithfulness.removal import blocks, filling, values_without
 from regard.evidence.measure import AbstractMeasure, Direction, Exhibit, Measured
-from regard.evidence.sanity.similarity import likeness_to, spearman, ssim, surrogate, top_overlap
+from regard.evidence.sanity.similarity import likeness_to, spearman, ssim, top_overlap
+from regard.evidence.surrogate import surrogate
 
 __all__ = [
     "CascadingRandomisation",
