@@ -15,15 +15,17 @@ from regard.bench.cell import Cell, run_cell
 from regard.bench.controls import control_maps
 from regard.bench.measuring import gauges
 from regard.bench.plan import SIZES, BenchPlan
+from regard.bench.question import question_of
 from regard.bench.run import run_bench
 from regard.bench.statistics import crossed_interval, detection_threshold, resampled_means
 from regard.bench.table import ALL, COLUMNS, DETECTION, EFFECT, MODEL, Row, dose_of, rows
-from regard.core.errors import UnknownNameError
+from regard.core.errors import TargetError, UnknownNameError
 from regard.core.quantity import Quantity, Sign
 from regard.core.target import Output
 from regard.evidence.measure import Exhibit
+from regard.phantoms import PHANTOMS
 from regard.phantoms.oracles import LinearOracle
-from regard.phantoms.truth import TruePlaces
+from regard.phantoms.truth import TruePlaces, change_of_image, model_truth
 
 TINY = BenchPlan(
     "smoke",
@@ -129,7 +131,8 @@ def test_plans_know_their_names() -> None:
 
 def made_up(phantom: str, network: int, shift: float) -> Cell:
     """A cell with values that can be added up by hand."""
-    cell = Cell(phantom, network, "signal", 5, {"network": 0.1, "mean": 0.3, "histogram": 0.2, "r2": 0.8})
+    fit = {"mae": 0.1, "floor_mean_mae": 0.3, "floor_histogram_mae": 0.2, "r2": 0.8}
+    cell = Cell(phantom, network, "regression", "signal", "signal", 5, fit)
     patients = range(20)
     for method in TINY.labels:
         for measure in ("average-precision", "average-precision@data", "relevance-mass", "relevance-mass@data"):
@@ -228,7 +231,7 @@ def test_networks_of_a_phantom_share_their_patients_and_nothing_else(
     first, second = (c for c in whole[1] if c.phantom == "linear")
     assert first.values["image"]["average-precision@data"] == second.values["image"]["average-precision@data"]
     assert first.values["gradient"]["average-precision@data"] != second.values["gradient"]["average-precision@data"]
-    assert first.fit["network"] != second.fit["network"]
+    assert first.fit["mae"] != second.fit["mae"]
 
 
 def test_measures_that_need_no_place_or_the_method_again(tmp_path: Path) -> None:
@@ -245,3 +248,71 @@ def test_volumes_by_the_same_code() -> None:
     assert set(cell.values) == {"grad-ram", "random-cam", "edges", "image", "smooth surrogate"}
     assert all(0 <= v <= 1 for by in cell.values.values() for v in by["relevance-mass"])
     assert len(cell.truth["change:decoy"]) == 1
+
+
+def test_a_class_is_asked_for_its_logit_and_graded_by_what_is_wrong() -> None:
+    made = PHANTOMS.load("linear-classes")((16, 16))
+    question = question_of(made)
+    assert (question.kind, question.unit) == ("classification", "logit")
+    assert question.target(made.subject(0)).label == "logit:1"
+        "classification",
+        "logit",
+        "logit:1",
+    )
+    logits, classes = np.array([2.0, -1.0, 0.5, -3.0]), np.array([1.0, 0.0, 0.0, 1.0])
+    assert question.error_of(logits, classes) == 0.5
+    # Pairs of upper and lower class in the right order: 2 > -1, 2 > 0.5, not -3 > -1, not -3 > 0.5.
+    assert question.quality_of(logits, classes) == 0.5
+
+
+@pytest.mark.parametrize("name", ["denoising", "correction"])
+def test_an_image_is_asked_for_its_mean_over_the_structure(name: str) -> None:
+    made = PHANTOMS.load(name)((24, 24))
+    question, subject = question_of(made), made.subject(3)
+    inside = subject.structure > 0.5
+    assert question.kind == "image"
+    mean = float(question.target(subject)(subject.target[None])[0])
+    assert mean == pytest.approx(float(subject.target[0][inside].mean()), rel=1e-5)
+    assert question.labels([subject])[0] == pytest.approx(mean, rel=1e-5)
+    wanted = question.wanted([subject]).double().numpy()
+    assert question.error_of(wanted + 0.5, wanted) == pytest.approx(0.5)
+    with pytest.raises(TargetError):
+        Output(0)(subject.target[None])
+
+
+def test_model_truth_of_an_image_is_of_the_region_that_is_asked_for() -> None:
+    """A perfect correction depends on the mark, a network that does nothing depends on the nuisance over the ball."""
+    made = PHANTOMS.load("correction")((32, 32))
+    subject = made.subject(0)
+    target = question_of(made).target(subject)
+    untouched = model_truth(target, made, 0)
+    assert untouched.change["suppressor-mark"] == pytest.approx(0.0, abs=1e-6)
+    moved = change_of_image(made, 0, "suppressor-mark").abs()
+    mark, ball = moved > 0.999 * moved.max(), subject.structure
+
+    def corrected(images: torch.Tensor) -> torch.Tensor:
+        return images - images[:, 0][:, mark].mean(1)[:, None, None, None] * ball
+
+    truth = model_truth(lambda x: target(corrected(x)), made, 0)
+    assert truth.change["suppressor-mark"] == pytest.approx(-truth.change["suppressor"], rel=1e-3)
+    assert bool(truth.places.core[mark].all())
+    assert not bool(untouched.places.core[mark].any())
+
+
+def test_classes_and_images_go_the_same_way_as_numbers(tmp_path: Path) -> None:
+    names = ("linear", "linear-classes", "product-classes", "denoising", "correction")
+    plan = replace(TINY, phantoms=names, n_networks=1, n_explained=2)
+    cells, made = run_bench(plan, tmp_path)
+    assert [c.kind for c in cells] == ["regression", "classification", "classification", "image", "image"]
+    assert [c.unit for c in cells] == ["signal", "logit", "logit", "signal", "signal"]
+    for cell in cells:
+        shares = [v for key, v in cell.truth.items() if key.startswith("shapley")]
+        assert all(len(v) == 2 for v in shares)
+        assert np.abs(shares).sum() > 0
+    assert {r.phantom for r in made} == {*names, ALL}
+    fits = {c.phantom: set(c.fit) for c in cells}
+    assert fits["product-classes"] == {"error_rate", "floor_mean_error_rate", "floor_histogram_error_rate", "auc"}
+    assert fits["denoising"] == {"rmse", "floor_mean_rmse", "floor_input_rmse", "r2"}
+    page = (tmp_path / "report.html").read_text()
+    assert "a class" in page
+    assert "an image" in page

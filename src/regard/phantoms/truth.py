@@ -131,7 +131,7 @@ def places_of(phantom: PlantedPhantom, number: int, factor: str, *, seed: int = 
 
 def _marked(phantom: PlantedPhantom, subject: Planted, core: Tensor, places: Mapping[str, Tensor]) -> TruePlaces:
     band = box_mean(core[None, None].float(), 3)[0, 0] > 0
-    marks = [places[f] for f in ("decoy", "suppressor", "distractor") if f in places]
+    marks = [places[f] for f in ("decoy", "suppressor", "suppressor-mark", "distractor") if f in places]
     decoy = torch.stack(marks).any(0) if marks else torch.zeros_like(core)
     inside = subject.structure > 0
     allowed = (band | inside) & ~core
