@@ -255,10 +255,6 @@ def test_a_class_is_asked_for_its_logit_and_graded_by_what_is_wrong() -> None:
     question = question_of(made)
     assert (question.kind, question.unit) == ("classification", "logit")
     assert question.target(made.subject(0)).label == "logit:1"
-        "classification",
-        "logit",
-        "logit:1",
-    )
     logits, classes = np.array([2.0, -1.0, 0.5, -3.0]), np.array([1.0, 0.0, 0.0, 1.0])
     assert question.error_of(logits, classes) == 0.5
     # Pairs of upper and lower class in the right order: 2 > -1, 2 > 0.5, not -3 > -1, not -3 > 0.5.
