@@ -17,12 +17,13 @@ from regard.bench.measuring import gauges
 from regard.bench.plan import SIZES, BenchPlan
 from regard.bench.question import question_of
 from regard.bench.run import run_bench
-from regard.bench.statistics import crossed_interval, detection_threshold, resampled_means
+from regard.bench.statistics import crossed_interval, resampled_means
 from regard.bench.table import ALL, COLUMNS, DETECTION, EFFECT, MODEL, Row, dose_of, rows
 from regard.core.errors import TargetError, UnknownNameError
 from regard.core.quantity import Quantity, Sign
 from regard.core.target import Output
 from regard.evidence.measure import Exhibit
+from regard.evidence.shortcut import detection_threshold
 from regard.phantoms import PHANTOMS
 from regard.phantoms.oracles import LinearOracle
 from regard.phantoms.truth import TruePlaces, change_of_image, model_truth

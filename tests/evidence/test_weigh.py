@@ -6,9 +6,10 @@ import pytest
 from regard.core.quantity import Sign
 from regard.evidence import MEASURES, verdict
 from regard.evidence.comparison import Figure, WeighedMap, compare
-from regard.evidence.error_rates import error_rates, exact_interval
+from regard.evidence.error_rates import error_rates
 from regard.evidence.measure import AbstractMeasure, Measured
 from regard.evidence.oracles import SPOILED, Oracle, oracle_map
+from regard.evidence.statistics import exact_interval
 from regard.evidence.weigh import Neighbours, Plan, comparisons, weigh_case
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from regard.evidence.intervals import FEWEST_CLUSTERS, Interval
 
-__all__ = ["crossed_interval", "detection_threshold", "resampled_means"]
+__all__ = ["crossed_interval", "resampled_means"]
 
 
 def resampled_means(values: np.ndarray, networks: np.ndarray, patients: np.ndarray) -> np.ndarray:
@@ -61,25 +61,3 @@ def crossed_interval(values: np.ndarray, *, level: float = 0.95, n_draws: int = 
     means = resampled_means(values, networks, patients)
     low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), level, kept)
-
-
-def detection_threshold(null: np.ndarray, *, false_alarms: float = 0.05) -> float:
-    """Value that at most ``false_alarms`` of new draws of the null exceed, as long as draws are exchangeable.
-
-    Values of one network are alike: with few networks behind the null, a new network may exceed it more often.
-
-    Parameters
-    ----------
-    null
-        Values without an effect, any shape; NaN is left out.
-    false_alarms
-        Rate.
-
-    Returns
-    -------
-    float
-        The k-th smallest of n values, k = ceil((n + 1)(1 - rate)); infinity when there are too few for the rate.
-    """
-    kept = np.sort(null[np.isfinite(null)])
-    k = int(np.ceil((len(kept) + 1) * (1 - false_alarms) - 1e-9))
-    return float(kept[k - 1]) if 1 <= k <= len(kept) else float("inf")

@@ -8,8 +8,9 @@ import numpy as np
 from regard.bench.cell import IN_DECOY, Cell
 from regard.bench.measuring import gauges
 from regard.bench.plan import BenchPlan
-from regard.bench.statistics import crossed_interval, detection_threshold
+from regard.bench.statistics import crossed_interval
 from regard.evidence.intervals import Interval
+from regard.evidence.shortcut import detection_threshold
 
 __all__ = ["ALL", "COLUMNS", "DETECTION", "EFFECT", "MODEL", "QUALITIES", "Row", "dose_of", "rows", "scores"]
 

@@ -7,15 +7,26 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from scipy import stats
 
-from regard.evidence.intervals import Interval, mean_interval
+from regard.evidence.intervals import FEWEST_CLUSTERS, Interval, mean_interval
 
-__all__ = ["clustered_interval", "effect_size", "holm", "patient_means", "rank_p", "sign_flip_p"]
+__all__ = [
+    "clustered_interval",
+    "difference_interval",
+    "effect_size",
+    "exact_interval",
+    "holm",
+    "patient_means",
+    "rank_p",
+    "sign_flip_p",
+]
 
 Side = Literal["greater", "less"]
 
 _FLIPS = 9999
 _ENUMERATED = 13
+_RESAMPLES = 1999
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -103,3 +114,45 @@ def clustered_interval(
         Bounds are NaN below `regard.evidence.intervals.FEWEST_CLUSTERS` patients, or without spread.
     """
     return mean_interval(list(patient_means(values, patients).values()), level=level, seed=seed)
+
+
+def difference_interval(
+    first: Sequence[float], second: Sequence[float], *, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean of one group of patients minus that of another, with its studentised bootstrap interval.
+
+    Each group is resampled by itself, with an error of its own (as Welch's test has).
+
+    Parameters
+    ----------
+    first, second
+        One value per patient; NaN is left out.
+    level
+        Of the interval.
+    seed
+        Of the resampling.
+
+    Returns
+    -------
+    Interval
+        ``n`` counts both groups; no bounds with fewer than 10 patients in one of them, or without spread.
+    """
+    groups = [np.asarray([v for v in g if not np.isnan(v)], dtype=float) for g in (first, second)]
+    n = sum(len(g) for g in groups)
+    value = float(groups[0].mean() - groups[1].mean()) if all(len(g) for g in groups) else float("nan")
+    if min(len(g) for g in groups) < FEWEST_CLUSTERS or all(np.ptp(g) == 0 for g in groups):
+        return Interval(value, float("nan"), float("nan"), level, n)
+    rng = np.random.default_rng(seed)
+    drawn = [g[rng.integers(0, len(g), (_RESAMPLES, len(g)))] for g in groups]
+    means = drawn[0].mean(1) - drawn[1].mean(1)
+    errors = np.sqrt(sum(d.var(1, ddof=1) / d.shape[1] for d in drawn))
+    error = float(np.sqrt(sum(g.var(ddof=1) / len(g) for g in groups)))
+    tail = (1 - level) / 2
+    lower, upper = np.quantile((means - value) / np.maximum(errors, 1e-12 * error), [tail, 1 - tail])
+    return Interval(value, float(value - upper * error), float(value - lower * error), level, n)
+
+
+def exact_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a share k of n."""
+    found = stats.binomtest(k, n).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
