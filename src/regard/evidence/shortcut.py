@@ -332,12 +332,11 @@ def detection_rates(
         shares = np.array([share_inside(m, r) for m, r in zip(maps, regions, strict=True)])
         null = np.array([share_inside(m, r) for m, r in zip(plain, regions, strict=True)])
         known = np.isfinite(shares) & np.isfinite(null)
-        seen, n = (
-            int((shares[known] > detection_threshold(null[known], false_alarms=false_alarms)).sum()),
-            int(known.sum()),
-        )
-        low, high = exact_interval(seen, n) if n else (float("nan"), float("nan"))
-        rate = Interval(seen / n if n else float("nan"), low, high, 0.95, n)
+        threshold, n = detection_threshold(null[known], false_alarms=false_alarms), int(known.sum())
+        rate = Interval(float("nan"), float("nan"), float("nan"), 0.95, n)
+        if np.isfinite(threshold):
+            seen = int((shares[known] > threshold).sum())
+            rate = Interval(seen / n, *exact_interval(seen, n), 0.95, n)
         area = float(np.mean([r.double().mean() for r in regions]))
         found.append(Seen(dose, rate, float(shares[known].mean()), float(null[known].mean()), area))
     return found
