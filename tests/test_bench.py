@@ -17,7 +17,7 @@ from regard.bench.measuring import gauges
 from regard.bench.plan import SIZES, BenchPlan
 from regard.bench.question import question_of
 from regard.bench.run import run_bench
-from regard.bench.statistics import crossed_interval, resampled_means
+from regard.bench.statistics import crossed_error, crossed_interval
 from regard.bench.table import ALL, COLUMNS, DETECTION, EFFECT, MODEL, Row, dose_of, rows
 from regard.core.errors import TargetError, UnknownNameError
 from regard.core.quantity import Quantity, Sign
@@ -42,32 +42,50 @@ TINY = BenchPlan(
 )
 
 
-def test_resampled_means_by_brute_force() -> None:
+def test_the_crossed_error_is_that_of_the_two_way_layout() -> None:
     random = np.random.default_rng(0)
-    values = random.normal(size=(3, 7))
-    values[1, 2] = values[0, 5] = np.nan
-    drawn_networks, drawn_patients = random.integers(0, 3, (20, 3)), random.integers(0, 7, (20, 7))
-    networks = np.stack([np.bincount(d, minlength=3) for d in drawn_networks])
-    patients = np.stack([np.bincount(d, minlength=7) for d in drawn_patients])
-    slow = []
-    for rows_, columns in zip(drawn_networks, drawn_patients, strict=True):
-        kept = [values[n, p] for n in rows_ for p in columns if not math.isnan(values[n, p])]
-        slow.append(sum(kept) / len(kept))
-    assert np.allclose(resampled_means(values, networks, patients), slow)
+    networks, patients, noise = 0.3, 0.5, 0.4
+    shape = (20000, 6, 15)
+    values = networks * random.standard_normal((shape[0], 6, 1)) + patients * random.standard_normal((shape[0], 1, 15))
+    values = values + noise * random.standard_normal(shape)
+    exact = networks**2 / 6 + patients**2 / 15 + noise**2 / 90
+    assert float(values.mean((1, 2)).var()) == pytest.approx(exact, rel=0.05)
+    assert float(np.square(crossed_error(values)).mean()) == pytest.approx(exact, rel=0.05)
+    rows, columns = np.arange(3.0)[:, None], np.arange(4.0)[None]
+    # Without an interaction: variances of 0 1 2 and of 0 1 2 3, over their numbers.
+    assert float(crossed_error(rows + columns)) == pytest.approx(math.sqrt(1 / 3 + (5 / 3) / 4))
 
 
 def test_crossed_interval_is_as_wide_as_the_networks_differ() -> None:
     random = np.random.default_rng(1)
     patients = random.normal(size=(1, 40))
-    same = crossed_interval(np.repeat(patients, 5, 0))
     alone = crossed_interval(patients)
-    assert (same.low, same.high) == pytest.approx((alone.low, alone.high), abs=0.02)
     error = float(patients.std() / math.sqrt(40))
-    assert alone.high - alone.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert alone.high - alone.low == pytest.approx(2 * 1.96 * error, rel=0.15)
+    same = crossed_interval(np.repeat(patients, 5, 0))
+    assert (same.low, same.high) == pytest.approx((alone.low, alone.high), abs=0.05)
     apart = crossed_interval(patients + np.array([[-2.0], [-1.0], [0.0], [1.0], [2.0]]))
-    # The variance of a mean of five draws from -2 ... 2 is 2 / 5, beside that of the patients.
-    assert apart.high - apart.low == pytest.approx(2 * 1.96 * math.sqrt(2 / 5 + error**2), rel=0.1)
     assert apart.n == 40
+    # Five networks are few: wider than the normal interval of their variance of 5/2, by about t of 4 degrees.
+    assert 1.96 < (apart.high - apart.low) / 2 / math.sqrt(5 / 2 / 5 + error**2) < 4
+
+
+def test_few_networks_have_an_interval_of_their_own_patients() -> None:
+    patients = np.random.default_rng(2).normal(size=(1, 30))
+    two = crossed_interval(patients + np.array([[-3.0], [3.0]]))
+    alone = crossed_interval(patients)
+    assert (two.low, two.high) == pytest.approx((alone.low, alone.high))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("networks", [0.05, 0.2])
+def test_crossed_intervals_cover_with_five_networks_and_skewed_patients(networks: float) -> None:
+    random, hits = np.random.default_rng(3), 0
+    for k in range(300):
+        values = networks * random.standard_normal((5, 1)) + 0.2 * (random.exponential(1, (1, 20)) - 1)
+        found = crossed_interval(values + 0.1 * random.standard_normal((5, 20)), seed=k)
+        hits += found.low <= 0 <= found.high
+    assert 0.89 <= hits / 300 <= 0.99
 
 
 def test_crossed_interval_with_few_patients_or_nothing_defined() -> None:

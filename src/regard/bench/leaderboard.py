@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regard.bench.plan import CONTROLS, BenchPlan
+from regard.bench.statistics import resampled
 from regard.bench.table import ALL, DETECTION, EFFECT, MODEL, Row, dose_of
 from regard.io.atomic import atomic
 
@@ -69,7 +70,7 @@ def draw_leaderboard(plan: BenchPlan, rows: Sequence[Row], path: Path) -> None:
         0.01,
         0.0,
         f"phantoms, size {plan.size}: {plan.n_networks} network(s) each, {plan.n_explained} patients; bars: 95 %, "
-        f"networks and patients resampled; grey: controls",
+        f"{resampled(plan.n_networks)}; grey: controls",
         fontsize=8,
         color=_QUIET,
         va="top",

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from regard.bench.cell import Cell
 from regard.bench.leaderboard import ranking
 from regard.bench.plan import CONTROLS, BenchPlan
+from regard.bench.statistics import resampled
 from regard.bench.table import ALL, DETECTION, EFFECT, MODEL, QUALITIES, Row, dose_of
 from regard.io.atomic import write_text
 from regard.report.html import environment, static
@@ -111,8 +112,8 @@ def write_page(plan: BenchPlan, cells: Sequence[Cell], rows: Sequence[Row], fold
             "Leaderboard",
             "How well each method's map agrees with model truth: the places of the factors that the output of this "
             "very network depends on, found by rendering each patient again. Measures that end in @data are against "
-            f"where the label is written instead. Per phantom: {share}. In brackets: 95 %, networks and patients "
-            "resampled.",
+            f"where the label is written instead. Per phantom: {share}. In brackets: 95 %, "
+            f"{resampled(plan.n_networks)}.",
             _picture(folder / "figures" / "leaderboard.png"),
             *_table(leaderboard_rows(plan, rows)),
         )

@@ -65,8 +65,12 @@ def _row(
     values: np.ndarray, method: str, measure: str, phantom: str, network: str, unit: str, direction: str, seed: int
 ) -> Row:
     found: Interval = crossed_interval(values, seed=seed)
-    n = int(np.isfinite(values).sum())
-    return Row(method, measure, phantom, network, found.value, found.low, found.high, n, found.n, unit, direction)
+    known = values[np.isfinite(values)]
+    low, high = found.low, found.high
+    if unit == "1" and len(known) and known.min() >= 0 and known.max() <= 1:
+        # A share lies between 0 and 1, and so does its mean.
+        low, high = (float(np.clip(bound, 0, 1)) for bound in (low, high))
+    return Row(method, measure, phantom, network, found.value, low, high, len(known), found.n, unit, direction)
 
 
 def rows(plan: BenchPlan, cells: Iterable[Cell]) -> list[Row]:
