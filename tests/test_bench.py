@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from regard.bench import markdown
 from regard.bench import run as bench_run
 from regard.bench.cell import Cell, run_cell
 from regard.bench.controls import control_maps
@@ -19,11 +20,12 @@ from regard.bench.question import question_of
 from regard.bench.run import run_bench
 from regard.bench.statistics import crossed_error, crossed_interval
 from regard.bench.table import ALL, COLUMNS, DETECTION, EFFECT, MODEL, Row, dose_of, rows
-from regard.core.errors import TargetError, UnknownNameError
+from regard.core.errors import FileError, TargetError, UnknownNameError
 from regard.core.quantity import Quantity, Sign
 from regard.core.target import Output
 from regard.evidence.measure import Exhibit
 from regard.evidence.shortcut import detection_threshold
+from regard.io import RunFolder
 from regard.phantoms import PHANTOMS
 from regard.phantoms.oracles import LinearOracle
 from regard.phantoms.truth import TruePlaces, change_of_image, model_truth
@@ -331,3 +333,30 @@ def test_classes_and_images_go_the_same_way_as_numbers(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "a class" in page
     assert "an image" in page
+
+
+def test_the_figures_of_the_documentation_are_written_from_the_folder(tmp_path: Path) -> None:
+    plan = replace(TINY, phantoms=("linear", "decoy-0", "decoy-0.9"), n_networks=1, n_explained=1)
+    config = {
+        **vars(plan),
+        "model": "small-regressor",
+        "case_ids": [],
+        "target": None,
+        "reference": None,
+        "device": "cpu",
+    }
+    with RunFolder(tmp_path / "bench", "bench", config) as folder:
+        cells, _ = run_bench(plan, folder.path)
+    page = tmp_path / "bench.md"
+    page.write_text("# Before\n<!-- figures -->\nwhat stood here\n<!-- end of figures -->\nafter\n")
+    markdown.main([str(tmp_path / "bench"), str(page)])
+    text = page.read_text()
+    assert text.startswith("# Before\n<!-- figures -->\n")
+    assert text.endswith("<!-- end of figures -->\nafter\n")
+    assert "what stood here" not in text
+    assert markdown.opened(tmp_path / "bench") == (plan, cells)
+    assert "| smooth surrogate | control |" in text
+    assert (tmp_path / "images" / "bench-leaderboard.png").exists()
+    page.write_text("# No place\n")
+    with pytest.raises(FileError, match="figures"):
+        markdown.main([str(tmp_path / "bench"), str(page)])

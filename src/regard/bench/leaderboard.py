@@ -103,7 +103,7 @@ def _grid(axis: Axes, order: Sequence[str], found: dict[tuple[str, str], Row], c
     for y, x in np.ndindex(*values.shape):
         dark = (values[y, x] - (0 if bounded else low)) > 0.6 * ((1 if bounded else high) - (0 if bounded else low))
         axis.text(x, y, f"{values[y, x]:.2f}", ha="center", va="center", fontsize=8.5, color="white" if dark else _TEXT)
-    axis.set_xticks(range(len(columns)), columns, fontsize=9)
+    axis.set_xticks(range(len(columns)), [c.replace("-", "\n", 1) for c in columns], fontsize=9)
     axis.tick_params(length=0, colors=_TEXT, labeltop=True, labelbottom=False, labelleft=False)
     for side in axis.spines.values():
         side.set_visible(False)

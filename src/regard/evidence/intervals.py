@@ -34,8 +34,10 @@ class Interval:
     n: int
 
     def __str__(self) -> str:
-        bounds = "" if np.isnan(self.low) else f" ({self.low:.2f} to {self.high:.2f})"
-        return f"{self.value:.2f}{bounds}"
+        # Adding 0.0 turns a rounded -0.0 into 0.0.
+        value, low, high = (round(v, 2) + 0.0 for v in (self.value, self.low, self.high))
+        bounds = "" if np.isnan(low) else f" ({low:.2f} to {high:.2f})"
+        return f"{value:.2f}{bounds}"
 
 
 def mean_interval(values: Sequence[float], *, level: float = 0.95, seed: int = 0) -> Interval:
