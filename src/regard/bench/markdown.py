@@ -40,7 +40,8 @@ def opened(folder: Path) -> tuple[BenchPlan, list[Cell]]:
     """
     record = read_run(folder)
     said: dict[str, Any] = {f.name: record[f.name] for f in fields(BenchPlan)}
-    plan = BenchPlan(**{k: tuple(v) if isinstance(v, list) else v for k, v in said.items()})
+    said |= {k: tuple(v) for k, v in said.items() if isinstance(v, list)}
+    plan = BenchPlan(**said)
     return plan, [Cell.from_json(read_json(cell_path(folder, *cell), "bench-cell")) for cell in plan.cells]
 
 
