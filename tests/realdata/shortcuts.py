@@ -27,6 +27,7 @@ from regard.evidence.shortcut import (
     Overlay,
     detection_rates,
     dose_response,
+    share_inside,
 )
 from regard.evidence.statistics import clustered_interval, difference_interval, patient_means
 from regard.explain import explain_case
@@ -233,6 +234,34 @@ def detections(
     return rows
 
 
+def boxes(data: Path, shown: Sequence[Radiograph]) -> dict[str, Tensor]:
+    """Radiologists' boxes of other findings than tuberculosis, by the radiograph's name, (column, row) of bool."""
+    with (data / "cxr_nih" / "bboxes.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    size = {r.name: r.image.shape[1:] for r in shown}
+    found: dict[str, Tensor] = {}
+    for row in rows:
+        name = row["file"].removesuffix(".png")
+        x, y, w, h = (float(row[f"{key}_512"]) for key in "xywh")
+        place = found.setdefault(name, torch.zeros(size[name], dtype=torch.bool))
+        place[round(x) : round(x + w), round(y) : round(y + h)] = True
+    return found
+
+
+def overlaps(explains: Explains, shown: Sequence[Radiograph], places: dict[str, Tensor]) -> list[list[str]]:
+    """A row a method: share of the relevance in the boxes, beside their share of the image; means over patients."""
+    these = [r for r in shown if r.name in places]
+    whose = [r.patient for r in these]
+    area = clustered_interval([float(places[r.name].double().mean()) for r in these], whose)
+    rows = []
+    for method in explains.methods:
+        shares = [share_inside(explains.by(method)(r.image), places[r.name]) for r in these]
+        ratios = [s / float(places[r.name].double().mean()) for s, r in zip(shares, these, strict=True)]
+        inside, ratio = (clustered_interval(v, whose) for v in (shares, ratios))
+        rows.append([method.partition(":")[0], said(inside), said(area), said(ratio), str(inside.n)])
+    return rows
+
+
 def picture(
     explains: Explains, shown: Sequence[Radiograph], marks: Sequence[AbstractMark], dose: float, path: Path
 ) -> None:
@@ -284,6 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("marker put in", plain, [put] * len(plain)),
         ("word PORTABLE, faded out at 0", with_word, [words[r.name] for r in with_word]),
         ("black border, up to 9 % of each side", plain, [widths] * len(plain)),
+        ("grey border (128), as wide", plain, [Border(value=128.0)] * len(plain)),
         ("margins cut off, up to 9 % of each side", plain, [Cropped()] * len(plain)),
     ):
         rows.append([name, str(len(some)), *responses(model, some, marks, doses)[1:]])
@@ -300,6 +330,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         picture(explains, chosen[:4], marks[:4], steps[-1], asked.output / f"{file}.png")
         heads = columns if steps == doses else ("map", *(f"dose {d:g}" for d in steps), "share there", "area")
         write(asked.output / f"detections-{file}.md", heads, detections(explains, chosen, marks, steps))
+    columns = ("map", "share in the boxes", "their area", "share / area", "patients")
+    write(asked.output / "boxes.md", columns, overlaps(explains, shown, boxes(asked.data, shown)))
 
 
 if __name__ == "__main__":
