@@ -15,6 +15,7 @@ from regard.evidence.shortcut import (
     detection_rates,
     detection_threshold,
     dose_response,
+    net_share_inside,
     share_inside,
 )
 from regard.evidence.statistics import difference_interval
@@ -117,6 +118,9 @@ def test_shares_leave_out_what_was_never_seen() -> None:
     region = torch.tensor([[True, False], [True, True]])
     assert share_inside(relevance, region) == pytest.approx(5 / 8)
     assert math.isnan(share_inside(torch.zeros(2, 2), region))
+    assert net_share_inside(relevance, region) == pytest.approx(5 / 8)
+    assert net_share_inside(relevance, ~region) == pytest.approx(-3 / 8)
+    assert math.isnan(net_share_inside(torch.zeros(2, 2), region))
     with pytest.raises(ShapeError):
         share_inside(relevance, region[:1])
 
@@ -141,3 +145,20 @@ def test_the_difference_of_two_groups_has_welchs_width_and_covers() -> None:
         hits += one.low <= 0 <= one.high
     assert 0.90 <= hits / 300 <= 0.99
     assert math.isnan(difference_interval([1.0] * 9, list(second)).low)
+
+
+def test_a_place_whose_sign_turns_is_seen_by_its_net_share_only() -> None:
+    """The map's size in the place stays, and what it says turns from lowering to raising."""
+    shown = images(30)
+
+    def turning(image: Tensor) -> Tensor:
+        found = torch.ones(20, 16)
+        found[2:6, 3:8] = 2.0 if float(image[0, 2:6, 3:7].mean()) > 1 else -2.0
+        return found
+
+    by_size = detection_rates(turning, shown, [MARK] * 30, doses=(0.0, 0.9))
+    by_net = detection_rates(turning, shown, [MARK] * 30, doses=(0.0, 0.9), reading=net_share_inside)
+    assert [s.rate.value for s in by_size] == [0.0, 0.0]
+    assert [s.rate.value for s in by_net] == [0.0, 1.0]
+    assert by_net[1].share == pytest.approx(40 / 340)
+    assert by_net[1].without == pytest.approx(-40 / 340)

@@ -27,6 +27,7 @@ from regard.evidence.shortcut import (
     Overlay,
     detection_rates,
     dose_response,
+    net_share_inside,
     share_inside,
 )
 from regard.evidence.statistics import clustered_interval, difference_interval, patient_means
@@ -224,11 +225,12 @@ def detections(
     shown: Sequence[Radiograph],
     marks: Sequence[AbstractMark],
     doses: Sequence[float],
+    reading: Callable[[Tensor, Tensor], float] = share_inside,
 ) -> list[list[str]]:
-    """A row a method: detection rate at each dose, then the mean share in the place with and without the mark."""
+    """A row a method: detection rate at each dose, then the mean share in the place without the mark and with it."""
     rows = []
     for method in explains.methods:
-        seen = detection_rates(explains.by(method), [r.image for r in shown], marks, doses=doses)
+        seen = detection_rates(explains.by(method), [r.image for r in shown], marks, doses=doses, reading=reading)
         shares = f"{100 * seen[-1].without:.1f} % to {100 * seen[-1].share:.1f} %"
         rows.append([method.partition(":")[0], *(said(s.rate) for s in seen), shares, f"{100 * seen[-1].area:.1f} %"])
     return rows
@@ -322,14 +324,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     few = spread(plain, asked.explained)
     columns = ("map", *(f"dose {d:g}" for d in doses), "share there, dose 0 to 0.9", "area")
     explains = Explains(model)
-    for file, marks, chosen, steps in (
-        ("marker", [put] * len(few), few, doses),
-        ("border", [widths] * len(few), few, (0.0, 0.9)),
-        ("word", [words[r.name] for r in with_word], with_word, (0.0, 1.0)),
+    for file, marks, chosen, steps, reading in (
+        ("marker", [put] * len(few), few, doses, share_inside),
+        ("border", [widths] * len(few), few, (0.0, 0.9), share_inside),
+        ("border-net", [widths] * len(few), few, (0.0, 0.9), net_share_inside),
+        ("word", [words[r.name] for r in with_word], with_word, (0.0, 1.0), share_inside),
     ):
         picture(explains, chosen[:4], marks[:4], steps[-1], asked.output / f"{file}.png")
         heads = columns if steps == doses else ("map", *(f"dose {d:g}" for d in steps), "share there", "area")
-        write(asked.output / f"detections-{file}.md", heads, detections(explains, chosen, marks, steps))
+        write(asked.output / f"detections-{file}.md", heads, detections(explains, chosen, marks, steps, reading))
     columns = ("map", "share in the boxes", "their area", "share / area", "patients")
     write(asked.output / "boxes.md", columns, overlaps(explains, shown, boxes(asked.data, shown)))
 

@@ -30,6 +30,7 @@ __all__ = [
     "detection_rates",
     "detection_threshold",
     "dose_response",
+    "net_share_inside",
     "share_inside",
 ]
 
@@ -245,6 +246,19 @@ def share_inside(relevance: Tensor, region: Tensor) -> float:
     return float(size[region.cpu()].sum()) / total if total > 0 else float("nan")
 
 
+def net_share_inside(relevance: Tensor, region: Tensor) -> float:
+    """Sum of a map (\\*space) in a region over the size of the whole map, -1 to 1; NaN voxels count neither way.
+
+    What raises and what lowers the output cancel. For a mark that is known to raise the output this is the reading of a
+    signed map; the size alone overlooks a place whose sign turned. NaN for a map of zeros.
+    """
+    known = relevance.detach().double().cpu().nan_to_num()
+    if known.shape != region.shape:
+        raise ShapeError(f"a map of {tuple(known.shape)} and a region of {tuple(region.shape)}", "one grid")
+    total = float(known.abs().sum())
+    return float(known[region.cpu()].sum()) / total if total > 0 else float("nan")
+
+
 def detection_threshold(null: np.ndarray, *, false_alarms: float = 0.05) -> float:
     """Value that at most ``false_alarms`` of new draws of the null exceed, as long as draws are exchangeable.
 
@@ -279,7 +293,7 @@ class Seen:
         Share of the images whose map is beyond the threshold, with its exact interval; n counts images. NaN where they
         are too few for the rate of false alarms: 19 at least for 5 %.
     share
-        Mean share of the relevance in the mark's place.
+        Mean reading of the mark's place: of the share of the relevance that lies there, or of its net share.
     without
         The same of the same place without the mark.
     area
@@ -300,6 +314,7 @@ def detection_rates(
     *,
     doses: Sequence[float] = DOSES,
     false_alarms: float = 0.05,
+    reading: Callable[[Tensor, Tensor], float] = share_inside,
 ) -> list[Seen]:
     """How often maps show a mark: their share in its place beyond that of maps of the images without it.
 
@@ -318,6 +333,9 @@ def detection_rates(
         At dose 0 nothing is explained again.
     false_alarms
         Share of images without the mark that may be beyond the threshold.
+    reading
+        A map and a place to a number that a mark makes larger: `share_inside`, or `net_share_inside` for a mark that
+        raises the output.
 
     Returns
     -------
@@ -329,8 +347,8 @@ def detection_rates(
     for dose in doses:
         maps = [explain(m.on(i, dose)) for i, m in zip(images, marks, strict=True)] if dose else plain
         regions = [mark.region(image, dose) for image, mark in zip(images, marks, strict=True)]
-        shares = np.array([share_inside(m, r) for m, r in zip(maps, regions, strict=True)])
-        null = np.array([share_inside(m, r) for m, r in zip(plain, regions, strict=True)])
+        shares = np.array([reading(m, r) for m, r in zip(maps, regions, strict=True)])
+        null = np.array([reading(m, r) for m, r in zip(plain, regions, strict=True)])
         known = np.isfinite(shares) & np.isfinite(null)
         threshold, n = detection_threshold(null[known], false_alarms=false_alarms), int(known.sum())
         rate = Interval(float("nan"), float("nan"), float("nan"), 0.95, n)
