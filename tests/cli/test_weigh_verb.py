@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -18,6 +19,7 @@ from regard.evidence.stored import carry
 from regard.io import find_cases, read
 from regard.models import load_model
 from regard.models.case import prepare_case
+from regard.models.zoo import ZOO
 
 COLUMNS = [
     *("case", "group", "method", "target", "measure", "control", "value", "low", "high", "n", "n_patients", "unit"),
@@ -196,3 +198,94 @@ def test_a_contribution_comes_back_to_the_networks_grid(
     kept = float(np.nansum(stored.tensor.double()))
     # Without the ratio of the voxel sizes it would be 4 % off.
     assert float(relevance.double().sum()) == pytest.approx(kept, rel=0.02)
+
+
+def test_a_run_is_weighed_from_another_folder_than_it_was_made_in(
+    regard: Regard, write_model: Callable, picture: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table, the target's region and the reference were named by relative paths."""
+    model = write_model(
+        "unet", zoo="monai-unet", kwargs={"spatial_dims": 2, "widths": [2, 3]},
+        output={"kind": "image", "names": ["image"], "units": ["grey level"]},
+    )  # fmt: skip
+    save_file(dict(ZOO.load("monai-unet")(2, widths=[2, 3]).state_dict()), model / "weights.safetensors")
+    here, there = tmp_path / "here", tmp_path / "there"
+    there.mkdir()
+    picture("here/s0.png", seed=0)
+    picture("here/ref.png", seed=5)
+    mask = np.zeros((16, 16, 1), dtype=np.float32)
+    mask[4:9, 4:9] = 1
+    nibabel.save(nibabel.Nifti1Image(mask, np.diag([-1.0, -1.0, 1.0, 1.0])), here / "mask.nii.gz")
+    (here / "boxes.tsv").write_text("x\ty\tw\th\n4\t4\t5\t5\n")
+    (here / "cases.tsv").write_text("case\timage\ttruth\tboxes\tsite\nc0\ts0.png\tmask.nii.gz\tboxes.tsv\tA\n")
+    monkeypatch.chdir(here)
+    asked = ["-t", "mean:mask.nii.gz", "--reference", "ref.png", "-m", "integrated-gradients:n_steps=4"]
+    assert regard("explain", model, "cases.tsv", *asked, "-o", there / "run", "-q").code == 0
+    monkeypatch.chdir(there)
+    record = yaml.safe_load((there / "run" / "run.yaml").read_text())
+    assert record["tables"] == [str(here / "cases.tsv")]
+    assert record["target"] == f"mean:{here / 'mask.nii.gz'}"
+    said = regard("weigh", "run", "--truth", "truth", "--by", "site", "--n-null", 9, "-q")
+    assert said.code == 0, said.err
+    by_mask = {r["control"]: r["value"] for r in evidence(there / "run") if r["measure"] == "average-precision"}
+    assert {r["group"] for r in evidence(there / "run")} == {"*", "site=A"}
+    # The same place, given as the table's boxes.
+    assert regard("weigh", "run", "--boxes", "boxes", "--n-null", 9, "-q", "--overwrite").code == 0
+    by_boxes = {r["control"]: r["value"] for r in evidence(there / "run") if r["measure"] == "average-precision"}
+    assert by_boxes == by_mask
+    assert float(by_mask["n/a"]) > 0
+    (here / "cases.tsv").rename(there / "moved.tsv")
+    lost = regard("weigh", "run", "--by", "site", "--n-null", 9, "--overwrite")
+    assert (lost.code, "--table" in lost.err) == (2, True)
+
+
+TWO_INPUTS = """
+import torch
+from torch import nn
+
+
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(1, 2, 3, padding=1) for _ in range(2))
+
+    def forward(self, early, late):
+        return (self.first(early).relu().mean((1, 2, 3)) - self.second(late).relu().mean((1, 2, 3)))[:, None]
+
+
+def build():
+    torch.manual_seed(4)
+    return Both()
+"""
+
+
+def test_several_inputs_of_a_case_are_weighed_one_map_each(
+    regard: Regard, write_model: Callable, picture: Callable, tmp_path: Path
+) -> None:
+    spec = {"orientation": "PL", "shape": [16, 16], "unit": "grey level", "channels": 1}
+    model = write_model(
+        "two", zoo=..., kwargs={}, factory="network.py:build", layer="first",
+        inputs=[{"name": "early", **spec}, {"name": "late", **spec}],
+    )  # fmt: skip
+    (model / "network.py").write_text(TWO_INPUTS)
+    built: dict[str, Any] = {}
+    exec(TWO_INPUTS, built)
+    save_file(dict(built["build"]().state_dict()), model / "weights.safetensors")
+    rows = ["case\timage_early\timage_late\tpatient"]
+    for n in range(2):
+        picture(f"e{n}.png", seed=n)
+        picture(f"l{n}.png", seed=10 + n)
+        rows.append(f"c{n}\te{n}.png\tl{n}.png\tp{n}")
+    (tmp_path / "cases.tsv").write_text("\n".join(rows) + "\n")
+    out = tmp_path / "run"
+    said = regard("explain", model, tmp_path / "cases.tsv", "--trust", "-m", "input-x-gradient", "-o", out, "-q")
+    assert said.code == 0, said.err
+    said = regard("weigh", out, "--trust", "--n-null", 9, "-q")
+    assert said.code == 0, said.err
+    rows = evidence(out)
+    assert {r["method"] for r in rows} == {"input-x-gradient (early)", "input-x-gradient (late)"}
+    own = {r["method"]: float(r["value"]) for r in rows if r["control"] == "n/a" and r["measure"] == "deletion"}
+    assert own["input-x-gradient (early)"] != own["input-x-gradient (late)"]
+    for name in ("early", "late"):
+        sidecar = json.loads((out / "maps" / f"c0_input-{name}_desc-inputxgradient_relevance.json").read_text())
+        assert sidecar["verdict"] in ("supported", "not supported", "undetermined")

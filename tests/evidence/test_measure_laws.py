@@ -14,7 +14,7 @@ from regard.core import recording
 from regard.core.quantity import Quantity, Sign
 from regard.evidence import MEASURES
 from regard.evidence.measure import AbstractMeasure, Places
-from regard.evidence.sanity.similarity import surrogate
+from regard.evidence.surrogate import surrogate
 from regard.testing.networks import TinyNetwork
 
 NAMES = list(MEASURES)

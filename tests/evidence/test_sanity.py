@@ -12,13 +12,13 @@ from scipy import stats
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from regard.core.errors import ShapeError
+from regard.core.errors import InputError, ShapeError
 from regard.core.quantity import Quantity, Sign
 from regard.core.spatial import blur
+from regard.evidence.sanity.labels import label_randomisation, shuffled
 from regard.evidence.sanity.randomisation import (
     CascadingRandomisation,
     IndependentRandomisation,
-    label_randomisation,
     randomise,
     weighted_layers,
 )
@@ -28,9 +28,9 @@ from regard.evidence.sanity.similarity import (
     ranks,
     spearman,
     ssim,
-    surrogate,
     top_overlap,
 )
+from regard.evidence.surrogate import surrogate
 from regard.testing.networks import TinyNetwork
 
 
@@ -123,7 +123,7 @@ def neighbours(relevance: torch.Tensor) -> float:
 
 def test_surrogates_keep_values_and_smoothness_and_nothing_else() -> None:
     relevance = blur(drawn((64, 64)), 2.5)
-    maps = [surrogate(relevance, 0, "case", k) for k in range(40)]
+    maps = [surrogate(relevance, seed=0, case="case", draw=k) for k in range(40)]
     for other in maps:
         assert torch.equal(other.flatten().sort().values, relevance.flatten().sort().values)
         assert neighbours(other) == pytest.approx(neighbours(relevance), abs=0.04)
@@ -131,13 +131,13 @@ def test_surrogates_keep_values_and_smoothness_and_nothing_else() -> None:
     assert abs(alike.mean()) < 4 * alike.std() / math.sqrt(40)
     # By chance a smooth map is like its surrogates far more often than like white noise.
     assert alike.std() > 3 / 64
-    assert torch.equal(surrogate(relevance, 0, "case", 3), maps[3])
-    assert not torch.equal(surrogate(relevance, 1, "case", 3), maps[3])
+    assert torch.equal(surrogate(relevance, seed=0, case="case", draw=3), maps[3])
+    assert not torch.equal(surrogate(relevance, seed=1, case="case", draw=3), maps[3])
 
 
 def test_surrogates_of_one_slice_are_those_of_the_image() -> None:
     relevance = smooth(1)
-    assert torch.allclose(surrogate(relevance[..., None], 0)[..., 0], surrogate(relevance, 0))
+    assert torch.allclose(surrogate(relevance[..., None])[..., 0], surrogate(relevance))
 
 
 def test_layers_are_ordered_from_the_output_to_the_input() -> None:
@@ -226,10 +226,54 @@ def test_a_randomised_network_that_answers_nothing_is_undefined_not_passed() -> 
     assert not math.isnan(CascadingRandomisation().measure(case).value)
 
 
-def test_labels_that_were_shuffled_are_a_hook() -> None:
-    case = exhibit(Linear(drawn((16, 16))), drawn((16, 16)), smooth(0))
-    same, other = label_randomisation(case, case.relevance), label_randomisation(case, drawn((16, 16), 9))
-    assert same.value == pytest.approx(1 - same.notes["likeness of surrogates"])
-    assert other.value < 0.3
-    assert math.isnan(label_randomisation(case, torch.zeros(1, 1, 16, 16)).value)
-    assert math.isnan(label_randomisation(replace(case, relevance=0 * case.relevance), drawn((16, 16))).value)
+def ridge(images: torch.Tensor, labels: torch.Tensor) -> Linear:
+    """A linear regressor trained in closed form."""
+    flat = images.flatten(1)
+    solved = torch.linalg.solve(flat.T @ flat + 30.0 * torch.eye(flat.shape[1]).double(), flat.T @ labels)
+    return Linear(solved.reshape(1, 1, *images.shape[2:]))
+
+
+def test_labels_that_were_shuffled_are_a_hook_that_trains_again() -> None:
+    core = torch.zeros(1, 1, 8, 8).double()
+    core[..., 1:4, 4:7] = 1
+    images = torch.cat([drawn((8, 8), n) for n in range(300)])
+    labels = (images * core).flatten(1).sum(1)
+    seeds = []
+
+    def retrain(seed: int) -> Linear:
+        seeds.append(seed)
+        return ridge(images, shuffled(labels, seed))
+
+    def slope(network, x):
+        return gradient(network, x)
+
+    def edges(network, x):
+        return x.diff(dim=-1, prepend=x[..., :1])
+
+    network, x = ridge(images, labels), images[:1]
+    honest, drawer = (exhibit(network, x, e(network, x), explain=e) for e in (slope, edges))
+    found = label_randomisation(honest, retrain, n_networks=3)
+    assert seeds == [0, 1, 2]
+    assert abs(found.value) < 0.2
+    assert found.curve["likeness"].shape == (3,)
+    # A method that draws edges is as alike as can be, whatever was learned.
+    alike = label_randomisation(drawer, retrain)
+    assert alike.value == pytest.approx(1 - alike.notes["likeness of surrogates"])
+    assert alike.notes["surrogates as alike"] == pytest.approx(1 / 20)
+    # The right labels are not forgotten.
+    same = label_randomisation(honest, lambda seed: network)
+    assert same.notes["likeness"] == pytest.approx(1)
+    assert math.isnan(label_randomisation(honest, lambda seed: Linear(0 * core)).value)
+    assert math.isnan(label_randomisation(honest.with_map(0 * core), retrain).value)
+    with pytest.raises(InputError, match="at least one"):
+        label_randomisation(honest, retrain, n_networks=0)
+    with pytest.raises(InputError, match="explain again"):
+        label_randomisation(replace(honest, explain=None), retrain)
+
+
+def test_shuffled_labels_are_the_labels_in_another_order() -> None:
+    labels = torch.arange(50.0)
+    assert torch.equal(shuffled(labels, 1).sort().values, labels)
+    assert not torch.equal(shuffled(labels, 1), labels)
+    assert torch.equal(shuffled(labels, 1), shuffled(labels, 1))
+    assert not torch.equal(shuffled(labels, 1), shuffled(labels, 2))

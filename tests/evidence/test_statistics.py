@@ -2,7 +2,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from regard.evidence.coverage import bca, cohort, coverage, student
 from regard.evidence.statistics import clustered_interval, effect_size, holm, patient_means, rank_p, sign_flip_p
 
 
@@ -59,11 +61,8 @@ def test_intervals_cover_on_skewed_clustered_data(n, skew):
     rng = np.random.default_rng(7)
     hits = 0
     for _ in range(400):
-        level = np.exp(skew * rng.standard_normal(n))
-        counts = rng.integers(1, 5, n)
-        values = np.repeat(level, counts) * np.exp(0.3 * rng.standard_normal(counts.sum()) - 0.045)
-        patients = [str(p) for p in np.repeat(np.arange(n), counts)]
-        found = clustered_interval(list(values), patients, seed=int(rng.integers(2**31)))
+        values, patients = cohort(rng, n, skew)
+        found = clustered_interval(values, patients, seed=int(rng.integers(2**31)))
         hits += found.low <= np.exp(skew**2 / 2) <= found.high
     assert 0.90 <= hits / 400 <= 0.98
 
@@ -71,3 +70,32 @@ def test_intervals_cover_on_skewed_clustered_data(n, skew):
 def test_ties_do_not_break_the_interval():
     found = clustered_interval([0.0] * 9 + [1.0], [str(n) for n in range(10)])
     assert 0 <= found.low <= 0.1 <= found.high <= 1
+
+
+def test_bca_is_that_of_scipy():
+    values = np.random.default_rng(3).lognormal(0, 0.8, 25)
+    found = stats.bootstrap((values,), np.mean, n_resamples=9999, method="BCa").confidence_interval
+    width = found.high - found.low
+    assert bca(values) == pytest.approx((found.low, found.high), abs=0.08 * width)
+
+
+def test_students_interval_by_hand():
+    low, high = student(np.array([1.0, 2.0, 3.0, 4.0]))
+    half = 3.182446 * np.sqrt(5 / 3) / 2
+    assert (low, high) == pytest.approx((2.5 - half, 2.5 + half), rel=1e-5)
+
+
+def test_bca_falls_short_where_the_studentised_interval_does_not():
+    """The small version of ``python -m regard.evidence.coverage``."""
+    hits = coverage(10, 1.0, n_cohorts=300, seed=3)
+    assert 0.87 <= hits["studentised"] / 300 <= 0.97
+    assert hits["BCa"] < hits["studentised"]
+
+
+@pytest.mark.parametrize("side", ["greater", "less"])
+def test_many_sign_flips_are_near_the_exact_ones(side):
+    d = list(np.random.default_rng(4).normal(0.3, 1, 16))
+    flips = np.array(list(product((1.0, -1.0), repeat=16))) @ np.array(d)
+    exact = (flips >= sum(d) - 1e-12).mean() if side == "greater" else (flips <= sum(d) + 1e-12).mean()
+    assert sign_flip_p(d, side=side) == pytest.approx(exact, abs=0.02)
+    assert sign_flip_p([1.0] * 16) == pytest.approx(1 / 10000)

@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from regard.core.quantity import Sign
+from regard.evidence import MEASURES, verdict
 from regard.evidence.comparison import Figure, WeighedMap, compare
-from regard.evidence.error_rates import error_rates, exact_interval
+from regard.evidence.error_rates import error_rates
 from regard.evidence.measure import AbstractMeasure, Measured
 from regard.evidence.oracles import SPOILED, Oracle, oracle_map
+from regard.evidence.statistics import exact_interval
 from regard.evidence.weigh import Neighbours, Plan, comparisons, weigh_case
 
 
@@ -103,3 +108,27 @@ def test_the_verdict_tells_true_maps_from_spoiled_ones():
     assert rates["all spoiled"].n == 2 * len(SPOILED)
     assert rates["all spoiled"].supported == 0
     assert rates["edge filter"].counts["not supported"] == 2
+
+
+def test_signed_insertion_is_deletion_and_is_not_counted_again():
+    exhibit = Oracle(0, 3).exhibit(0, oracle_map, spread=None, truth=False)
+    both = Plan.of(["deletion", "insertion"], truth=False, n_null=9)
+    figures = {n: m.measure(exhibit).value for n, m in both.measures.items()}
+    assert figures["insertion"] == pytest.approx(figures["deletion"], rel=1e-6)
+    (signed,) = weigh_case({"m": exhibit}, both, target="output:0")
+    assert set(signed.figures) == {"deletion", "randomised-similarity"}
+    assert any("not counted again" in note for note in signed.notes)
+    (unsigned,) = weigh_case({"m": replace(exhibit, sign=Sign.UNSIGNED)}, both, target="output:0")
+    assert {"deletion", "insertion"} <= set(unsigned.figures)
+    # Holm over methods and measures then has one hypothesis a method, as with deletion alone.
+    alone = Plan.of(["deletion"], truth=False, n_null=9)
+    (once,) = weigh_case({"m": exhibit}, alone, target="output:0")
+    assert repr(comparisons([once])) == repr(comparisons([signed]))
+
+
+def test_every_figure_of_a_verdict_is_a_registered_measure():
+    assert {verdict.FAITHFUL, verdict.INSERTION, verdict.RESEMBLES, verdict.PLACED} <= set(MEASURES)
+    exhibit = Oracle(1, 3).exhibit(0, oracle_map, spread=None, truth=False)
+    (found,) = weigh_case({"m": exhibit}, Plan({}, n_null=9, seed=3), target="output:0")
+    alone = MEASURES.load(verdict.RESEMBLES)(n_draws=5).measure(exhibit)
+    assert found.figures[verdict.RESEMBLES].value == pytest.approx(alone.value)

@@ -126,7 +126,7 @@ def test_suppressor_hides_the_signal_and_a_difference_finds_it_again() -> None:
     phantom = PlantedPhantom((24, 24), "linear", "white", noise=0.0, suppressor=0.5, shift=0.0)
     subjects = [phantom.subject(n) for n in range(60)]
     # The mark: where the nuisance alone moves the image, away from the structure.
-    low, high = (phantom.subject(0, factors={"suppressor": v}).image[0] for v in (0.0, 1.0))
+    low, high = (phantom.subject(0, factors={"suppressor-mark": v}).image[0] for v in (0.0, 1.0))
     site = subjects[0].structure > 0.999
     mark = ((high - low) > 0.999) & (subjects[0].structure == 0)
     labels = np.array([s.label for s in subjects])
@@ -149,6 +149,21 @@ def test_tasks_give_what_they_say() -> None:
     removed = PlantedPhantom((24, 24), "linear", "anatomical", task="removal").subject(0)
     without = PlantedPhantom((24, 24), "linear", "anatomical").subject(0, factors={"signal": 0.0})
     assert torch.allclose(removed.target, without.image, atol=1e-6)
+    corrected = PlantedPhantom((24, 24), "linear", "correlated", task="correction", suppressor=0.5).subject(3)
+    plain = PlantedPhantom((24, 24), "linear", "correlated", noise=0.0).subject(3)
+    assert torch.allclose(corrected.target, plain.image, atol=1e-6)
+
+
+def test_the_two_places_of_a_suppressor_are_drawn_alike_and_move_alone() -> None:
+    phantom = PlantedPhantom((24, 24), "linear", "white", noise=0.0, suppressor=0.5)
+    drawn = phantom.draw(2)
+    assert drawn["suppressor"] == drawn["suppressor-mark"]
+    whole, structure = phantom.subject(2).image, phantom.subject(2).structure
+    over = (phantom.subject(2, factors={"suppressor": 0.0}).image - whole).abs()[0] > 1e-6
+    alone = (phantom.subject(2, factors={"suppressor-mark": 0.0}).image - whole).abs()[0] > 1e-6
+    assert torch.equal(over, structure > 0)
+    assert bool(alone.any())
+    assert not bool((over & alone).any())
 
 
 def test_half_of_all_products_are_below_the_median() -> None:

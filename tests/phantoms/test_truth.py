@@ -140,3 +140,19 @@ def test_a_product_is_shared_between_its_regions() -> None:
     # Shapley values of a b against c d: each factor's change times the mean of the other.
     assert truth.shapley["signal"] == pytest.approx((a - c) * (b + d) / 2, abs=1e-4)
     assert truth.shapley["partner"] == pytest.approx((b - d) * (a + c) / 2, abs=1e-4)
+
+
+def test_a_network_that_subtracts_a_suppressor_is_known_to_use_its_mark() -> None:
+    phantom = PlantedPhantom((32, 32), "linear", "white", suppressor=0.5, shift=0.0)
+    structure, moved = phantom.subject(0).structure, change_of_image(phantom, 0, "suppressor-mark").abs()
+    mark = moved > 0.999 * moved.max()
+    reader, blind = region_mean(structure > 0.999, mark), region_mean(structure > 0.999)
+    truth = model_truth(lambda x: reader(x)[:, 0], phantom, 0)
+    # The nuisance itself does nothing to it, as it is subtracted; each of its places does.
+    assert truth.change["suppressor"] == pytest.approx(1.0, abs=1e-3)
+    assert truth.change["suppressor-mark"] == pytest.approx(-1.0, abs=1e-3)
+    assert bool(truth.places.core[mark].all())
+    honest = model_truth(lambda x: blind(x)[:, 0], phantom, 0)
+    assert not bool(honest.places.core[mark].any())
+    assert bool(honest.places.decoy[mark].all())
+    assert bool(data_truth(phantom, 0).decoy[mark].all())

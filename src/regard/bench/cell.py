@@ -8,12 +8,12 @@ from torch import Tensor
 
 from regard.bench.controls import control_maps
 from regard.bench.measuring import DATA_TRUTH, gauges, mean
-from regard.bench.network import LAYER, Trained, train
+from regard.bench.network import Trained, train
 from regard.bench.plan import CONTROLS, BenchPlan
 from regard.core.batching import current_progress
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
-from regard.core.target import Output
+from regard.core.target import AbstractTarget
 from regard.evidence.measure import Exhibit, Explain
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.phantoms.planted import Planted
@@ -33,14 +33,18 @@ class Cell:
     ----------
     phantom, network
         Registered name, and number of the network.
+    kind
+        What comes out of the network: ``"regression"``, ``"classification"`` or ``"image"``.
     unit
-        Of the label.
+        Of the scalar that is explained.
+    error_unit
+        Of the errors.
     n_test
         Test subjects behind ``fit``.
     fit
-        Mean absolute errors of the network and of trivial predictors, and ``r2``.
+        `regard.bench.network.Trained.fit`.
     truth
-        Per factor, of each subject: ``shapley:<factor>`` and ``change:<factor>`` [label's unit].
+        Per factor, of each subject: ``shapley:<factor>`` and ``change:<factor>`` [``unit``].
     values
         Method, then measure, to one value per subject.
     units
@@ -49,7 +53,9 @@ class Cell:
 
     phantom: str
     network: int
+    kind: str
     unit: str
+    error_unit: str
     n_test: int
     fit: dict[str, float]
     truth: dict[str, list[float]] = field(default_factory=dict)
@@ -87,8 +93,8 @@ def run_cell(plan: BenchPlan, phantom: str, number: int, *, device: str = "cpu")
         Where the network runs.
     """
     trained = train(plan, phantom, number, device=device)
-    made = plan.phantom(phantom)
-    cell = Cell(phantom, number, made.unit, plan.n_test, {**trained.errors, "r2": trained.r2})
+    asked = trained.question
+    cell = Cell(phantom, number, asked.kind, asked.unit, asked.error_unit, plan.n_test, trained.fit)
     progress = current_progress()
     for n in range(plan.n_explained):
         if progress is not None:
@@ -100,9 +106,11 @@ def run_cell(plan: BenchPlan, phantom: str, number: int, *, device: str = "cpu")
 def _subject(cell: Cell, plan: BenchPlan, trained: Trained, n: int, device: str) -> None:
     """Explain and measure one subject."""
     made = plan.phantom(cell.phantom)
+    subject = made.subject(n, seed=plan.test_seed)
+    target = trained.question.target(subject)
 
     def f(images: Tensor) -> Tensor:
-        return trained.network(images.to(device))[:, 0]  # type: ignore[no-any-return]
+        return target(trained.network(images.to(device)))
 
     truth = model_truth(f, made, n, seed=plan.test_seed)
     for name in truth.shapley:
@@ -111,7 +119,7 @@ def _subject(cell: Cell, plan: BenchPlan, trained: Trained, n: int, device: str)
     truths = {"": truth.places, DATA_TRUTH: data_truth(made, n, seed=plan.test_seed)}
     mark = _mark(plan, cell.phantom, n) if made.decoy is not None else None
     readers = gauges(plan.measures)
-    for label, exhibits in _exhibits(plan, trained, made.subject(n, seed=plan.test_seed), device).items():
+    for label, exhibits in _exhibits(plan, trained, subject, target, device).items():
         for gauge in readers:
             for ending in ("", DATA_TRUTH) if gauge.by_place else ("",):
                 read = [gauge.read(e, truths[ending]) for e in exhibits]
@@ -120,29 +128,31 @@ def _subject(cell: Cell, plan: BenchPlan, trained: Trained, n: int, device: str)
             cell.note(label, IN_DECOY, mean([_share(e.relevance, mark) for e in exhibits]))
 
 
-def _exhibits(plan: BenchPlan, trained: Trained, subject: Planted, device: str) -> dict[str, list[Exhibit]]:
+def _exhibits(
+    plan: BenchPlan, trained: Trained, subject: Planted, target: AbstractTarget, device: str
+) -> dict[str, list[Exhibit]]:
     """The maps of one subject by name: of each method, then the controls."""
-    x, case = subject.image[None].to(device), subject.name
+    x, case, layer = subject.image[None].to(device), subject.name, trained.question.layer
     specs = parse_methods(plan.methods)
     if "random-cam" not in [s.label for s in specs]:
         specs += parse_methods(["random-cam"])
 
     def again(spec: MethodSpec) -> Explain:
         def explain(network: Network, inputs: Tensor) -> Tensor:
-            explainer = spec.build(network, layer=LAYER)
-            return explainer.attribute(inputs, Output(0), seed=plan.seed, case=case).sum(1, keepdim=True)  # type: ignore[no-any-return]
+            explainer = spec.build(network, layer=layer)
+            return explainer.attribute(inputs, target, seed=plan.seed, case=case).sum(1, keepdim=True)  # type: ignore[no-any-return]
 
         return explain
 
     def exhibit(relevance: Tensor, quantity: Quantity, sign: Sign) -> Exhibit:
         return Exhibit(
-            trained.network, x, Output(0), relevance.to(device), quantity, sign, case=case, spread=trained.spread,
+            trained.network, x, target, relevance.to(device), quantity, sign, case=case, spread=trained.spread,
             seed=plan.seed,
         )  # fmt: skip
 
     made = {}
     for spec in specs:
-        meaning = spec.build(trained.network, layer=LAYER).meaning
+        meaning = spec.build(trained.network, layer=layer).meaning
         made[spec.label] = replace(exhibit(again(spec)(trained.network, x), *meaning), explain=again(spec))
     maps = {label: e.relevance for label, e in made.items() if label not in CONTROLS}
     others = {label: {k: m for k, m in maps.items() if k != label} for label in made}

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regard.bench.plan import CONTROLS, BenchPlan
+from regard.bench.statistics import resampled
 from regard.bench.table import ALL, DETECTION, EFFECT, MODEL, Row, dose_of
 from regard.io.atomic import atomic
 
@@ -69,7 +70,7 @@ def draw_leaderboard(plan: BenchPlan, rows: Sequence[Row], path: Path) -> None:
         0.01,
         0.0,
         f"phantoms, size {plan.size}: {plan.n_networks} network(s) each, {plan.n_explained} patients; bars: 95 %, "
-        f"networks and patients resampled; grey: controls",
+        f"{resampled(plan.n_networks)}; grey: controls",
         fontsize=8,
         color=_QUIET,
         va="top",
@@ -102,7 +103,7 @@ def _grid(axis: Axes, order: Sequence[str], found: dict[tuple[str, str], Row], c
     for y, x in np.ndindex(*values.shape):
         dark = (values[y, x] - (0 if bounded else low)) > 0.6 * ((1 if bounded else high) - (0 if bounded else low))
         axis.text(x, y, f"{values[y, x]:.2f}", ha="center", va="center", fontsize=8.5, color="white" if dark else _TEXT)
-    axis.set_xticks(range(len(columns)), columns, fontsize=9)
+    axis.set_xticks(range(len(columns)), [c.replace("-", "\n", 1) for c in columns], fontsize=9)
     axis.tick_params(length=0, colors=_TEXT, labeltop=True, labelbottom=False, labelleft=False)
     for side in axis.spines.values():
         side.set_visible(False)

@@ -1,4 +1,4 @@
-"""The networks of the benchmark: small regressors, each with data of its own, beside predictors without a network."""
+"""The networks of the benchmark: small, each with data of its own, beside predictors without a network."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from regard.bench.plan import BenchPlan
+from regard.bench.question import Question, question_of
 from regard.core.registry import Registry
 from regard.models.zoo import ZOO
 from regard.phantoms.planted import Planted
 from regard.training.measure import fit, fold_scale
 
-__all__ = ["LAYER", "Trained", "train"]
-
-LAYER = "features.block1"
-"""Layer of the CAM methods: a quarter of the image's sides."""
+__all__ = ["Trained", "train"]
 
 _BINS = 24
 _RIDGE = 1.0
@@ -23,29 +21,26 @@ _RIDGE = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network, how well it measures, and what trivial predictors reach.
+    """A trained network, how well it does, and what trivial predictors reach.
 
     Parameters
     ----------
     network
-        Images (batch, 1, \\*space) to (batch, 1), in the label's unit.
+        Images (batch, 1, \\*space) to (batch, 1), in the label's unit or as a logit, or to images (batch, 1, \\*space).
+    question
+        What it was asked.
     spread
-        Standard deviation of its output over the test subjects.
-    errors
-        Mean absolute error on the test subjects [label's unit]: of the ``network``, of the training ``mean``, and of a
-        ridge on the intensities' ``histogram``.
-    r2
-        Share of the labels' variance that the network explains on the test subjects.
+        Standard deviation over the test subjects of the scalar that is explained.
+    fit
+        On the test subjects, by the names of ``scores.json``: the network's error; ``floor_mean_``, that of the mean
+        training label; ``floor_histogram_``, that of a ridge on the intensities' histogram, or for images
+        ``floor_input_``, that of the image as it came; and the figure of merit.
     """
 
     network: nn.Module
+    question: Question
     spread: float
-    errors: dict[str, float]
-    r2: float
-
-
-def _stacked(subjects: list[Planted]) -> tuple[Tensor, Tensor]:
-    return torch.stack([s.image for s in subjects]), torch.tensor([s.label for s in subjects])
+    fit: dict[str, float]
 
 
 def _histogram(images: Tensor, edges: np.ndarray) -> np.ndarray:
@@ -54,10 +49,14 @@ def _histogram(images: Tensor, edges: np.ndarray) -> np.ndarray:
     return np.concatenate([counts, np.ones((len(counts), 1))], 1)
 
 
-def _ridge(learn: tuple[Tensor, Tensor], images: Tensor) -> np.ndarray:
+def _images(subjects: list[Planted]) -> Tensor:
+    return torch.stack([s.image for s in subjects])
+
+
+def _ridge(learn: Tensor, wanted: np.ndarray, images: Tensor) -> np.ndarray:
     """Predictions of a ridge regression on the histogram of the intensities."""
-    edges = np.quantile(learn[0].numpy(), np.linspace(0, 1, _BINS + 1))
-    known, wanted = _histogram(learn[0], edges) * _BINS, learn[1].numpy().astype(float)
+    edges = np.quantile(learn.numpy(), np.linspace(0, 1, _BINS + 1))
+    known = _histogram(learn, edges) * _BINS
     solved = np.linalg.solve(known.T @ known + _RIDGE * np.eye(known.shape[1]), known.T @ (wanted - wanted.mean()))
     predicted: np.ndarray = _histogram(images, edges) * _BINS @ solved + wanted.mean()
     return predicted
@@ -75,29 +74,45 @@ def train(plan: BenchPlan, phantom: str, number: int, *, zoo: Registry = ZOO, de
     number
         Which network: its weights and its training subjects are its own.
     zoo
-        Where the architecture ``small-regressor`` comes from.
+        Where the architectures come from.
     device
         Where to train.
     """
     made, seed = plan.phantom(phantom), plan.train_seed(number)
-    learn = _stacked([made.subject(n, seed=seed) for n in range(plan.n_train)])
-    test = _stacked([made.subject(n, seed=plan.test_seed) for n in range(plan.n_test)])
-    mean, deviation = float(learn[1].mean()), float(learn[1].std())
+    question = question_of(made)
+    learn = [made.subject(n, seed=seed) for n in range(plan.n_train)]
+    test = [made.subject(n, seed=plan.test_seed) for n in range(plan.n_test)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = zoo.load("small-regressor")(len(plan.shape), head="flatten", cells=4)
+        network = question.network(len(plan.shape), zoo=zoo)
+    wanted = question.wanted(learn)
+    mean, deviation = (float(wanted.mean()), float(wanted.std())) if question.kind == "regression" else (0.0, 1.0)
     accelerator = "gpu" if device.startswith("cuda") else "cpu"
-    scaled = (learn[1] - mean) / deviation
-    fit(network, learn[0], scaled, n_epochs=plan.n_epochs, batch_size=16, seed=seed, accelerator=accelerator)
-    fold_scale(network.head, mean, deviation)
+    fit(
+        network, _images(learn), (wanted - mean) / deviation, n_epochs=plan.n_epochs, batch_size=16, seed=seed,
+        accelerator=accelerator, loss=question.loss,
+    )  # fmt: skip
+    if question.kind == "regression":
+        fold_scale(network.head, mean, deviation)  # type: ignore[arg-type]
     network.to(device)
     with torch.no_grad():
-        predicted = network(test[0].to(device))[:, 0].double().cpu()
-    labels = test[1].double()
-    errors = {
-        "network": float((predicted - labels).abs().mean()),
-        "mean": float((mean - labels).abs().mean()),
-        "histogram": float(np.abs(_ridge(learn, test[0]) - labels.numpy()).mean()),
+        outputs = network(_images(test).to(device)).cpu()
+    scalars = torch.cat([question.target(s)(one[None]) for s, one in zip(test, outputs, strict=True)]).double().numpy()
+    graded = _graded(question, outputs[:, 0].double().numpy(), learn, test)
+    graded[question.quality] = question.quality_of(scalars, question.labels(test))
+    return Trained(network, question, float(scalars.std(ddof=1)), graded)
+
+
+def _graded(question: Question, predicted: np.ndarray, learn: list[Planted], test: list[Planted]) -> dict[str, float]:
+    """Errors of the network and of trivial predictors, by the names of ``scores.json``."""
+    known, wanted = (question.wanted(s).double().numpy() for s in (learn, test))
+    constant = np.broadcast_to(known.mean(0), wanted.shape)
+    ridge = question.trivial == "histogram"
+    trivial = _ridge(_images(learn), known, _images(test)) if ridge else _images(test)[:, 0].double().numpy()
+    # A class is told by the sign of a logit; trivial predictors give the share of the upper class.
+    half = 0.5 if question.kind == "classification" else 0.0
+    return {
+        question.error: question.error_of(predicted, wanted),
+        f"floor_mean_{question.error}": question.error_of(constant - half, wanted),
+        f"floor_{question.trivial}_{question.error}": question.error_of(trivial - half, wanted),
     }
-    r2 = 1 - float((predicted - labels).square().sum() / (labels - labels.mean()).square().sum())
-    return Trained(network, float(predicted.std()), errors, r2)

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from regard.bench.cell import Cell
 from regard.bench.leaderboard import ranking
 from regard.bench.plan import CONTROLS, BenchPlan
-from regard.bench.table import ALL, DETECTION, EFFECT, MODEL, Row, dose_of
+from regard.bench.statistics import resampled
+from regard.bench.table import ALL, DETECTION, EFFECT, MODEL, QUALITIES, Row, dose_of
 from regard.io.atomic import write_text
 from regard.report.html import environment, static
 from regard.report.words import RESEARCH_USE
@@ -68,22 +69,22 @@ def shortcut_rows(plan: BenchPlan, rows: Sequence[Row]) -> list[dict[str, str]]:
 
 
 def network_rows(plan: BenchPlan, cells: Sequence[Cell]) -> list[dict[str, str]]:
-    """How well the networks measure, beside predictors that need none; mean over the networks of a phantom."""
+    """How well the networks do, beside predictors that need none; mean over the networks of a phantom."""
     said = []
     for phantom in plan.phantoms:
         group = [c for c in cells if c.phantom == phantom]
-
-        def over(key: str, group: Sequence[Cell] = group) -> str:
-            return f"{sum(c.fit[key] for c in group) / len(group):.3g}"
-
-        unit = group[0].unit
+        mean = {key: sum(c.fit[key] for c in group) / len(group) for key in group[0].fit}
+        unit = "wrong" if group[0].kind == "classification" else group[0].error_unit
+        (quality,) = (f"{QUALITIES[key]} {value:.2f}" for key, value in mean.items() if key in QUALITIES)
+        own = next(value for key, value in mean.items() if key not in QUALITIES and not key.startswith("floor_"))
+        floors = [f"{key.split('_')[1]} {value:.3g}" for key, value in mean.items() if key.startswith("floor_")]
         said.append(
             {
                 "phantom": phantom,
-                "R2": over("r2"),
-                "error of the network": f"{over('network')} {unit}",
-                "of the mean label": f"{over('mean')} {unit}",
-                "of a ridge on the histogram": f"{over('histogram')} {unit}",
+                "gives": {"regression": "a number", "classification": "a class", "image": "an image"}[group[0].kind],
+                "merit": quality,
+                "error of the network": f"{own:.3g} {unit}",
+                "of trivial predictors": ", ".join(floors),
                 "networks": str(len(group)),
                 "patients": str(group[0].n_test),
             }
@@ -111,8 +112,8 @@ def write_page(plan: BenchPlan, cells: Sequence[Cell], rows: Sequence[Row], fold
             "Leaderboard",
             "How well each method's map agrees with model truth: the places of the factors that the output of this "
             "very network depends on, found by rendering each patient again. Measures that end in @data are against "
-            f"where the label is written instead. Per phantom: {share}. In brackets: 95 %, networks and patients "
-            "resampled.",
+            f"where the label is written instead. Per phantom: {share}. In brackets: 95 %, "
+            f"{resampled(plan.n_networks)}.",
             _picture(folder / "figures" / "leaderboard.png"),
             *_table(leaderboard_rows(plan, rows)),
         )
@@ -132,8 +133,11 @@ def write_page(plan: BenchPlan, cells: Sequence[Cell], rows: Sequence[Row], fold
     sections.append(
         _Section(
             "The networks",
-            "Mean absolute errors on test patients, mean over the networks of a phantom. A map of a network that does "
-            "not measure better than a predictor without places says little.",
+            "Errors on test patients, mean over the networks of a phantom: of a number the mean absolute error, of a "
+            "class the share that is wrong, of an image the root mean square error. Trivial predictors: the mean label "
+            "or image; a ridge on the intensities' histogram; the image as it came. R2 of an image is that of its mean "
+            "over the structure, which is what is explained. A map of a network that does not do better than they do "
+            "says little.",
             None,
             *_table(network_rows(plan, cells)),
         )
@@ -144,7 +148,7 @@ def write_page(plan: BenchPlan, cells: Sequence[Cell], rows: Sequence[Row], fold
         title="Regard bench: which map shows what a network uses?",
         research_use=RESEARCH_USE,
         meta={
-            "what this is": "phantoms whose truth is known, and small regressors trained on them",
+            "what this is": "phantoms whose truth is known, and small networks trained on them",
             "size": plan.size,
             "images": " x ".join(map(str, plan.shape)),
             "phantoms": len(plan.phantoms),

@@ -31,7 +31,9 @@ _MANY = (
     "lime",
 )
 _MEASURES = ("average-precision", "relevance-mass", "relevance-rank", "pointing-game")
-_PHANTOMS = ("linear", "multiplicative", "volume", "thickness", "texture", "suppressor")
+_NUMBERS = ("linear", "multiplicative", "volume", "thickness", "texture", "suppressor")
+_CLASSES = ("linear-classes", "product-classes")
+_IMAGES = ("denoising", "correction")
 _DOSES = ("decoy-0", "decoy-0.3", "decoy-0.6", "decoy-0.9")
 
 
@@ -67,7 +69,7 @@ class BenchPlan:
     size: str
     methods: tuple[str, ...] = _MANY
     measures: tuple[str, ...] = _MEASURES
-    phantoms: tuple[str, ...] = _PHANTOMS + _DOSES
+    phantoms: tuple[str, ...] = _NUMBERS + _CLASSES + _IMAGES + _DOSES
     shape: tuple[int, ...] = (48, 48)
     n_networks: int = 2
     n_train: int = 256
@@ -112,7 +114,7 @@ SIZES = {
     "smoke": BenchPlan(
         "smoke",
         methods=_FEW,
-        phantoms=("linear", "decoy-0", "decoy-0.9"),
+        phantoms=("linear", "linear-classes", "denoising", "decoy-0", "decoy-0.9"),
         shape=(32, 32),
         n_networks=1,
         n_train=96,
@@ -121,7 +123,7 @@ SIZES = {
         n_epochs=15,
     ),
     "default": BenchPlan("default"),
-    "reference": BenchPlan("reference", n_networks=5, n_train=512, n_test=128, n_explained=24, n_epochs=30),
+    "reference": BenchPlan("reference", n_networks=5, n_train=512, n_test=128, n_explained=20, n_epochs=25),
     "paper": BenchPlan("paper", shape=(64, 64), n_networks=10, n_train=4000, n_test=500, n_explained=100, n_epochs=40),
 }
 """Plans by name."""

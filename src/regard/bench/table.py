@@ -8,10 +8,11 @@ import numpy as np
 from regard.bench.cell import IN_DECOY, Cell
 from regard.bench.measuring import gauges
 from regard.bench.plan import BenchPlan
-from regard.bench.statistics import crossed_interval, detection_threshold
+from regard.bench.statistics import crossed_interval
 from regard.evidence.intervals import Interval
+from regard.evidence.shortcut import detection_threshold
 
-__all__ = ["ALL", "COLUMNS", "DETECTION", "EFFECT", "MODEL", "Row", "dose_of", "rows", "scores"]
+__all__ = ["ALL", "COLUMNS", "DETECTION", "EFFECT", "MODEL", "QUALITIES", "Row", "dose_of", "rows", "scores"]
 
 COLUMNS = (
     *("method", "measure", "phantom", "network", "value", "low", "high", "n", "n_patients", "unit", "direction"),
@@ -24,6 +25,9 @@ DETECTION = "decoy-detection"
 
 EFFECT = "decoy-effect"
 """Mean size of the output's change from the decoy at its least to its most, all else fixed [label's unit]."""
+
+QUALITIES = {"r2": "R2", "auc": "AUC"}
+"""Figures of merit, and how they are written."""
 
 MODEL = "model truth"
 """What stands in the column of methods for what was asked of the network itself."""
@@ -61,8 +65,12 @@ def _row(
     values: np.ndarray, method: str, measure: str, phantom: str, network: str, unit: str, direction: str, seed: int
 ) -> Row:
     found: Interval = crossed_interval(values, seed=seed)
-    n = int(np.isfinite(values).sum())
-    return Row(method, measure, phantom, network, found.value, found.low, found.high, n, found.n, unit, direction)
+    known = values[np.isfinite(values)]
+    low, high = found.low, found.high
+    if unit == "1" and len(known) and known.min() >= 0 and known.max() <= 1:
+        # A share lies between 0 and 1, and so does its mean.
+        low, high = (float(np.clip(bound, 0, 1)) for bound in (low, high))
+    return Row(method, measure, phantom, network, found.value, low, high, len(known), found.n, unit, direction)
 
 
 def rows(plan: BenchPlan, cells: Iterable[Cell]) -> list[Row]:
@@ -120,15 +128,14 @@ def _shortcuts(plan: BenchPlan, by_phantom: Mapping[str, list[Cell]]) -> list[Ro
 
 
 def scores(plan: BenchPlan, cells: Iterable[Cell]) -> dict[str, dict[str, dict[str, object]]]:
-    """How well the networks measure, for ``scores.json``: mean over the networks, beside trivial predictors."""
+    """How well the networks do, for ``scores.json``: mean over the networks, beside trivial predictors."""
     by_phantom: dict[str, list[Cell]] = {}
     for cell in cells:
         by_phantom.setdefault(cell.phantom, []).append(cell)
-    names = {"network": "mae", "mean": "floor_mean_mae", "histogram": "floor_histogram_mae", "r2": "r2"}
     found: dict[str, dict[str, dict[str, object]]] = {}
     for phantom, group in by_phantom.items():
-        for key, name in names.items():
-            values = [c.fit[key] for c in group]
+        for name in group[0].fit:
+            values = [c.fit[name] for c in group]
             found.setdefault(phantom, {})[name] = {
                 "value": sum(values) / len(values),
                 "low": None,
@@ -137,6 +144,6 @@ def scores(plan: BenchPlan, cells: Iterable[Cell]) -> dict[str, dict[str, dict[s
                 "n": len(values) * group[0].n_test,
                 "n_patients": group[0].n_test,
                 "n_networks": len(values),
-                "unit": "1" if key == "r2" else group[0].unit,
+                "unit": "1" if name in QUALITIES else group[0].error_unit,
             }
     return found

@@ -33,8 +33,9 @@ def bench(
 ) -> int:
     """Compare methods on phantoms whose truth is known.
 
-    Trains small regressors on each phantom, asks them what their output depends on by rendering patients again, and
-    measures which method's map shows it, beside controls. A run that was cut off goes on where it stopped.
+    Trains small networks on each phantom, for numbers, classes and images, asks them what their output depends on by
+    rendering patients again, and measures which method's map shows it, beside controls. A run that was cut off goes on
+    where it stopped.
 
     Example: regard bench -m grad-ram,integrated-gradients,occlusion:window=6,stride=2 --size smoke -o bench/
     """

@@ -55,7 +55,7 @@ def run(
     chosen: dict[str, Any] = {"methods": listed(methods), "measures": listed(measures), "phantoms": listed(phantoms)}
     plan = replace(SIZES[size], seed=seed, **{k: v for k, v in chosen.items() if v})
     config: dict[str, Any] = {
-        "model": "small-regressor",
+        "model": "small-regressor, monai-unet",
         "case_ids": [],
         "target": None,
         "reference": None,

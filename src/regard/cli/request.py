@@ -17,9 +17,10 @@ from regard.core.volume import Volume
 from regard.explain import Scan
 from regard.explainers.spec import MethodSpec
 from regard.io import Case, read, read_table
+from regard.io.tables import is_table
 from regard.models import Model
 from regard.models.scans import files_of, with_units
-from regard.models.target_text import read_region, read_target
+from regard.models.target_text import absolute_target, read_region, read_target
 from regard.references import ReferenceValue
 
 __all__ = ["Question", "Request", "configuration", "files_of", "further_inputs", "read_question", "scans_of"]
@@ -158,9 +159,10 @@ def configuration(
         "weights": _absolute(request.weights),
         "weights_sha256": model.weights_sha256,
         "case_ids": [c.case for c in cases],
+        "tables": [_absolute(p) for p in request.paths if is_table(p)],
         "input_paths_sha256": hashlib.sha256(json.dumps(paths).encode()).hexdigest(),
         "methods": [str(s) for s in specs],
-        "target": request.target,
+        "target": absolute_target(request.target),
         "reference": _absolute(reference) if reference and not reference.startswith("value:") else reference,
         "reference_cases": _absolute(request.reference_cases),
         "reference_tolerance": request.reference_tolerance,

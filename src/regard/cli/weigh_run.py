@@ -38,7 +38,7 @@ def run(request: WeighRequest) -> int:
     record = finished(request.folder)
     truth = Truth(request.truth, request.boxes)
     wanted = [*request.by, *([truth.column] if truth.column else [])]
-    cases = with_columns(read_inputs(request.folder), request.table, record["argv"], wanted)
+    cases = with_columns(read_inputs(request.folder), request.table, record, wanted)
     said = as_it_was_asked(record, request)
     specs = parse_methods(record["methods"])
     model = load_model(said.model, weights=said.weights, trust=request.trust, device=device)

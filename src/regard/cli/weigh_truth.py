@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +18,9 @@ __all__ = ["Truth", "with_columns"]
 _BOX = ("x", "y", "w", "h")
 
 
-def with_columns(cases: Sequence[Case], table: Path | None, argv: Sequence[str], wanted: Sequence[str]) -> list[Case]:
+def with_columns(
+    cases: Sequence[Case], table: Path | None, record: Mapping[str, Any], wanted: Sequence[str]
+) -> list[Case]:
     """The cases with what their table says of them.
 
     Parameters
@@ -25,9 +28,9 @@ def with_columns(cases: Sequence[Case], table: Path | None, argv: Sequence[str],
     cases
         As ``inputs.tsv`` names them.
     table
-        The table, or None to look for it in the command that made the run.
-    argv
-        That command.
+        The table, or None for those that the run's record names.
+    record
+        ``run.yaml``; one of an earlier version names no tables, and they are looked for in its command.
     wanted
         Columns that are asked for.
 
@@ -36,7 +39,8 @@ def with_columns(cases: Sequence[Case], table: Path | None, argv: Sequence[str],
     InputError
         If a column is asked for and no table has it.
     """
-    tables = [table] if table is not None else [Path(a) for a in argv if is_table(a) and Path(a).is_file()]
+    said = record["tables"] if "tables" in record else [a for a in record["argv"] if is_table(a)]
+    tables = [table] if table is not None else [Path(t) for t in said if Path(t).is_file()]
     known = {c.case: c for t in tables for c in read_table(t)}
     found = [
         replace(c, columns=known[c.case].columns, folder=known[c.case].folder) if c.case in known else c for c in cases

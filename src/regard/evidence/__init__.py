@@ -61,6 +61,12 @@ MEASURES = Registry(
             "1",
             "lower",
         ),
+        "randomised-similarity": (
+            f"{_SANE}.resemblance:RandomisedSimilarity",
+            "rank correlation with the maps of networks whose weights are all redrawn",
+            "1",
+            "lower",
+        ),
         "noise-stability": (
             f"{_STABLE}.noise:NoiseStability",
             "how far the map moves under noise of the image's own level",

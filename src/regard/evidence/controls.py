@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from regard.core import randomness, recording
+from regard.core import recording
 from regard.core.errors import CapabilityError
 from regard.core.recording import LAYERS, Network
-from regard.core.spatial import interpolate, space, space_axes
+from regard.core.spatial import blur, interpolate, space, space_axes
 from regard.core.target import AbstractTarget
 from regard.evidence.sanity.randomisation import randomise
+from regard.evidence.surrogate import surrogate
 from regard.explainers.cam.random_cam import RandomCAM
 
 __all__ = [
@@ -67,37 +68,6 @@ CONTROLS: Mapping[str, Control] = {
 """Name to what it is."""
 
 
-def surrogate(relevance: Tensor, *, seed: int, case: str, draw: int | str, n_rounds: int = 4) -> Tensor:
-    """A map with the smoothness and the values of another, at places that chance chose.
-
-    Starts from random phases on the map's amplitude spectrum, and then alternates between its spectrum and its sorted
-    values; the values come last, so they are exactly the map's own and the spectrum is nearly.
-
-    Schreiber and Schmitz, Physical Review Letters 77, 635 (1996), in any number of axes.
-
-    Parameters
-    ----------
-    relevance
-        Map (1, 1, \\*space).
-    seed, case, draw
-        Key of the phases.
-    n_rounds
-        Alternations.
-    """
-    axes = space_axes(relevance)
-    own = relevance.detach().double().cpu()
-    amplitudes = torch.fft.fftn(own, dim=axes).abs()
-    ordered = own.flatten().sort().values
-    drawn = randomness.normal(own, seed, case, f"surrogate {draw}")
-    for _ in range(n_rounds):
-        phases = torch.fft.fftn(drawn, dim=axes)
-        shaped = torch.fft.ifftn(amplitudes * torch.exp(1j * phases.angle()), dim=axes).real
-        flat = torch.empty_like(ordered)
-        flat[shaped.flatten().argsort()] = ordered
-        drawn = flat.reshape(own.shape)
-    return drawn.to(relevance)
-
-
 def displaced(relevance: Tensor) -> list[Tensor]:
     """The map moved both ways along each axis of at least 4 voxels; what enters repeats the border."""
     moved = []
@@ -124,10 +94,11 @@ def centred_gaussian(x: Tensor) -> Tensor:
     return found
 
 
-def edges(x: Tensor) -> Tensor:
-    """Size of the gradient of ``x`` (1, channel, \\*space), over its channels."""
+def edges(x: Tensor, *, sigma: float = 0.0) -> Tensor:
+    """Size of the gradient of ``x`` (1, channel, \\*space) over its channels, after a blur of ``sigma`` voxels."""
     axes = [a for a in space_axes(x) if x.shape[a] > 1]
-    steps = [g.square().sum(1, keepdim=True) for g in torch.gradient(x.double(), dim=axes)]
+    smoothed = blur(x.double(), sigma) if sigma > 0 else x.double()
+    steps = [g.square().sum(1, keepdim=True) for g in torch.gradient(smoothed, dim=axes)]
     return torch.stack(steps).sum(0).sqrt().to(x)
 
 

@@ -11,16 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
-
 from regard.evidence.measure import Explain
 from regard.evidence.oracles import SPOILED, Oracle, oracle_map
+from regard.evidence.statistics import exact_interval
 from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, weigh_case
 
-__all__ = ["HELD_OUT", "Rate", "error_rates", "exact_interval", "trial"]
+__all__ = ["HELD_OUT", "Rate", "error_rates", "trial"]
 
-HELD_OUT = 20_000
-"""Seed of the held-out trials; everything was designed with seeds below 100."""
+HELD_OUT = 30_000
+"""Seed of the held-out trials, drawn once; everything was designed with seeds below 100, and 20000 was used before."""
 
 _TRUE = "true map"
 
@@ -49,12 +48,6 @@ class Rate:
     def supported(self) -> int:
         """Number of trials that were called supported."""
         return self.counts.get("supported", 0)
-
-
-def exact_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's interval of a share k of n."""
-    found = stats.binomtest(k, n).proportion_ci(level, method="exact")
-    return float(found.low), float(found.high)
 
 
 def trial(number: int, *, n_patients: int, seed: int, truth: bool = False, n_null: int = 99) -> dict[str, str]:
@@ -112,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| --- | --- | --- | --- | --- | --- |\n"
     )
     for n_patients in asked.patients:
-        for truth in (False, True) if n_patients == 12 else (False,):
+        for truth in (False, True) if n_patients > 1 else (False,):
             begun = time.monotonic()
             rates = error_rates(range(asked.trials), n_patients=n_patients, seed=asked.seed, truth=truth)
             sys.stdout.write("\n".join(_lines(rates, n_patients, truth)) + "\n")

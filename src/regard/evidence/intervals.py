@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 __all__ = ["FEWEST_CLUSTERS", "Interval", "mean_interval"]
 
 FEWEST_CLUSTERS = 10
 """Below this number of patients values are given, and no interval."""
+
+_RESAMPLES = 1999
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,18 @@ class Interval:
     n: int
 
     def __str__(self) -> str:
-        bounds = "" if np.isnan(self.low) else f" ({self.low:.2f} to {self.high:.2f})"
-        return f"{self.value:.2f}{bounds}"
+        # Adding 0.0 turns a rounded -0.0 into 0.0.
+        value, low, high = (round(v, 2) + 0.0 for v in (self.value, self.low, self.high))
+        bounds = "" if np.isnan(low) else f" ({low:.2f} to {high:.2f})"
+        return f"{value:.2f}{bounds}"
 
 
 def mean_interval(values: Sequence[float], *, level: float = 0.95, seed: int = 0) -> Interval:
-    """Mean over patients with its BCa bootstrap interval (Efron 1987).
+    """Mean over patients with its studentised bootstrap interval.
+
+    The studentised bootstrap (Efron and Tibshirani 1993, 12.5) keeps its coverage on skewed values of few patients,
+    where BCa falls short (`regard.evidence.coverage`). Where values tie so often that a tenth of the samples has no
+    spread, the bounds are the samples' own quantiles.
 
     Parameters
     ----------
@@ -48,13 +55,26 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95, seed: int = 0
         Of the interval.
     seed
         Of the resampling.
+
+    Returns
+    -------
+    Interval
+        Bounds are NaN below `FEWEST_CLUSTERS` patients, or without spread.
     """
     kept = np.asarray([v for v in values if not np.isnan(v)], dtype=float)
     n = len(kept)
     value = float(kept.mean()) if n else float("nan")
     if n < FEWEST_CLUSTERS or np.ptp(kept) == 0:
         return Interval(value, float("nan"), float("nan"), level, n)
-    found = stats.bootstrap(
-        (kept,), np.mean, confidence_level=level, n_resamples=2000, method="BCa", rng=np.random.default_rng(seed)
-    ).confidence_interval
-    return Interval(value, float(found.low), float(found.high), level, n)
+    rng = np.random.default_rng(seed)
+    samples = kept[rng.integers(0, n, (_RESAMPLES, n))]
+    errors = samples.std(1, ddof=1) / np.sqrt(n)
+    usable = errors > 1e-12 * np.ptp(kept)
+    tail = (1 - level) / 2
+    if usable.mean() < 0.9:
+        low, high = np.quantile(samples.mean(1), [tail, 1 - tail])
+        return Interval(value, float(low), float(high), level, n)
+    pivots = (samples[usable].mean(1) - value) / errors[usable]
+    lower, upper = np.quantile(pivots, [tail, 1 - tail])
+    error = kept.std(ddof=1) / np.sqrt(n)
+    return Interval(value, float(value - upper * error), float(value - lower * error), level, n)

@@ -1,4 +1,8 @@
-"""Networks with hand-set weights whose true map is known, and ways to spoil that map: what the verdict is tried on."""
+"""Random networks with hand-set weights, patients of their own, and ways to spoil their true map: trials of a verdict.
+
+Each trial draws another network, as error rates ask for many; the few fixed ones that methods are tested on, with
+gradients and contributions in closed form, are `regard.phantoms.oracles`.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -9,14 +9,24 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from regard.evidence.intervals import FEWEST_CLUSTERS, Interval
+from regard.evidence.intervals import FEWEST_CLUSTERS, Interval, mean_interval
 
-__all__ = ["clustered_interval", "effect_size", "holm", "patient_means", "rank_p", "sign_flip_p"]
+__all__ = [
+    "clustered_interval",
+    "difference_interval",
+    "effect_size",
+    "exact_interval",
+    "holm",
+    "patient_means",
+    "rank_p",
+    "sign_flip_p",
+]
 
 Side = Literal["greater", "less"]
 
-_RESAMPLES = 1999
 _FLIPS = 9999
+_ENUMERATED = 13
+_RESAMPLES = 1999
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -51,18 +61,16 @@ def sign_flip_p(differences: Sequence[float], *, side: Side = "greater", seed: i
     kept = np.asarray([d for d in differences if not np.isnan(d)], dtype=float)
     if len(kept) == 0:
         return float("nan")
-    if len(kept) == 1:
-        return 0.5 if (kept[0] > 0) == (side == "greater") and kept[0] != 0 else 1.0
-    found = stats.permutation_test(
-        (kept,),
-        lambda d, axis: np.mean(d, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_FLIPS,
-        alternative=side,
-        rng=np.random.default_rng(seed),
-    )
-    return float(found.pvalue)
+    whole = len(kept) <= _ENUMERATED
+    if whole:
+        flips = 1.0 - 2.0 * ((np.arange(2 ** len(kept))[:, None] >> np.arange(len(kept))) & 1)
+    else:
+        flips = np.random.default_rng(seed).choice([-1.0, 1.0], (_FLIPS, len(kept)))
+    null, observed = flips @ kept, kept.sum()
+    # Sums that differ by rounding only are equal.
+    near = 1e-12 * np.abs(kept).sum()
+    reached = int((null >= observed - near).sum() if side == "greater" else (null <= observed + near).sum())
+    return reached / len(null) if whole else (reached + 1) / (len(null) + 1)
 
 
 def effect_size(differences: Sequence[float]) -> float:
@@ -85,11 +93,9 @@ def patient_means(values: Sequence[float], patients: Sequence[str]) -> dict[str,
 def clustered_interval(
     values: Sequence[float], patients: Sequence[str], *, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Mean over patients with its studentised bootstrap interval.
+    """Mean over patients with its studentised bootstrap interval (`regard.evidence.intervals.mean_interval`).
 
-    Patients are drawn, never cases; each counts once. The studentised bootstrap (Efron and Tibshirani 1993, 12.5) keeps
-    its coverage on skewed values where BCa falls short; where values tie so often that a tenth of the samples has no
-    spread, the bounds are the samples' own quantiles.
+    Patients are drawn, never cases; each counts once.
 
     Parameters
     ----------
@@ -105,22 +111,48 @@ def clustered_interval(
     Returns
     -------
     Interval
-        Bounds are NaN below `FEWEST_CLUSTERS` patients, or without spread.
+        Bounds are NaN below `regard.evidence.intervals.FEWEST_CLUSTERS` patients, or without spread.
     """
-    means = np.asarray(list(patient_means(values, patients).values()), dtype=float)
-    n = len(means)
-    value = float(means.mean()) if n else float("nan")
-    if n < FEWEST_CLUSTERS or np.ptp(means) == 0:
+    return mean_interval(list(patient_means(values, patients).values()), level=level, seed=seed)
+
+
+def difference_interval(
+    first: Sequence[float], second: Sequence[float], *, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean of one group of patients minus that of another, with its studentised bootstrap interval.
+
+    Each group is resampled by itself, with an error of its own (as Welch's test has).
+
+    Parameters
+    ----------
+    first, second
+        One value per patient; NaN is left out.
+    level
+        Of the interval.
+    seed
+        Of the resampling.
+
+    Returns
+    -------
+    Interval
+        ``n`` counts both groups; no bounds with fewer than 10 patients in one of them, or without spread.
+    """
+    groups = [np.asarray([v for v in g if not np.isnan(v)], dtype=float) for g in (first, second)]
+    n = sum(len(g) for g in groups)
+    value = float(groups[0].mean() - groups[1].mean()) if all(len(g) for g in groups) else float("nan")
+    if min(len(g) for g in groups) < FEWEST_CLUSTERS or all(np.ptp(g) == 0 for g in groups):
         return Interval(value, float("nan"), float("nan"), level, n)
     rng = np.random.default_rng(seed)
-    samples = means[rng.integers(0, n, (_RESAMPLES, n))]
-    errors = samples.std(1, ddof=1) / np.sqrt(n)
-    usable = errors > 1e-12 * np.ptp(means)
+    drawn = [g[rng.integers(0, len(g), (_RESAMPLES, len(g)))] for g in groups]
+    means = drawn[0].mean(1) - drawn[1].mean(1)
+    errors = np.sqrt(sum(d.var(1, ddof=1) / d.shape[1] for d in drawn))
+    error = float(np.sqrt(sum(g.var(ddof=1) / len(g) for g in groups)))
     tail = (1 - level) / 2
-    if usable.mean() < 0.9:
-        low, high = np.quantile(samples.mean(1), [tail, 1 - tail])
-        return Interval(value, float(low), float(high), level, n)
-    pivots = (samples[usable].mean(1) - value) / errors[usable]
-    lower, upper = np.quantile(pivots, [tail, 1 - tail])
-    error = means.std(ddof=1) / np.sqrt(n)
+    lower, upper = np.quantile((means - value) / np.maximum(errors, 1e-12 * error), [tail, 1 - tail])
     return Interval(value, float(value - upper * error), float(value - lower * error), level, n)
+
+
+def exact_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a share k of n."""
+    found = stats.binomtest(k, n).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)

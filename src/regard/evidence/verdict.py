@@ -9,7 +9,7 @@ import numpy as np
 from regard.evidence.comparison import ALONE, DRAWN, Comparison
 from regard.evidence.intervals import FEWEST_CLUSTERS
 
-__all__ = ["FAITHFUL", "PLACED", "RESEMBLES", "THRESHOLDS", "Verdict", "judge"]
+__all__ = ["FAITHFUL", "INSERTION", "PLACED", "RESEMBLES", "THRESHOLDS", "Verdict", "judge"]
 
 THRESHOLDS: Mapping[str, tuple[float, str]] = {
     "p": (0.05, "Largest adjusted p at which the map counts as better than a control, and p at which it is worse."),
@@ -24,6 +24,9 @@ THRESHOLDS: Mapping[str, tuple[float, str]] = {
 
 FAITHFUL = "deletion"
 """The measure of faithfulness that decides; others are shown beside it."""
+
+INSERTION = "insertion"
+"""Of a signed map the same figure as `FAITHFUL`, and so no second witness: neither judged nor corrected for."""
 
 RESEMBLES = "randomised-similarity"
 """Similarity to the same method's map of a network with drawn weights."""

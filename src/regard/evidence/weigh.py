@@ -13,8 +13,9 @@ from regard.evidence import MEASURES, controls
 from regard.evidence.again import explain_again
 from regard.evidence.comparison import DRAWN, Comparison, Figure, WeighedMap, adjusted, compare
 from regard.evidence.measure import AbstractMeasure, Exhibit
-from regard.evidence.sanity.similarity import correlation, ranks, spearman
-from regard.evidence.verdict import FAITHFUL, PLACED, RESEMBLES, THRESHOLDS, Verdict, judge
+from regard.evidence.sanity.resemblance import resemblance
+from regard.evidence.sanity.similarity import spearman
+from regard.evidence.verdict import FAITHFUL, INSERTION, PLACED, RESEMBLES, THRESHOLDS, Verdict, judge
 
 __all__ = ["Neighbours", "Plan", "all_verdicts", "comparisons", "load_measure", "weigh_case"]
 
@@ -112,10 +113,15 @@ class _Case:
     def figures(self, method: str, exhibit: Exhibit, beside: Neighbours) -> dict[str, Figure]:
         """All figures of one method's map; `notes` says what is missing."""
         self.notes = []
-        able = {name: measure for name, measure in self.plan.measures.items() if measure.can(exhibit)}
-        for name in self.plan.measures:
-            if name not in able:
-                needs = " and ".join(sorted(self.plan.measures[name].needs))
+        # What likeness to randomised networks is measured of below, with maps that are shared.
+        asked = {name: measure for name, measure in self.plan.measures.items() if name != RESEMBLES}
+        able = {name: measure for name, measure in asked.items() if measure.can(exhibit)}
+        if {FAITHFUL, INSERTION} <= set(able) and exhibit.sign is not Sign.UNSIGNED:
+            del able[INSERTION]
+            self.notes.append("insertion of a signed map is the figure of its deletion, and is not counted again")
+        for name in asked:
+            if not asked[name].can(exhibit):
+                needs = " and ".join(sorted(asked[name].needs))
                 self.notes.append(f"{name} was not measured: it needs {needs}")
         own = {name: measure.measure(exhibit) for name, measure in able.items()}
         compared = {name: m for name, m in able.items() if m.family in COMPARED and not np.isnan(own[name].value)}
@@ -197,19 +203,10 @@ class _Case:
         return self._drawn[method, draw]
 
     def _likeness(self, method: str, exhibit: Exhibit) -> Callable[[Tensor], float] | None:
-        """Rank correlation of a map with the method's maps of randomised networks, by size where they are unsigned."""
-        sizes = exhibit.sign is Sign.UNSIGNED
+        """How alike a map is to the method's maps of randomised networks."""
         maps = [self._randomised(method, exhibit, n) for n in range(self.plan.n_randomised)]
-        drawn = [ranks(m.abs() if sizes else m) for m in maps if m is not None]
-        if not drawn:
-            return None
-
-        def likeness(m: Tensor) -> float:
-            own = ranks(m.abs() if sizes else m)
-            known = [v for v in (correlation(own, other) for other in drawn) if not np.isnan(v)]
-            return float(np.mean(known)) if known else float("nan")
-
-        return likeness
+        drawn = [m for m in maps if m is not None]
+        return resemblance(drawn, exhibit.sign) if drawn else None
 
 
 _OF_THE_CASE = ("edges", "image", "centred gaussian", "random-cam")

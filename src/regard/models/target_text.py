@@ -1,5 +1,6 @@
 """Targets and references as they are written on the command line, in run files and in tables."""
 
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from regard.core.volume import Volume
 from regard.io import read
 from regard.models.card import ModelCard
 
-__all__ = ["GRAMMAR", "read_region", "read_target"]
+__all__ = ["GRAMMAR", "absolute_target", "read_region", "read_target"]
 
 GRAMMAR = (
     "output[:I|NAME], logit:K, probability:K, expectation, voxel:I,J,K, voxel-mm:X,Y,Z, mean:FILE[#LABEL], "
@@ -64,6 +65,19 @@ def read_target(text: str | None, card: ModelCard) -> AbstractTarget | None:
     if kind == "error" and place:
         return ErrorTo(read(place), channel=number, name=Path(place).name)
     raise TargetError(f"the target '{text}'", GRAMMAR, "choose one of these")
+
+
+def absolute_target(text: str | None) -> str | None:
+    """The same target with the paths of its files absolute, so that it can be read from any folder."""
+    kind, colon, rest = (text or "").partition(":")
+    if not colon or kind not in ("mean", "contrast", "error"):
+        return text
+    body, at, channel = rest.rpartition("@")
+    places = body if at and body else rest
+    # Only a contrast has two files; the name of another one may hold a comma.
+    parts = places.split(",") if kind == "contrast" else [places]
+    files = [f"{os.path.abspath(file)}{mark}{label}" for file, mark, label in (p.partition("#") for p in parts)]
+    return f"{kind}:{','.join(files)}" + (f"@{channel}" if at and body else "")
 
 
 def _index(text: str, card: ModelCard, whole: str) -> int:

@@ -10,9 +10,13 @@ __all__ = [
     "DECOY_3",
     "DECOY_6",
     "DECOY_9",
+    "classes",
+    "correction",
     "decoy",
+    "denoising",
     "linear",
     "multiplicative",
+    "product_classes",
     "suppressor",
     "texture",
     "thickness",
@@ -48,6 +52,26 @@ def texture(shape: Sequence[int]) -> PlantedPhantom:
 def suppressor(shape: Sequence[int]) -> PlantedPhantom:
     """Intensity of a ball under a nuisance that lies, alone, in another place as well."""
     return PlantedPhantom(tuple(shape), "linear", "correlated", noise=0.2, suppressor=0.5)
+
+
+def classes(shape: Sequence[int]) -> PlantedPhantom:
+    """Whether the intensity of a ball in tissues is above its median; another beside it does not count."""
+    return PlantedPhantom(tuple(shape), "linear", "anatomical", "classification", noise=0.3, distractor=True)
+
+
+def product_classes(shape: Sequence[int]) -> PlantedPhantom:
+    """Whether the product of two balls' intensities is above its median, in correlated noise."""
+    return PlantedPhantom(tuple(shape), "multiplicative", "correlated", "classification", noise=0.2)
+
+
+def denoising(shape: Sequence[int]) -> PlantedPhantom:
+    """The image without its noise: a ball in tissues, and another beside it."""
+    return PlantedPhantom(tuple(shape), "linear", "anatomical", "denoising", noise=0.3, distractor=True)
+
+
+def correction(shape: Sequence[int]) -> PlantedPhantom:
+    """The image without a nuisance that lies over a ball, and alone, to be read from there, in another place."""
+    return PlantedPhantom(tuple(shape), "linear", "correlated", "correction", noise=0.2, suppressor=0.5)
 
 
 def decoy(dose: float, shape: Sequence[int]) -> PlantedPhantom:

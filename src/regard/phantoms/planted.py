@@ -26,9 +26,9 @@ Effect: TypeAlias = Literal["linear", "multiplicative", "volume", "thickness", "
 """What the label is: the intensity of a region, the product of two regions' intensities, the volume of a ball, the
 thickness of a shell, or the correlation length of the texture inside a region."""
 
-Task: TypeAlias = Literal["regression", "classification", "denoising", "removal"]
-"""What a network shall give: the label, whether it is above its median, the image without noise, or the image without
-the structure."""
+Task: TypeAlias = Literal["regression", "classification", "denoising", "removal", "correction"]
+"""What a network shall give: the label, whether it is above its median, the image without noise, the image without the
+structure, or the image without noise and without the nuisance of the suppressor."""
 
 _SD = math.sqrt(1 / 12)
 """Standard deviation of a uniform factor."""
@@ -91,7 +91,9 @@ class PlantedPhantom:
         Kernel of correlated noise [voxel].
     suppressor
         Strength of a nuisance that lies over the structure's place and, alone, in a mark of its own: the mark tells
-        nothing of the label, and a network that subtracts it is right to. 0: none.
+        nothing of the label, and a network that subtracts it is right to. Its two places are factors of their own,
+        drawn alike, so that either can be moved alone: for a network that subtracts one from the other nothing would
+        change with both. 0: none.
     decoy
         Dose of a decoy, a mark whose intensity has this correlation with the label, 0 to 1; None: no mark.
     distractor
@@ -109,7 +111,8 @@ class PlantedPhantom:
     Notes
     -----
     Factors are uniform in [0, 1]: ``signal``; ``partner`` (multiplicative); ``contrast`` (volume, thickness: the
-    intensity, which is not the label); ``distractor``; ``suppressor``; ``decoy``; ``shift-0`` and on. The decoy's is
+    intensity, which is not the label); ``distractor``; ``suppressor`` (over the structure) and ``suppressor-mark``,
+    drawn alike; ``decoy``; ``shift-0`` and on. The decoy's is
     ``1/2 + sd (dose z + sqrt(1 - dose^2) own)`` with z the standardised label, own a standardised draw and
     sd = sqrt(1/12): its correlation with the label is the dose, and it may leave [0, 1].
     """
@@ -145,7 +148,7 @@ class PlantedPhantom:
     @property
     def decoys(self) -> tuple[str, ...]:
         """Factors that the label does not depend on and that have a place of their own."""
-        return tuple(f for f in self.factors if f in ("decoy", "suppressor", "distractor"))
+        return tuple(f for f in self.factors if f in ("decoy", "suppressor", "suppressor-mark", "distractor"))
 
     @property
     def causes(self) -> tuple[str, ...]:
@@ -158,7 +161,7 @@ class PlantedPhantom:
         names = list(self.causes)
         names += ["contrast"] if self.effect in ("volume", "thickness") else []
         names += ["distractor"] if self.distractor else []
-        names += ["suppressor"] if self.suppressor else []
+        names += ["suppressor", "suppressor-mark"] if self.suppressor else []
         return tuple(names + (["decoy"] if self.decoy is not None else []))
 
     def draw(self, number: int, *, seed: int = 0) -> dict[str, float]:
@@ -167,6 +170,7 @@ class PlantedPhantom:
         shifts = [f"shift-{axis}" for axis in range(len(self.shape))]
         names = ("signal", "partner", "contrast", "distractor", "suppressor", "decoy", *shifts)
         drawn = {f: float(randomness.uniform((1,), seed, name, f)[0]) for f in names}
+        drawn["suppressor-mark"] = drawn["suppressor"]
         dose = self.decoy or 0.0
         follows, own = self._standardised(drawn), (drawn["decoy"] - 0.5) / _SD
         drawn["decoy"] = 0.5 + _SD * (dose * follows + math.sqrt(1 - dose**2) * own)
@@ -204,11 +208,12 @@ class PlantedPhantom:
         clean = behind + structure
         if self.distractor:
             clean = clean + self._structure(drawn, "distractor", partner, seed, name)[0]
-        if self.suppressor:
-            nuisance = self.suppressor * (2 * drawn["suppressor"] - 1)
-            clean = clean + nuisance * (self._ball(site, self._radius) + self._mark(marks["suppressor"]))
         if self.decoy is not None:
             clean = clean + drawn["decoy"] * self._mark(marks["decoy"])
+        corrected = clean
+        if self.suppressor:
+            over, alone = (self.suppressor * (2 * drawn[f] - 1) for f in ("suppressor", "suppressor-mark"))
+            clean = clean + over * self._ball(site, self._radius) + alone * self._mark(marks["suppressor"])
         image = (clean + noise)[None]
         label = self.label(drawn)
         target = {
@@ -216,6 +221,7 @@ class PlantedPhantom:
             "classification": torch.tensor([float(label > self.median)]),
             "denoising": clean[None],
             "removal": image - structure,
+            "correction": corrected[None],
         }[self.task]
         return Planted(name, image, label, target, drawn, filled)
 

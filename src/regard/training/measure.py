@@ -1,8 +1,9 @@
-"""Training a network that measures: images in, numbers out."""
+"""Training a small network: images in; numbers, or images, out."""
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import lightning
 import torch
@@ -12,30 +13,38 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from regard.core import batching
 
-__all__ = ["Measure", "fit", "fold_scale"]
+__all__ = ["Loss", "Measure", "fit", "fold_scale"]
+
+
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Outputs and what they should be, of one shape, to a scalar."""
 
 
 class Measure(lightning.LightningModule):
-    """A regressor with Huber loss on standardised labels, Adam and a cosine schedule.
+    """A network with one output per label, Adam and a cosine schedule.
 
     Parameters
     ----------
     network
-        Images (batch, channel, \\*space) to numbers (batch, 1), standardised.
+        Images (batch, channel, \\*space) to numbers (batch, 1), or to images (batch, 1, \\*space).
     learning_rate
         Of Adam.
     n_steps
         Length of the schedule.
+    loss
+        Of the outputs without their axis of 1, and the labels.
     """
 
-    def __init__(self, network: nn.Module, *, learning_rate: float, n_steps: int) -> None:
+    def __init__(
+        self, network: nn.Module, *, learning_rate: float, n_steps: int, loss: Loss = functional.huber_loss
+    ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.loss = network, loss
         self.learning_rate, self.n_steps = learning_rate, n_steps
 
     def training_step(self, batch: Sequence[Tensor], _: int) -> Tensor:
         images, labels = batch
-        return functional.huber_loss(self.network(images)[:, 0], labels)
+        return self.loss(self.network(images)[:, 0], labels)
 
     def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
         optimiser = torch.optim.Adam(self.network.parameters(), self.learning_rate)
@@ -65,29 +74,32 @@ def fit(
     learning_rate: float = 3e-3,
     seed: int = 0,
     accelerator: str = "cpu",
+    loss: Loss = functional.huber_loss,
 ) -> nn.Module:
-    """Train a regressor on standardised labels, and return it in evaluation mode.
+    """Train a network, and return it in evaluation mode.
 
     Parameters
     ----------
     network
-        Images to numbers (batch, 1).
+        Images to numbers (batch, 1), or to images (batch, 1, \\*space).
     images
         (case, channel, \\*space), prepared.
     labels
-        (case,), standardised by the training set.
+        (case,), standardised by the training set; or classes (case,); or images (case, \\*space).
     n_epochs, batch_size, learning_rate
         As usual.
     seed
         Of the order of the cases.
     accelerator
         Lightning's name of the device.
+    loss
+        Of outputs and labels: Huber's for numbers, with logits for classes.
     """
     loader = DataLoader(
         TensorDataset(images, labels), batch_size, shuffle=True, generator=torch.Generator().manual_seed(seed)
     )
     n_steps = n_epochs * len(loader)
-    module = Measure(network, learning_rate=learning_rate, n_steps=n_steps)
+    module = Measure(network, learning_rate=learning_rate, n_steps=n_steps, loss=loss)
     quiet = logging.getLogger("lightning.pytorch").level
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     try:

@@ -17,13 +17,15 @@ from regard.core.recording import LAYERS
 from regard.evidence.again import explain_again
 from regard.evidence.faithfulness.removal import blocks, filling, values_without
 from regard.evidence.measure import AbstractMeasure, Direction, Exhibit, Measured
-from regard.evidence.sanity.similarity import likeness_to, spearman, ssim, surrogate, top_overlap
+from regard.evidence.sanity.similarity import likeness_to, spearman, ssim, top_overlap
+from regard.evidence.surrogate import surrogate
 
 __all__ = [
     "CascadingRandomisation",
     "IndependentRandomisation",
-    "label_randomisation",
+    "likeness_by_chance",
     "randomise",
+    "share_as_alike",
     "weighted_layers",
 ]
 
@@ -127,13 +129,13 @@ class _Randomisation(AbstractMeasure):
                 continue
             last = explain_again(exhibit, network=forgetful)
             alike.append(likeness(last))
-        chance = _by_chance(exhibit, self.n_surrogates)
+        chance = likeness_by_chance(exhibit, self.n_surrogates)
         found = torch.tensor(alike, dtype=torch.float64)
         value = self._value(found - chance.mean())
         notes = {
             "likeness": value + float(chance.mean()),
             "likeness of surrogates": float(chance.mean()),
-            "surrogates as alike": _share_as_alike(chance, value + float(chance.mean())),
+            "surrogates as alike": share_as_alike(chance, value + float(chance.mean())),
             "n_layers": len(layers),
             "n_undefined": int(found.isnan().sum()),
             "layers": ["+".join(names[-1:]) for names in stages],
@@ -149,14 +151,14 @@ class _Randomisation(AbstractMeasure):
         return Measured(value, "1", notes, curve)
 
 
-def _by_chance(exhibit: Exhibit, n: int) -> Tensor:
+def likeness_by_chance(exhibit: Exhibit, n: int) -> Tensor:
     """Likeness of surrogates to the map, (n,)."""
     likeness = likeness_to(exhibit.relevance, exhibit.sign)
     maps = (surrogate(exhibit.relevance, seed=exhibit.seed, case=exhibit.case, draw=k) for k in range(n))
     return torch.tensor([likeness(drawn) for drawn in maps], dtype=torch.float64)
 
 
-def _share_as_alike(chance: Tensor, value: float) -> float:
+def share_as_alike(chance: Tensor, value: float) -> float:
     """Rank p of a likeness among those of surrogates, (1 + number at least as alike) / (1 + n)."""
     return (1 + int((chance >= value).sum())) / (1 + len(chance)) if value == value else math.nan
 
@@ -219,33 +221,3 @@ class IndependentRandomisation(_Randomisation):
 
     def _value(self, excess: Tensor) -> float:
         return float(excess.nanmean())
-
-
-def label_randomisation(exhibit: Exhibit, shuffled: Tensor, n_surrogates: int = 19) -> Measured:
-    """How alike the map is to that of a network trained on shuffled labels, beyond what surrogates are.
-
-    Parameters
-    ----------
-    exhibit
-        The map of the network that was trained on the true labels.
-    shuffled
-        Map (1, 1, \\*space) of the same case and method by a network of the same kind, trained on shuffled labels.
-    n_surrogates
-        Surrogates that say what chance is.
-
-    Notes
-    -----
-    Adebayo et al. 2018, NeurIPS (arXiv 1810.03292), section 4, data randomisation.
-    """
-    alike = likeness_to(exhibit.relevance, exhibit.sign)(shuffled)
-    if exhibit.blank or math.isnan(alike):
-        return Measured.undefined("one of the maps is constant")
-    chance = _by_chance(exhibit, n_surrogates)
-    notes = {
-        "likeness": alike,
-        "likeness of surrogates": float(chance.mean()),
-        "surrogates as alike": _share_as_alike(chance, alike),
-        "ssim": ssim(exhibit.relevance, shuffled),
-        "top overlap": top_overlap(exhibit.relevance, shuffled),
-    }
-    return Measured(alike - float(chance.mean()), "1", notes, {"likeness of surrogates": chance})

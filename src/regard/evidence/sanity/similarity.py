@@ -1,16 +1,15 @@
-"""How alike two maps are, and surrogates: maps as smooth as one, that know nothing."""
+"""How alike two maps are."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from regard.core import randomness
 from regard.core.errors import ShapeError
 from regard.core.quantity import Sign
-from regard.core.spatial import blur, space_axes
+from regard.core.spatial import blur
 
-__all__ = ["correlation", "likeness_to", "ranks", "spearman", "ssim", "surrogate", "top_overlap"]
+__all__ = ["correlation", "likeness_to", "ranks", "spearman", "ssim", "top_overlap"]
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
@@ -117,42 +116,3 @@ def likeness_to(relevance: Tensor, sign: Sign) -> Callable[[Tensor], float]:
         return max(known) if known else float("nan")
 
     return likeness
-
-
-def surrogate(relevance: Tensor, seed: int = 0, case: str = "", draw: int | str = 0, *, n_rounds: int = 6) -> Tensor:
-    """A map with the values and the smoothness of another, at places that chance chose.
-
-    From noise on, the amplitudes of the Fourier transform are replaced by the map's own, which gives its smoothness,
-    and then the values, in their order, by the map's own: in turn, so that the values are kept exactly and the spectrum
-    nearly. Smooth maps come out a little rougher than they were.
-
-    Parameters
-    ----------
-    relevance
-        Map (1, 1, \\*space).
-    seed, case, draw
-        Key of the draw.
-    n_rounds
-        Turns; the first alone leaves smooth maps rougher than they were.
-
-    Returns
-    -------
-    Tensor
-        Map (1, 1, \\*space), of the map's type and device.
-
-    Notes
-    -----
-    Schreiber and Schmitz 1996, Physical Review Letters 77, 635, for any number of axes. The transform is periodic: a
-    map that differs much between opposite borders gets a rougher surrogate.
-    """
-    exact, axes = relevance.detach().double().cpu(), space_axes(relevance)
-    amplitudes = torch.fft.fftn(exact, dim=axes).abs()
-    ordered = exact.flatten().sort().values
-    found = randomness.normal(exact, seed, case, f"surrogate {draw}")
-    for _ in range(n_rounds):
-        phases = torch.fft.fftn(found, dim=axes).angle()
-        smooth = torch.fft.ifftn(torch.polar(amplitudes, phases), dim=axes).real
-        found = torch.empty_like(ordered)
-        found[smooth.flatten().argsort(stable=True)] = ordered
-        found = found.reshape(exact.shape)
-    return found.to(relevance)

@@ -30,6 +30,8 @@ def unet(
     outputs: int = 1,
     widths: Sequence[int] = (16, 32, 64, 128),
     residual_units: int = 2,
+    norm: str = "INSTANCE",
+    activation: str = "PRELU",
 ) -> nn.Module:
     """Build MONAI's U-Net, which halves the image between each two of ``widths``.
 
@@ -41,6 +43,8 @@ def unet(
         Channels of each level.
     residual_units
         Residual units per level; 0 for plain convolutions.
+    norm, activation
+        MONAI's names, and its own defaults. "INSTANCE" takes each image's intensities out, which "BATCH" does not.
     """
     from monai.networks.nets import UNet
 
@@ -51,4 +55,6 @@ def unet(
         channels=tuple(widths),
         strides=(2,) * (len(widths) - 1),
         num_res_units=residual_units,
+        norm=norm,
+        act=activation,
     )
