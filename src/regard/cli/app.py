@@ -8,6 +8,7 @@ from regard.cli.bench import bench
 from regard.cli.demo import demo
 from regard.cli.explain import explain
 from regard.cli.listing import doctor, measures, methods, models
+from regard.cli.study import study
 from regard.cli.view import view
 from regard.cli.weigh import weigh
 
@@ -49,6 +50,7 @@ def _program(
 
 for verb in (demo, explain, weigh, bench, view, models, methods, measures, doctor):
     app.command()(verb)
+app.add_typer(study)
 
 
 def _is(error: Exception, name: str) -> bool:

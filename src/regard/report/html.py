@@ -20,12 +20,34 @@ from regard.report import words
 from regard.report.colours import UNRESOLVED, common_scales, table
 from regard.report.embed import Scene, fit
 
-__all__ = ["MAX_BYTES", "ReportCase", "environment", "static", "write_report"]
+__all__ = ["MAX_BYTES", "Chapter", "ReportCase", "environment", "static", "write_report"]
 
 MAX_BYTES = 15_000_000
 """Largest report."""
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of a report in words, with a picture and a table, shown before the cases.
+
+    Parameters
+    ----------
+    title
+        Its heading.
+    text
+        Paragraphs.
+    picture
+        A PNG file, embedded; None for none.
+    rows
+        A table: one dict per row, columns in the order of first appearance.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    picture: Path | None = None
+    rows: Sequence[Row] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +84,7 @@ def write_report(
     evidence: Sequence[Row] | None = None,
     verdicts: Mapping[str, Row] | None = None,
     scores: Sequence[Row] | None = None,
+    chapters: Sequence[Chapter] = (),
     max_bytes: int = MAX_BYTES,
 ) -> Path:
     """Write the report of a run.
@@ -82,6 +105,8 @@ def write_report(
         ``verdicts`` of ``evidence.json``: map name to ``{"verdict", "reasons", "scope"}``.
     scores
         Rows shown at the top, such as each method's score against a known truth.
+    chapters
+        Parts in words, shown before the cases.
     max_bytes
         Largest file; images are embedded in coarser blocks where they do not fit, and the page says so.
 
@@ -108,6 +133,7 @@ def write_report(
         "weighed": evidence is not None,
         "verdicts": verdicts or {},
         "scores": _table(scores or ()),
+        "chapters": [_chapter(c) for c in chapters],
         "words": words,
         "style": static("report.css"),
         "script": static("report.js"),
@@ -205,6 +231,13 @@ def _summary(cases: Sequence[ReportCase]) -> dict[str, Any]:
         outputs = list(dict.fromkeys((e.target, words.prediction(e)) for e in case.explanations))
         rows.append({"number": number, "case": case.case, "outputs": outputs, "cells": [cells.get(n) for n in names]})
     return {"names": names, "rows": rows}
+
+
+def _chapter(chapter: Chapter) -> dict[str, Any]:
+    picture = None
+    if chapter.picture is not None:
+        picture = f"data:image/png;base64,{base64.b64encode(chapter.picture.read_bytes()).decode()}"
+    return {"title": chapter.title, "text": chapter.text, "picture": picture, "table": _table(chapter.rows)}
 
 
 def _column(explanation: Explanation) -> str:

@@ -10,6 +10,16 @@ ZOO = Registry(
     {
         "sfcn": ("regard.models.zoo.sfcn:sfcn", "Simple Fully Convolutional Network: brain age from MRI", "regression"),
         "small-regressor": ("regard.models.zoo.small:small_regressor", "three convolutions, for demos", "regression"),
+        "bmd-resnet22": (
+            "regard.models.zoo.bmd_resnet:bmd_resnet22",
+            "bone mineral density from one CT slice (Kang 2023)",
+            "regression",
+        ),
+        "bmd-unet": (
+            "regard.models.zoo.bmd_unet:bmd_unet",
+            "U-Net that outlines the vertebra (Kang 2023)",
+            "segmentation",
+        ),
         "monai-resnet18": ("regard.models.zoo.from_monai:resnet18", "ResNet-18 as MONAI builds it", "regression"),
         "monai-unet": ("regard.models.zoo.from_monai:unet", "residual U-Net as MONAI builds it", "image"),
     },

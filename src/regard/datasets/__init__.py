@@ -1,0 +1,1 @@
+"""Tables and layouts of data that people have."""

@@ -1,0 +1,23 @@
+"""The papers, end to end: each a recipe in five acts, at four sizes."""
+
+from regard.core.registry import Registry
+
+__all__ = ["ACTS", "SIZES", "STUDIES"]
+
+ACTS = ("data", "train", "score", "explain", "weigh")
+"""What every study does, in this order."""
+
+SIZES = ("smoke", "default", "reference", "paper")
+"""How large every study can be."""
+
+STUDIES = Registry(
+    "study",
+    "regard.studies",
+    {
+        "bmd": (
+            "regard.studies.bmd.study:BMDStudy",
+            "bone mineral density from CT, and where the number comes from (Kang 2023)",
+        ),
+    },
+)
+"""Name to class and one line."""

@@ -1,0 +1,1 @@
+"""Bone mineral density from one CT slice, explained (Kang et al. 2023)."""

@@ -1,0 +1,231 @@
+"""Settings of the study, for each size."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from regard.studies.config import Section, StudyConfig
+
+__all__ = ["CASES", "BMDConfig", "DataSection", "ExplainSection", "ScoreSection", "SIZES", "TrainSection", "WeighSection"]
+
+CASES = {1: "the slice", 2: "the vertebra alone", 3: "the vertebral body alone"}
+"""The paper's three cases."""
+
+_Count = Annotated[int, Field(ge=1)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class DataSection(Section):
+    """Images and labels.
+
+    Parameters
+    ----------
+    shape
+        Pixels (row, column) of a slice.
+    spacing_mm
+        Of a pixel.
+    slice_mm
+        Thickness of a slice.
+    offsets_mm
+        Where slices lie above the centre of L1's body; each is a case.
+    fine
+        Cells along each side of a pixel that phantoms are drawn on.
+    n_train, n_calibration, n_test
+        Patients: to train and choose on, to calibrate prediction intervals on, and to measure on.
+    noise_hu
+        Standard deviation of the images' noise, in a pixel.
+    label_noise
+        Standard deviation of the densitometer's error, in g/cm2.
+    decoy
+        Factor of the phantom that is made to follow the label in the decoy's dose-response.
+    doses
+        Its correlations with the label; 0 is the study itself.
+    """
+
+    shape: tuple[_Count, _Count] = (96, 96)
+    spacing_mm: Annotated[float, Field(gt=0)] = 2.0
+    slice_mm: Annotated[float, Field(gt=0)] = 5.0
+    offsets_mm: tuple[float, ...] = (-5.0, 0.0, 5.0)
+    fine: _Count = 1
+    n_train: _Count = 120
+    n_calibration: int = 30
+    n_test: _Count = 40
+    noise_hu: Annotated[float, Field(ge=0)] = 20.0
+    label_noise: Annotated[float, Field(ge=0)] = 0.012
+    decoy: str = "aortic_calcium"
+    doses: tuple[_Share, ...] = (0.0, 0.3, 0.6, 0.9)
+
+
+class TrainSection(Section):
+    """Networks.
+
+    Parameters
+    ----------
+    n_members
+        Networks of each case's ensemble, each with its own split by patient.
+    n_epochs, batch_size, learning_rate
+        Of the regression networks.
+    patience, factor, min_rate
+        Of the learning rate's plateau schedule. The published ``min_rate`` of 0.001 equals the starting rate, so that
+        the schedule never acts; 0 lets it act.
+    validation
+        Share of the patients that choose the best epoch.
+    rotation, shift, flip
+        Augmentation: largest angle [degree] and shift [share of the image], and mirroring.
+    weighted
+        Whether rare labels count more in the loss.
+    n_decoy_members, n_decoy_epochs
+        Networks of each dose above 0, and how long they are trained.
+    unet_widths, unet_encoder, unet_epochs, unet_slices
+        Of the segmentation network, and how many training slices it sees.
+    segmented_below
+        Pixels with a smaller probability of bone are masked out in cases 2 and 3.
+    """
+
+    n_members: _Count = 2
+    n_epochs: _Count = 40
+    batch_size: _Count = 15
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    patience: _Count = 30
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    min_rate: Annotated[float, Field(ge=0)] = 0.0
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    rotation: float = 5.0
+    shift: float = 0.1
+    flip: bool = True
+    weighted: bool = True
+    n_decoy_members: _Count = 1
+    n_decoy_epochs: _Count = 25
+    unet_widths: tuple[_Count, _Count, _Count, _Count] = (16, 16, 32, 64)
+    unet_encoder: Literal["plain", "resnet101"] = "plain"
+    unet_epochs: _Count = 12
+    unet_slices: _Count = 150
+    segmented_below: _Share = 0.2
+
+
+class ScoreSection(Section):
+    """Scores.
+
+    Parameters
+    ----------
+    level
+        Of the prediction intervals.
+    threshold
+        T-score below which bone counts as low.
+    t_mean, t_deviation
+        Young adults' mean and standard deviation of the density [g/cm2].
+    n_outlined
+        Test slices on which the slower classical segmentations are measured.
+    """
+
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    threshold: float = -1.0
+    t_mean: float = 0.9747
+    t_deviation: Annotated[float, Field(gt=0)] = 0.1185
+    n_outlined: _Count = 40
+
+
+class ExplainSection(Section):
+    """Explanations.
+
+    Parameters
+    ----------
+    n_cases
+        Test patients that are explained, one slice each.
+    n_pictured
+        Of these, how many get pictures and a place in the report.
+    methods
+        As on the command line; CAMs take the layer that the paper hooks.
+    early_layer
+        A layer of finer places, for the CAMs that are drawn there too.
+    """
+
+    n_cases: _Count = 12
+    n_pictured: _Count = 3
+    methods: tuple[str, ...] = (
+        "grad-cam",
+        "grad-ram",
+        "grad-ramp",
+        "crm",
+        "random-cam",
+        "integrated-gradients:n_steps=24",
+        "smoothgrad:n=16",
+        "occlusion:window=12,stride=6",
+    )
+    early_layer: str = "stages.1"
+
+
+class WeighSection(Section):
+    """Evidence.
+
+    Parameters
+    ----------
+    n_null
+        Surrogate maps in all.
+    n_truth
+        Explained patients that are rendered again for model truth.
+    factors
+        What is changed in them.
+    """
+
+    n_null: _Count = 99
+    n_truth: _Count = 12
+    factors: tuple[str, ...] = ("trabecular", "cortical", "aortic_calcium", "muscle")
+
+
+class BMDConfig(StudyConfig):
+    """Settings of the study; a section for each act."""
+
+    data: DataSection = DataSection()
+    train: TrainSection = TrainSection()
+    score: ScoreSection = ScoreSection()
+    explain: ExplainSection = ExplainSection()
+    weigh: WeighSection = WeighSection()
+
+
+SIZES: dict[str, BMDConfig] = {
+    "smoke": BMDConfig(
+        size="smoke",
+        data=DataSection(
+            shape=(64, 64), spacing_mm=3.0, offsets_mm=(0.0,), n_train=24, n_calibration=10, n_test=12, doses=(0.0, 0.9)
+        ),
+        train=TrainSection(
+            n_members=2, n_epochs=3, n_decoy_epochs=2, unet_widths=(8, 8, 16, 16), unet_epochs=3, unet_slices=24
+        ),
+        score=ScoreSection(n_outlined=4),
+        explain=ExplainSection(
+            n_cases=2,
+            n_pictured=1,
+            methods=("grad-cam", "grad-ram", "grad-ramp", "random-cam", "occlusion:window=16,stride=16"),
+        ),
+        weigh=WeighSection(n_null=9, n_truth=2, factors=("trabecular", "aortic_calcium")),
+    ),
+    "default": BMDConfig(),
+    "reference": BMDConfig(
+        size="reference",
+        data=DataSection(fine=2, n_train=300, n_calibration=60, n_test=100),
+        train=TrainSection(n_members=5, n_epochs=60, n_decoy_members=2, n_decoy_epochs=40, unet_epochs=20, unet_slices=400),
+        score=ScoreSection(n_outlined=100),
+        explain=ExplainSection(n_cases=24, n_pictured=4),
+        weigh=WeighSection(n_truth=24, factors=("trabecular", "cortical", "aortic_calcium", "muscle", "habitus")),
+    ),
+    "paper": BMDConfig(
+        size="paper",
+        data=DataSection(shape=(256, 256), spacing_mm=1.0, fine=2, n_train=746, n_calibration=150, n_test=152),
+        train=TrainSection(
+            n_members=10, n_epochs=150, min_rate=0.001, n_decoy_members=2, n_decoy_epochs=150,
+            unet_widths=(64, 64, 128, 256), unet_encoder="resnet101", unet_epochs=60, unet_slices=2238,
+        ),
+        score=ScoreSection(n_outlined=152),
+        explain=ExplainSection(
+            n_cases=60,
+            n_pictured=6,
+            methods=(
+                "grad-cam", "grad-ram", "grad-ramp", "crm", "random-cam", "integrated-gradients", "smoothgrad",
+                "occlusion:window=24,stride=12",
+            ),
+        ),
+        weigh=WeighSection(n_truth=60, factors=("trabecular", "cortical", "aortic_calcium", "muscle", "habitus")),
+    ),
+}  # fmt: skip
+"""Settings by size. At ``paper``, 746 patients with three slices are the published 2,239 training images."""

@@ -1,0 +1,133 @@
+"""What the acts share: the three parts of the data, their scale, the outlines, and the images of each case."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regard.models import Model
+from regard.studies.bmd.cohort import Cohort, Scale
+from regard.studies.bmd.config import BMDConfig
+from regard.studies.bmd.networks import masked, outlined, predicted, train_member, train_segmentation
+from regard.studies.bmd.phantoms import phantom_cohort
+from regard.studies.bmd.table import table_cohorts
+from regard.studies.run import StudyRun
+
+__all__ = ["Material", "material_of"]
+
+
+@dataclass(eq=False)
+class Material:
+    """Data and networks of a run, computed when first asked for.
+
+    Parameters
+    ----------
+    run, config
+        The study.
+    learn, calibrate, test
+        Patients to train on, to calibrate intervals on (there may be none), and to measure on.
+    """
+
+    run: StudyRun
+    config: BMDConfig
+    learn: Cohort
+    calibrate: Cohort | None
+    test: Cohort
+    _kept: dict[str, object] = field(default_factory=dict)
+
+    def _once(self, name: str, make: Callable[[], object]) -> object:
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
+
+    @property
+    def scale(self) -> Scale:
+        """Of the training images."""
+        return self._once("scale", lambda: Scale.of(self.learn.images))  # type: ignore[return-value]
+
+    @property
+    def phantoms(self) -> bool:
+        """Whether the truth is known."""
+        return self.run.data is None
+
+    @property
+    def outliner(self) -> Cohort:
+        """Cases that the segmentation network learns from: phantoms, whose outlines are known."""
+        if self.phantoms:
+            return self.learn
+        n = -(-self.config.train.unet_slices // len(self.config.data.offsets_mm))
+        return self._once("outliner", lambda: phantom_cohort(self.run, self.config, "train", n))  # type: ignore[return-value]
+
+    def segmentation(self) -> Model:
+        """The network that outlines L1."""
+        scale = Scale.of(self.outliner.images)
+        return self._once(  # type: ignore[return-value]
+            "segmentation", lambda: train_segmentation(self.run, self.config, self.outliner, scale)
+        )
+
+    def probabilities(self, cohort: Cohort) -> Tensor:
+        """Probability of L1's body and of all of L1, (case, 2, row, column).
+
+        Outlines that came with a user's case count as certain.
+        """
+
+        def make() -> Tensor:
+            found = outlined(self.segmentation(), cohort.images, Scale.of(self.outliner.images))
+            if self.phantoms:
+                return found
+            given = torch.stack([cohort.body, cohort.vertebra], 1)
+            return torch.where(torch.isnan(given), found, given)
+
+        return self._once(f"probabilities {id(cohort)}", make)  # type: ignore[return-value]
+
+    def images(self, cohort: Cohort, case: int) -> Tensor:
+        """HU (case, 1, row, column) as one of the three cases shows them."""
+        if case == 1:
+            return cohort.images
+        return masked(cohort.images, self.probabilities(cohort), case, self.config.train.segmented_below)
+
+    def members(self, case: int) -> list[Model]:
+        """The ensemble of a case."""
+        n = self.config.train.n_members
+
+        def make() -> list[Model]:
+            found = []
+            learn = None
+            for member in range(n):
+                if self.run.act == "train":
+                    self.run.stage(f"case {case}, member {member + 1}", (case - 1) * n + member, 3 * n)
+                if learn is None:
+                    learn = self.seen(self.learn, case)
+                found.append(train_member(self.run, self.config, learn, self.scale, case, member))
+            return found
+
+        return self._once(f"members {case}", make)  # type: ignore[return-value]
+
+    def seen(self, cohort: Cohort, case: int) -> Cohort:
+        """A cohort with the images of a case."""
+        if case == 1:
+            return cohort
+        return replace(cohort, images=self.images(cohort, case))
+
+    def predictions(self, cohort: Cohort, case: int) -> np.ndarray:
+        """Density [g/cm2] that each member reads, (member, case)."""
+        return self._once(  # type: ignore[return-value]
+            f"predictions {id(cohort)} {case}",
+            lambda: predicted(self.members(case), self.images(cohort, case), self.scale),
+        )
+
+
+def material_of(run: StudyRun, config: BMDConfig) -> Material:
+    """The data of a run: rendered, read from the user's table, or read from its pieces."""
+    if run.data is not None:
+        learn, calibrate, test = table_cohorts(run, config)
+        return Material(run, config, learn, calibrate, test)
+    data = config.data
+    learn = phantom_cohort(run, config, "train", data.n_train)
+    calibrate = phantom_cohort(run, config, "calibration", data.n_calibration) if data.n_calibration else None
+    test = phantom_cohort(run, config, "test", data.n_test)
+    return Material(run, config, learn, calibrate, test)
+
+

@@ -1,0 +1,263 @@
+"""Training the segmentation network and the ensembles, and asking them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from regard.core import randomness
+from regard.core.errors import InputError
+from regard.io.atomic import atomic
+from regard.models import Model, load_model, write_card
+from regard.models.card import ModelCard
+from regard.models.zoo.bmd_resnet import BMDResNet
+from regard.models.zoo.bmd_unet import BMDUNet
+from regard.studies.bmd.cohort import MASKED, WINDOW, Cohort, Scale
+from regard.studies.bmd.config import BMDConfig
+from regard.studies.run import StudyRun
+from regard.training.augmentation import Augmentation
+from regard.training.losses import RarityWeight, dice_loss, weighted_huber
+from regard.training.resumable import Epochs, fit_resumable, seeded
+from regard.training.supervised import Plateau, Supervised
+
+__all__ = ["HOOKED", "masked", "member_name", "outlined", "predicted", "split", "train_member", "train_segmentation"]
+
+HOOKED = "head.conv"
+"""The layer that the paper hooks: the last convolution, before its batch norm and ReLU."""
+
+SEGMENTATION = "segmentation"
+
+
+def member_name(case: int, member: int, dose: float = 0.0) -> str:
+    """Name of a network, as its folder in ``models``."""
+    decoy = f"-decoy{dose:g}" if dose else ""
+    return f"case{case}{decoy}-member{member}"
+
+
+def split(patients: Sequence[str], share: float, *, seed: int, member: int) -> tuple[set[str], set[str]]:
+    """Patients to train on, and patients to choose the best epoch on; at least one of each.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two patients.
+    """
+    names = sorted(set(patients))
+    if len(names) < 2:
+        raise InputError(f"{len(names)} patients to train on", "at least two", "give more cases")
+    order = torch.randperm(len(names), generator=randomness.generator(seed, "split", member)).tolist()
+    n_held = min(max(1, round(share * len(names))), len(names) - 1)
+    held = {names[n] for n in order[:n_held]}
+    return set(names) - held, held
+
+
+def _augmentation(config: BMDConfig) -> Augmentation:
+    return Augmentation(config.train.rotation, config.train.flip, config.train.shift)
+
+
+def _save(folder: Path, network: nn.Module, card: dict[str, Any]) -> None:
+    """Write weights, then the card: a model that has a card is complete."""
+    with atomic(folder / "weights.safetensors") as temporary:
+        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
+    write_card(ModelCard.model_validate(card), folder / "card.yaml")
+    (folder / "checkpoint.ckpt").unlink(missing_ok=True)
+
+
+def _card(
+    name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale: Scale, notes: str
+) -> dict[str, Any]:
+    size = list(cohort.images.shape[2:])
+    return {
+        "name": name,
+        "licence": "Apache-2.0",
+        "zoo": zoo,
+        "kwargs": kwargs,
+        "weights": "weights.safetensors",
+        "inputs": [
+            {
+                "name": "image",
+                "channels": 1,
+                "orientation": "PL",
+                "spacing_mm": list(cohort.spacing),
+                "shape": size,
+                "fit": "crop-pad",
+                "unit": "HU",
+                "window": list(WINDOW),
+                "normalise": {"mean": scale.low, "std": scale.high - scale.low},
+            }
+        ],
+        "trained_on": {
+            "n": len(cohort),
+            "ranges": {
+                "spacing_mm": [min(cohort.spacing), max(cohort.spacing)],
+                "intensity": [float(cohort.images.min()), float(cohort.images.max())],
+            },
+            "site": "user's cases" if cohort.real else "torso phantoms",
+        },
+        "notes": notes,
+    }
+
+
+def _model(run: StudyRun, name: str) -> Model | None:
+    found = run.find(f"models/{name}/card.yaml")
+    return None if found is None else load_model(found.parent)
+
+
+def _seed(run: StudyRun, name: str) -> int:
+    return randomness.generator(run.seed, name, "network").initial_seed() % 2**31
+
+
+def train_segmentation(run: StudyRun, config: BMDConfig, learn: Cohort, scale: Scale) -> Model:
+    """The network that outlines L1: trained, or read if it has been."""
+    done = _model(run, SEGMENTATION)
+    if done is not None:
+        return done
+    plan, seed = config.train, _seed(run, SEGMENTATION)
+    learned, held = split(learn.patients, plan.validation, seed=run.seed, member=0)
+    some, chosen = learn.of_patients(learned), learn.of_patients(held)
+    some = some.of(range(min(len(some), plan.unet_slices)))
+    chosen = chosen.of(range(min(len(chosen), max(1, plan.unet_slices // 4))))
+    moves = _augmentation(config)
+
+    def batch(cohort: Cohort, cases: list[int], epoch: int | None) -> tuple[Tensor, Tensor]:
+        wanted = torch.stack([cohort.body[cases], cohort.vertebra[cases]], 1)
+        both = torch.cat([scale(cohort.images[cases]), wanted], 1)
+        if epoch is not None:
+            both = moves.apply(both, seed=seed, cases=cases, epoch=epoch)
+        return both[:, :1], both[:, 1:]
+
+    kwargs: dict[str, object] = {"outputs": 2, "widths": list(plan.unet_widths), "encoder": plan.unet_encoder}
+    with seeded(seed, "weights"):
+        network = BMDUNet(outputs=2, widths=plan.unet_widths, encoder=plan.unet_encoder)
+    fit_resumable(
+        Supervised(network, dice_loss, learning_rate=plan.learning_rate),
+        Epochs(lambda cases, epoch: batch(some, cases, epoch), len(some)),
+        Epochs(lambda cases, _: batch(chosen, cases, None), len(chosen)),
+        n_epochs=plan.unet_epochs,
+        batch_size=plan.batch_size,
+        seed=seed,
+        folder=run.path / "models" / SEGMENTATION,
+        device=run.device,
+        label="epoch",
+    )
+    card = _card("bmd-segmentation", "bmd-unet", kwargs, some, scale, "Two scores: L1's body, and all of L1.")
+    card["output"] = {"kind": "segmentation", "names": ["body", "vertebra"], "units": ["score"], "grid": "input"}
+    _save(run.path / "models" / SEGMENTATION, network, card)
+    return load_model(run.path / "models" / SEGMENTATION)
+
+
+@torch.no_grad()
+def outlined(model: Model, images: Tensor, scale: Scale, *, batch: int = 32) -> Tensor:
+    """Probability of L1's body and of all of L1, (case, 2, row, column)."""
+    network: nn.Module = model.network  # type: ignore[assignment]
+    return torch.cat([network(scale(part)).sigmoid() for part in images.split(batch)])
+
+
+def masked(images: Tensor, probabilities: Tensor, case: int, below: float) -> Tensor:
+    """The images of one of the paper's three cases [HU].
+
+    Parameters
+    ----------
+    images
+        HU (case, 1, row, column).
+    probabilities
+        Of L1's body and of all of L1, (case, 2, row, column).
+    case
+        1: nothing is masked; 2: all but L1; 3: all but its body.
+    below
+        Pixels of a smaller probability are masked.
+    """
+    if case == 1:
+        return images
+    seen = probabilities[:, 1 if case == 2 else 0][:, None] >= below
+    return torch.where(seen, images, MASKED)
+
+
+def train_member(
+    run: StudyRun,
+    config: BMDConfig,
+    learn: Cohort,
+    scale: Scale,
+    case: int,
+    member: int,
+    *,
+    dose: float = 0.0,
+    n_epochs: int | None = None,
+) -> Model:
+    """One network of an ensemble: trained, or read if it has been.
+
+    Parameters
+    ----------
+    run, config
+        The study.
+    learn
+        Training cases, masked as the case says.
+    scale
+        Of the training set.
+    case, member, dose
+        Which network.
+    n_epochs
+        How long, if not as the configuration says.
+    """
+    name = member_name(case, member, dose)
+    done = _model(run, name)
+    if done is not None:
+        return done
+    plan, seed = config.train, _seed(run, name)
+    ours, held = split(learn.patients, plan.validation, seed=run.seed, member=member)
+    some, chosen = learn.of_patients(ours), learn.of_patients(held)
+    moves = _augmentation(config)
+    inputs = {id(c): scale(c.images) for c in (some, chosen)}
+
+    def batch(cohort: Cohort, cases: list[int], epoch: int | None) -> tuple[Tensor, Tensor]:
+        images = inputs[id(cohort)][cases]
+        if epoch is not None:
+            images = moves.apply(images, seed=seed, cases=cases, epoch=epoch, filler=scale.masked)
+        return images, cohort.labels[cases]
+
+    weight = RarityWeight.of_labels(list(some.y)) if plan.weighted else None
+    shape = tuple(int(n) for n in learn.images.shape[2:])
+    with seeded(seed, "weights"):
+        network = BMDResNet(shape)
+    with torch.no_grad():
+        network.head.output.bias.fill_(float(some.labels.mean()))  # a start at 0 costs the first epochs
+    module = Supervised(
+        network,
+        lambda output, labels: weighted_huber(output[:, 0], labels, weight=weight),
+        learning_rate=plan.learning_rate,
+        plateau=Plateau(plan.patience, plan.factor, plan.min_rate),
+    )
+    fit_resumable(
+        module,
+        Epochs(lambda cases, epoch: batch(some, cases, epoch), len(some)),
+        Epochs(lambda cases, _: batch(chosen, cases, None), len(chosen)),
+        n_epochs=plan.n_epochs if n_epochs is None else n_epochs,
+        batch_size=plan.batch_size,
+        seed=seed,
+        folder=run.path / "models" / name,
+        device=run.device,
+        label="epoch",
+    )
+    but = "the slice with -500 HU everywhere but in"
+    seen = {1: "the slice as it is", 2: f"{but} L1", 3: f"{but} L1's body"}
+    card = _card(f"bmd-{name}", "bmd-resnet22", {"shape": list(shape)}, some, scale, f"Takes {seen[case]}.")
+    card["layer"] = HOOKED
+    card["output"] = {"kind": "regression", "names": ["bmd"], "units": ["g/cm2"], "activation": "none"}
+    card["trained_on"]["ranges"]["output"] = [float(some.labels.min()), float(some.labels.max())]
+    _save(run.path / "models" / name, network, card)
+    return load_model(run.path / "models" / name)
+
+
+@torch.no_grad()
+def predicted(models: Sequence[Model], images: Tensor, scale: Scale, *, batch: int = 64) -> np.ndarray:
+    """Density [g/cm2] that each network reads, (member, case)."""
+    found = []
+    for model in models:
+        network: nn.Module = model.network  # type: ignore[assignment]
+        found.append(torch.cat([network(scale(part))[:, 0] for part in images.split(batch)]).double())
+    array: np.ndarray = torch.stack(found).numpy()
+    return array

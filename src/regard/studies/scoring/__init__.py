@@ -1,0 +1,1 @@
+"""Scores of networks that measure, classify and outline, with intervals over patients."""

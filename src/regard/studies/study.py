@@ -1,0 +1,77 @@
+"""What a study is: a paper, its recipe in five acts, and an honest list of what is done, reduced and absent."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from regard.studies.config import StudyConfig
+from regard.studies.run import Scores, StudyRun
+
+__all__ = ["AbstractStudy", "Item"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that the paper did.
+
+    Parameters
+    ----------
+    what
+        In the paper.
+    state
+        Whether it is done here.
+    how
+        What is done here; of a reduced item from what to what.
+    """
+
+    what: str
+    state: Literal["done", "reduced", "absent"]
+    how: str
+
+
+class AbstractStudy(ABC):
+    """A paper as a recipe. A subclass writes the five acts and the report; each act returns its scores.
+
+    An act keeps what it makes in pieces (`StudyRun.tensors`, `StudyRun.record`), so that a run that was cut off goes
+    on; its draws are keyed by (seed, case, draw), so that it ends the same.
+    """
+
+    name: ClassVar[str]
+    """As registered."""
+    title: ClassVar[str]
+    """One line for people."""
+    paper: ClassVar[str]
+    """Authors, journal, year, DOI."""
+    sizes: ClassVar[Mapping[str, StudyConfig]]
+    """Configurations by size."""
+    shares: ClassVar[Mapping[str, float]]
+    """Share of the time that each act takes, for the forecast."""
+    acts: ClassVar[Mapping[str, str]]
+    """One line for each act."""
+    items: ClassVar[tuple[Item, ...]]
+    """What the paper did, and what is done here."""
+
+    @abstractmethod
+    def data(self, run: StudyRun) -> Scores:
+        """Make or read the images and the labels."""
+
+    @abstractmethod
+    def train(self, run: StudyRun) -> Scores:
+        """Train the networks."""
+
+    @abstractmethod
+    def score(self, run: StudyRun) -> Scores:
+        """Measure how good they are."""
+
+    @abstractmethod
+    def explain(self, run: StudyRun) -> Scores:
+        """Explain held-out cases."""
+
+    @abstractmethod
+    def weigh(self, run: StudyRun) -> Scores:
+        """Measure whether the explanations are true."""
+
+    @abstractmethod
+    def report(self, run: StudyRun, scores: Scores) -> None:
+        """Write ``report.html`` from what the acts have made so far."""
