@@ -91,7 +91,6 @@ def similarity_and_error(found: Tensor, wanted: Tensor, *, n_scales: int = 5, si
 
 def l1_penalty(network: nn.Module, weight: float = 1e-9) -> Tensor:
     """Sum of the sizes of all convolution weights, times ``weight`` (ConvNet-BS of Rajaraman et al. 2021)."""
-    sizes = [
-        m.weight.abs().sum() for m in network.modules() if getattr(m, "kernel_size", None) and hasattr(m, "weight")
-    ]
-    return weight * torch.stack([m.weight.abs().sum() for m in convolutions]).sum()  # type: ignore[operator,union-attr]
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    sizes = [m.weight.abs().sum() for m in network.modules() if isinstance(m, kinds)]
+    return weight * torch.stack(sizes).sum()
