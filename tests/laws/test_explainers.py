@@ -14,6 +14,7 @@ QUICK = {
     "occlusion": {"window": 3},
     "rise": {"n_masks": 64},
     "lime": {"n_segments": 6, "n_samples": 48},
+    "noise-map": {"n_steps": 8},
     "shapley": {"n_samples": 4, "n_segments": 6},
 }
 PAIRS = [(name, law) for name in METHODS for law in promised_laws(METHODS.load(name))]

@@ -11,6 +11,7 @@ from regard.models.zoo import ZOO
 from regard.models.zoo.from_monai import resnet18, unet
 from regard.models.zoo.sfcn import sfcn
 from regard.models.zoo.small import small_regressor
+from regard.models.zoo.unoise import UNoise, unoise_large, unoise_medium, unoise_small, unoise_utility
 
 
 def test_the_list_loads_no_torch() -> None:
@@ -77,3 +78,28 @@ def test_networks_of_monai() -> None:
     assert resnet18(2, outputs=3).eval()(torch.randn(1, 1, 32, 32)).shape == (1, 3)
     network = unet(2, outputs=2, widths=(4, 8, 16)).eval()
     assert network(torch.randn(1, 1, 16, 16)).shape == (1, 2, 16, 16)
+
+
+def test_u_noise_has_the_published_numbers_of_parameters() -> None:
+    def n_parameters(network: torch.nn.Module) -> int:
+        return sum(p.numel() for p in network.parameters())
+
+    counts = {build: n_parameters(build()) for build in (unoise_small, unoise_medium, unoise_large, unoise_utility)}
+    assert list(counts.values())[:3] == [28_529, 130_577, 537_425]
+    assert round(counts[unoise_utility] / 1e6) in (34, 35)
+    assert n_parameters(UNoise(2, 3, 1, 16, 3)) == 130_577
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_u_noise_keeps_any_size(axes: int) -> None:
+    torch.manual_seed(0)
+    network = UNoise(axes, 2, 1, 4, 3).eval()
+    x = torch.randn(1, 2, *(11, 9, 6)[:axes])
+    assert network(x).shape == (1, 1, *x.shape[2:])
+    whole = torch.randn(1, 2, *(12, 8, 8)[:axes])
+    # Of a size that needs no padding, the edge is what the convolutions make of it.
+    part = whole[(slice(None), slice(None), *[slice(0, n - 1) for n in whole.shape[2:]])]
+    assert network(whole).shape == (1, 1, *whole.shape[2:])
+    assert network(part).shape == (1, 1, *part.shape[2:])
+    with pytest.raises(InputError, match="depth=0"):
+        UNoise(axes, depth=0)

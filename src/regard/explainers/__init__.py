@@ -1,4 +1,4 @@
-"""The methods, a folder per family: ``cam``, ``gradient``, ``perturbation``, and what captum brings."""
+"""The methods, a folder per family: ``cam``, ``gradient``, ``perturbation``, ``learned``, and what captum brings."""
 
 from regard.core.registry import Registry
 
@@ -7,6 +7,7 @@ __all__ = ["METHODS"]
 _CAM = "regard.explainers.cam"
 _GRADIENT = "regard.explainers.gradient"
 _PERTURBATION = "regard.explainers.perturbation"
+_LEARNED = "regard.explainers.learned"
 _CAPTUM = "regard.explainers.from_captum"
 
 METHODS = Registry(
@@ -45,6 +46,7 @@ METHODS = Registry(
         "occlusion": (f"{_PERTURBATION}.occlusion:Occlusion", "what hiding a window does", "effect"),
         "rise": (f"{_PERTURBATION}.rise:RISE", "covariance of the output with random masks", "effect"),
         "lime": (f"{_PERTURBATION}.lime:LIME", "linear surrogate over superpixels or supervoxels", "effect"),
+        "noise-map": (f"{_LEARNED}.noise_map:NoiseMap", "how little noise a place bears: noise tolerance", "score"),
         "deeplift": (f"{_CAPTUM}:DeepLIFT", "differences propagated from a reference (captum)", "contribution"),
         "shapley": (f"{_CAPTUM}:ShapleySampling", "Shapley values of supervoxels by sampling (captum)", "contribution"),
     },

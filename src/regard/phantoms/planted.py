@@ -143,6 +143,11 @@ class PlantedPhantom:
         return {"volume": "voxel", "thickness": "voxel side", "texture": "voxel side"}.get(self.effect, "signal")
 
     @property
+    def decoys(self) -> tuple[str, ...]:
+        """Factors that the label does not depend on and that have a place of their own."""
+        return tuple(f for f in self.factors if f in ("decoy", "suppressor", "distractor"))
+
+    @property
     def causes(self) -> tuple[str, ...]:
         """Factors that the label depends on."""
         return ("signal", "partner") if self.effect == "multiplicative" else ("signal",)

@@ -10,15 +10,25 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from regard.core.errors import ShapeError
 from regard.core.spatial import box_mean
-from regard.phantoms.planted import Planted, PlantedPhantom
 
-__all__ = ["ModelTruth", "TruePlaces", "change_of_image", "data_truth", "model_truth", "places_of", "shapley"]
+__all__ = [
+    "FactoredPhantom",
+    "FactoredSubject",
+    "ModelTruth",
+    "TruePlaces",
+    "change_of_image",
+    "data_truth",
+    "model_truth",
+    "places_of",
+    "shapley",
+]
 
 STEP = 0.25
 """How far a factor is moved to each side, within [0, 1], to see where the image changes with it."""
@@ -28,6 +38,40 @@ VISIBLE = 0.1
 
 USED = 0.1
 """Share of the Shapley sizes from which a network counts as using a factor."""
+
+
+class FactoredSubject(Protocol):
+    """What a phantom renders: an image, and the share of each place that the structure fills."""
+
+    @property
+    def image(self) -> Tensor:
+        """(1, \\*space)."""
+
+    @property
+    def structure(self) -> Tensor:
+        """(\\*space)."""
+
+
+class FactoredPhantom(Protocol):
+    """A phantom whose subjects can be rendered again with some factors, each in [0, 1], changed and all else fixed."""
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Every factor whose effect is worked out."""
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Those that the label depends on."""
+
+    @property
+    def decoys(self) -> tuple[str, ...]:
+        """Those that it does not depend on and that a network may use all the same."""
+
+    def draw(self, number: int, *, seed: int = 0) -> dict[str, float]:
+        """The factors of a subject."""
+
+    def subject(self, number: int, *, seed: int = 0, factors: Mapping[str, float] | None = None) -> FactoredSubject:
+        """A subject with some factors replaced."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +159,7 @@ def shapley(values: Sequence[float] | Tensor) -> Tensor:
     return torch.stack(shares) if shares else torch.zeros(0, dtype=torch.float64)
 
 
-def change_of_image(phantom: PlantedPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
+def change_of_image(phantom: FactoredPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
     """How far each voxel changes when ``factor`` is moved, all else fixed: a finite difference, (\\*space)."""
     drawn = min(max(phantom.draw(number, seed=seed)[factor], 0.0), 1.0)
     ends = [max(drawn - STEP, 0.0), min(drawn + STEP, 1.0)]
@@ -123,22 +167,24 @@ def change_of_image(phantom: PlantedPhantom, number: int, factor: str, *, seed: 
     return high - low
 
 
-def places_of(phantom: PlantedPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
+def places_of(phantom: FactoredPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
     """Voxels that change visibly with ``factor``, (\\*space) of bool."""
     size = change_of_image(phantom, number, factor, seed=seed).abs()
     return size > VISIBLE * size.max()
 
 
-def _marked(phantom: PlantedPhantom, subject: Planted, core: Tensor, places: Mapping[str, Tensor]) -> TruePlaces:
+def _marked(
+    phantom: FactoredPhantom, subject: FactoredSubject, core: Tensor, places: Mapping[str, Tensor]
+) -> TruePlaces:
     band = box_mean(core[None, None].float(), 3)[0, 0] > 0
-    marks = [places[f] for f in ("decoy", "suppressor", "distractor") if f in places]
+    marks = [places[f] for f in phantom.decoys if f in places]
     decoy = torch.stack(marks).any(0) if marks else torch.zeros_like(core)
     inside = subject.structure > 0
     allowed = (band | inside) & ~core
     return TruePlaces(core, allowed, decoy & ~core & ~allowed)
 
 
-def data_truth(phantom: PlantedPhantom, number: int, *, seed: int = 0) -> TruePlaces:
+def data_truth(phantom: FactoredPhantom, number: int, *, seed: int = 0) -> TruePlaces:
     """Where the label is written: the places that change with what it depends on."""
     places = {f: places_of(phantom, number, f, seed=seed) for f in phantom.factors}
     core = torch.stack([places[f] for f in phantom.causes]).any(0)
@@ -146,7 +192,7 @@ def data_truth(phantom: PlantedPhantom, number: int, *, seed: int = 0) -> TruePl
 
 
 def model_truth(
-    function: Callable[[Tensor], Tensor], phantom: PlantedPhantom, number: int, *, seed: int = 0
+    function: Callable[[Tensor], Tensor], phantom: FactoredPhantom, number: int, *, seed: int = 0
 ) -> ModelTruth:
     """What the output of a network depends on, for one subject.
 

@@ -4,6 +4,8 @@ from regard.core.registry import Registry
 
 __all__ = ["ZOO"]
 
+_UNOISE = "regard.models.zoo.unoise"
+
 ZOO = Registry(
     "model",
     "regard.models",
@@ -43,6 +45,10 @@ ZOO = Registry(
         "vgg16": ("regard.models.zoo.vgg:vgg16", "VGG-16 cut at its last convolution", "classification"),
         "monai-resnet18": ("regard.models.zoo.from_monai:resnet18", "ResNet-18 as MONAI builds it", "regression"),
         "monai-unet": ("regard.models.zoo.from_monai:unet", "residual U-Net as MONAI builds it", "image"),
+        "unoise-small": (f"{_UNOISE}:unoise_small", "U-Net of 2 levels that makes noise maps", "image"),
+        "unoise-medium": (f"{_UNOISE}:unoise_medium", "U-Net of 3 levels that makes noise maps", "image"),
+        "unoise-large": (f"{_UNOISE}:unoise_large", "U-Net of 4 levels that makes noise maps", "image"),
+        "unoise-utility": (f"{_UNOISE}:unoise_utility", "U-Net of 5 levels that U-Noise explains", "segmentation"),
     },
 )
 """Name to builder, one line, and kind of the output."""

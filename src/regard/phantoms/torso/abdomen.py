@@ -1,5 +1,7 @@
 """The organs at the height of L1: liver, spleen, kidneys, pancreas, gallbladder and great vessels."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ def cavity_half_width(shape: TorsoShape) -> float:
 
 
 def cavity_front(shape: TorsoShape) -> float:
-    """y of the front of the abdominal cavity at L1 [mm]."""
+    """Coordinate y of the front of the abdominal cavity at L1 [mm]."""
     return shape.front - 0.85 * shape.wall
 
 
@@ -29,7 +31,7 @@ def paint_tube(
     canvas: Canvas, points: list[Point], radius: float, name: str, hu: float | Tensor, within: Tensor | None = None
 ) -> None:
     """Paint a bent tube of one tissue through some points [mm]."""
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         box = canvas.cells.box(*tube_box((start, end), radius + 1))
         if box is None:
             continue
@@ -63,11 +65,13 @@ def _liver(canvas: Canvas, cavity: Tensor, half: float, front: float, fine: Tens
     if box is None:
         return
     place = canvas.cells.part(box).place
-    right = ball(place, (0.66 * half, 0.2 * front, 55), (0.5 * half, 0.95 * front, 118))
-    left = ball(place, (0.12 * half, 0.58 * front, 78), (0.62 * half, 0.42 * front, 60))
+    size = shape.liver
+    right = ball(place, (0.66 * half, 0.2 * front, 55), (0.5 * half * size, 0.95 * front, 118 * size))
+    left = ball(place, (0.12 * half, 0.58 * front, 78), (0.62 * half * size, 0.42 * front, 64 * size**2))
     lobes = torch.maximum(smooth_union(right, left, 14.0), cavity[box] + 2.0)
+    kidney = kidney_centre(shape, 1)
     # The kidney and the bowel press into its lower surface.
-    bed = ball(place, (0.45 * half, -6, -34), (44, 40, 68))
+    bed = ball(place, (kidney[0], kidney[1] + 2, kidney[2]), (33, 31, shape.kidney + 9))
     lobes = torch.maximum(lobes, -bed)
     flexure = ball(place, (0.42 * half, 0.86 * front, -46), (0.45 * half, 0.5 * front, 62))
     lobes = -smooth_union(-lobes, flexure, 6.0)
@@ -80,12 +84,13 @@ def _liver(canvas: Canvas, cavity: Tensor, half: float, front: float, fine: Tens
 
 
 def _spleen(canvas: Canvas, cavity: Tensor, half: float, fine: Tensor) -> None:
+    size = canvas.shape.spleen
     centre = (-0.82 * half, -10.0, 34.0)
-    box = canvas.cells.box(*tube_box((centre,), 62))
+    box = canvas.cells.box(*tube_box((centre,), 62 * size))
     if box is None:
         return
     place = canvas.cells.part(box).place
-    body = ball(tilted(place, centre, 20), (0, 0, 0), (30, 42, 58))
+    body = ball(tilted(place, centre, 20), (0, 0, 0), (30 * size, 42 * size, 56 * size))
     hollow = ball(place, (-0.48 * half, 8, 34), (26, 40, 70))
     body = torch.maximum(torch.maximum(body, cavity[box] + 2), -hollow)
     canvas.paint(box, body, "spleen", canvas.shape.spleen_hu + 3 * fine[box])
@@ -94,9 +99,15 @@ def _spleen(canvas: Canvas, cavity: Tensor, half: float, fine: Tensor) -> None:
 def _pancreas(canvas: Canvas, half: float, front: float) -> None:
     shape = canvas.shape
     y = 0.5 * shape.body_depth + 22
-    points = [(32.0, y + 16, -34.0), (24.0, y + 20, -14.0), (0.0, y + 26, -4.0), (-32.0, y + 16, 8.0), (-0.6 * half, y - 8, 20.0)]
+    points = [
+        (32.0, y + 16, -34.0),
+        (24.0, y + 20, -14.0),
+        (0.0, y + 26, -4.0),
+        (-32.0, y + 16, 8.0),
+        (-0.6 * half, y - 8, 20.0),
+    ]
     lobules = canvas.field("lobes", (5.0, 12.0))
-    for (start, end), r in zip(zip(points, points[1:], strict=False), (14.0, 11.0, 9.5, 9.0), strict=True):
+    for (start, end), r in zip(pairwise(points), (14.0, 11.0, 9.5, 9.0), strict=True):
         box = canvas.cells.box(*tube_box((start, end), r + 4))
         if box is None:
             continue
@@ -107,7 +118,7 @@ def _pancreas(canvas: Canvas, half: float, front: float) -> None:
 
 def kidney_centre(shape: TorsoShape, side: int) -> Point:
     """Centre of the right (1) or left (-1) kidney [mm]."""
-    return side * (0.44 * cavity_half_width(shape) + 7), -8.0, -32.0 if side > 0 else -20.0
+    return side * (0.44 * cavity_half_width(shape) + 7), -6.0, (-26.0 if side > 0 else -14.0) + shape.kidney_shift
 
 
 def _kidney(canvas: Canvas, side: int, half: float) -> None:
@@ -121,7 +132,7 @@ def _kidney(canvas: Canvas, side: int, half: float) -> None:
     # Upper pole medial and behind, hilum turned forward and inward.
     u, v, w = x - centre[0] - side * -0.16 * (z - centre[2]), y - centre[1] - (-0.14) * (z - centre[2]), z - centre[2]
     u, v = 0.87 * u + side * 0.5 * v, 0.87 * v - side * 0.5 * u
-    body = ball((u, v, w), (0, 0, 0), (27 * length / 54, 23 * length / 54, length))
+    body = ball((u, v, w), (0, 0, 0), (30 * length / 54, 26 * length / 54, length))
     ripple = canvas.field("lobes", (5.0, 12.0))[box]
     canvas.paint(box, body - 0.4 * ripple, name, shape.kidney_hu + 2.5 * ripple)
     sinus = ball((u, v, w), (-side * 15 * length / 54, 2, 0), (16 * length / 54, 9 * length / 54, 0.56 * length))
@@ -130,10 +141,8 @@ def _kidney(canvas: Canvas, side: int, half: float) -> None:
     canvas.paint(box, torch.maximum(sinus, body - 6), "renal_sinus", shape.fat_hu + 30 + 20 * pyramids.clamp(-1, 1))
 
 
-
-
 def aorta_place(shape: TorsoShape, z: Tensor) -> tuple[Tensor, Tensor]:
-    """x and y of the aorta's centre at heights z [mm]."""
+    """Coordinates x and y of the aorta's centre at heights z [mm]."""
     spine = [curve(shape, float(value)) for value in z.flatten()]
     x = torch.tensor([p[0] for p in spine], device=z.device).reshape(z.shape) - 7 - 0.05 * z.clamp(min=0)
     y = torch.tensor([p[1] for p in spine], device=z.device).reshape(z.shape)
@@ -145,7 +154,11 @@ def paint_vessels(canvas: Canvas) -> None:
     shape = canvas.shape
     radius, blood = shape.aorta, shape.blood_hu
     y0 = 0.5 * shape.body_depth * shape.vertebra
-    mesenteric = [(-3.0, y0 + 2 * radius + 2, 14.0), (-2.0, y0 + 2 * radius + 14, -6.0), (0.0, y0 + 2 * radius + 20, -60.0)]
+    mesenteric = [
+        (-3.0, y0 + 2 * radius + 2, 14.0),
+        (-2.0, y0 + 2 * radius + 14, -6.0),
+        (0.0, y0 + 2 * radius + 20, -60.0),
+    ]
     paint_tube(canvas, mesenteric, 3.6, "vessel", blood)
     vein = [(9.0, y0 + 2 * radius + 20, -70.0), (11.0, y0 + 2 * radius + 20, -10.0), (22.0, y0 + 2 * radius + 18, 14.0)]
     paint_tube(canvas, vein, 5.6, "vessel", blood)
@@ -156,7 +169,13 @@ def paint_vessels(canvas: Canvas) -> None:
         start = (10.0 if side > 0 else -4.0, y0 + (8 if side > 0 else 2 * radius + 6), cz + 8)
         middle = (side * 30.0, y0 + 2, cz + 4)
         paint_tube(canvas, [start, middle, (cx - side * 14, cy + 8, cz)], 3.8, "vessel", blood)
-        paint_tube(canvas, [(-7.0, y0 + radius, cz + 12), (side * 30.0, y0 - 8, cz + 7), (cx - side * 14, cy + 2, cz + 3)], 2.4, "vessel", blood)
+        paint_tube(
+            canvas,
+            [(-7.0, y0 + radius, cz + 12), (side * 30.0, y0 - 8, cz + 7), (cx - side * 14, cy + 2, cz + 3)],
+            2.4,
+            "vessel",
+            blood,
+        )
     _crura(canvas, y0)
     _cava(canvas, y0)
     _aorta(canvas)
@@ -177,7 +196,9 @@ def _crura(canvas: Canvas, y0: float) -> None:
     shape = canvas.shape
     for side, low in ((1, -34.0), (-1, -20.0)):
         top = (side * 15.0 - 4, y0 + 14, 60.0)
-        paint_tube(canvas, [(side * 9.0 - 3, y0 + 1, low), (side * 14.0 - 5, y0 + 6, 14.0), top], 3.6, "crus", shape.muscle_hu)
+        paint_tube(
+            canvas, [(side * 9.0 - 3, y0 + 1, low), (side * 14.0 - 5, y0 + 6, 14.0), top], 3.6, "crus", shape.muscle_hu
+        )
 
 
 def _aorta(canvas: Canvas) -> None:

@@ -1,6 +1,7 @@
 """Bowel: colon, small bowel and stomach with wall, contents and gas that rises to the front."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -25,8 +26,19 @@ def paint_bowel(canvas: Canvas, cavity: Tensor) -> None:
     _small_bowel(canvas, cavity, half, front)
     _stomach(canvas, cavity, half, front)
     y = 0.5 * canvas.shape.body_depth + 34
-    _segment(canvas, cavity, [(46.0, y + 10, 14.0), (47.0, y - 4, -22.0), (38.0, y - 10, -58.0)], 12.0, "duodenum", 0.15, 0.0, 1)
-    _segment(canvas, cavity, [(38.0, y - 10, -58.0), (0.0, y - 4, -62.0), (-30.0, y, -40.0)], 11.0, "duodenum", 0.1, 0.0, 2)
+    _segment(
+        canvas,
+        cavity,
+        [(46.0, y + 10, 14.0), (47.0, y - 4, -22.0), (38.0, y - 10, -58.0)],
+        12.0,
+        "duodenum",
+        0.15,
+        0.0,
+        1,
+    )
+    _segment(
+        canvas, cavity, [(38.0, y - 10, -58.0), (0.0, y - 4, -62.0), (-30.0, y, -40.0)], 11.0, "duodenum", 0.1, 0.0, 2
+    )
     _colon(canvas, cavity, half, front)
 
 
@@ -36,7 +48,7 @@ def _segment(
     """One stretch of bowel: fat-free wall, contents, and gas above its level."""
     fold = 0.9 if name == "bowel" else 2.0
     level = radius * (1 - 2 * gas)
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         box = canvas.cells.box(*tube_box((start, end), radius + 5))
         if box is None:
             continue
@@ -60,7 +72,11 @@ def _colon(canvas: Canvas, cavity: Tensor, half: float, front: float) -> None:
     shape = canvas.shape
     u = _draws(canvas, "colon", 12)
     gas, stool = shape.bowel_gas, shape.stool
-    rising = [(0.78 * half, 0.25 * front, -170.0), (0.76 * half, 0.30 * front, -70.0), (0.66 * half, 0.55 * front, -42 + 14 * u[0])]
+    rising = [
+        (0.78 * half, 0.25 * front, -170.0),
+        (0.76 * half, 0.30 * front, -70.0),
+        (0.66 * half, 0.55 * front, -42 + 14 * u[0]),
+    ]
     _segment(canvas, cavity, rising, 23 + 5 * u[1], "bowel", 0.35 * gas, 0.9 * stool, 3)
     sag = -20 - 40 * u[2]
     across = [
@@ -70,10 +86,15 @@ def _colon(canvas: Canvas, cavity: Tensor, half: float, front: float) -> None:
         (-0.32 * half, 0.82 * front, -12 + 20 * u[4]),
         (-0.66 * half, 0.62 * front, 18 + 16 * u[5]),
     ]
-    for index, (start, end) in enumerate(zip(across, across[1:], strict=False)):
+    for index, (start, end) in enumerate(pairwise(across)):
         filled = min(1.0, gas * (0.6 + 1.2 * u[6 + index]))
         _segment(canvas, cavity, [start, end], 17 + 7 * u[6 + index], "bowel", filled, 0.6 * stool, 4 + index)
-    falling = [(-0.66 * half, 0.62 * front, 18 + 16 * u[5]), (-0.83 * half, 0.22 * front, 5.0), (-0.86 * half, 0.08 * front, -60.0), (-0.80 * half, 0.15 * front, -170.0)]
+    falling = [
+        (-0.66 * half, 0.62 * front, 18 + 16 * u[5]),
+        (-0.83 * half, 0.22 * front, 5.0),
+        (-0.86 * half, 0.08 * front, -60.0),
+        (-0.80 * half, 0.15 * front, -170.0),
+    ]
     _segment(canvas, cavity, falling, 13 + 5 * u[10], "bowel", 0.3 * gas, stool, 9)
 
 
@@ -85,7 +106,9 @@ def _stomach(canvas: Canvas, cavity: Tensor, half: float, front: float) -> None:
         return
     place = canvas.cells.part(box).place
     fundus = ball(place, (-0.48 * half, 0.38 * front, 70), (0.30 * half, 0.40 * front, 52))
-    antrum = capsule(place, (-0.40 * half, 0.55 * front, 36), (0.22 * half, 0.60 * front, 2 + 10 * u[0]), (25 + 6 * u[1], 14.0))
+    antrum = capsule(
+        place, (-0.40 * half, 0.55 * front, 36), (0.22 * half, 0.60 * front, 2 + 10 * u[0]), (25 + 6 * u[1], 14.0)
+    )
     ripple = canvas.field("folds", (14.0, 30.0))[box]
     wall = torch.maximum(torch.minimum(fundus, antrum) + 1.5 * ripple, cavity[box] + 1.5)
     canvas.paint(box, wall, "stomach", 42.0)
@@ -105,6 +128,10 @@ def _small_bowel(canvas: Canvas, cavity: Tensor, half: float, front: float) -> N
         turn, length = 2 * math.pi * d[3], 16 + 26 * d[4]
         step = (length * math.cos(turn), 0.5 * length * (d[5] - 0.5), length * math.sin(turn))
         bend = (0.4 * length * math.sin(turn), 0.6 * length * (d[6] - 0.5), -0.4 * length * math.cos(turn))
-        points = [(x, y, z), (x + step[0], y + step[1], z + step[2]), (x + step[0] + bend[0], y + step[1] + bend[1], z + step[2] + bend[2])]
+        points = [
+            (x, y, z),
+            (x + step[0], y + step[1], z + step[2]),
+            (x + step[0] + bend[0], y + step[1] + bend[1], z + step[2] + bend[2]),
+        ]
         gas = canvas.shape.bowel_gas * 0.8 * max(0.0, d[7] - 0.55) / 0.45
         _segment(canvas, cavity, points, 9 + 4.5 * d[6], "bowel", gas, 0.0, 20 + index)

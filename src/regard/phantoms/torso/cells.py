@@ -4,10 +4,11 @@ Shapes are signed distances [mm], negative inside, computed on world coordinates
 of one cell's width across the surface. Both together keep volumes and masses the same at any voxel size.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-import torch
 from torch import Tensor
 
 __all__ = ["Box", "Cells", "Place", "averaged", "coverage"]
@@ -54,15 +55,26 @@ class Cells:
         x, y, z = self.axes
         return x[:, None, None], y[None, :, None], z[None, None, :]
 
+    @cached_property
+    def _starts(self) -> list[tuple[float, float]]:
+        """First coordinate and signed step of each axis [mm]."""
+        found = []
+        for axis, size in zip(self.axes, self.size, strict=True):
+            falls = len(axis) > 1 and float(axis[1]) < float(axis[0])
+            found.append((float(axis[0]), -size if falls else size))
+        return found
+
     def box(self, low: Sequence[float], high: Sequence[float]) -> Box | None:
         """Part of the grid that holds the cells between two corners [mm], or None if there are none."""
         cuts = []
-        for axis, size, finer, a, b in zip(self.axes, self.size, self.finer, low, high, strict=True):
-            near = torch.nonzero((axis >= a - size) & (axis <= b + size))
-            if not len(near):
+        for (first, step), n, size, finer, a, b in zip(
+            self._starts, self.shape, self.size, self.finer, low, high, strict=True
+        ):
+            ends = sorted(((a - size - first) / step, (b + size - first) / step))
+            start, stop = max(math.ceil(ends[0]), 0), min(math.floor(ends[1]), n - 1) + 1
+            if start >= stop:
                 return None
-            first, last = int(near[0]), int(near[-1])
-            cuts.append(slice(first // finer * finer, -(-(last + 1) // finer) * finer))
+            cuts.append(slice(start // finer * finer, -(-stop // finer) * finer))
         return cuts[0], cuts[1], cuts[2]
 
     def part(self, box: Box) -> "Cells":

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from regard.core import randomness
 from regard.core.errors import GeometryError
@@ -58,7 +57,7 @@ class L1Measure:
         return (self.body + self.posterior) / self.area
 
 
-def measure_l1(shape: TorsoShape, *, spacing_mm: float = 1.0, fine: int = 1) -> L1Measure:
+def measure_l1(shape: TorsoShape, *, spacing_mm: float = 1.5, fine: int = 1) -> L1Measure:
     """Render L1 alone and measure it; the same whatever part of the torso is shown elsewhere."""
     level = next(v for v in levels(shape) if v.name == "L1")
     low, high = reach(shape, level)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from regard.core.errors import UnknownNameError
 from regard.phantoms.torso.shape import TorsoShape
@@ -17,6 +18,11 @@ class Factor:
     low: float
     high: float
 
+    def set(self, shape: TorsoShape, value: float) -> TorsoShape:
+        """Copy of a shape with this factor at ``value``."""
+        changed: dict[str, Any] = {self.field: self.low + (self.high - self.low) * value}
+        return replace(shape, **changed)
+
 
 FACTORS: dict[str, Factor] = {
     "trabecular": Factor("trabecular", 30.0, 260.0),
@@ -25,9 +31,14 @@ FACTORS: dict[str, Factor] = {
     "aortic_calcium": Factor("aortic_calcium", 0.0, 1.0),
     "muscle": Factor("muscle_hu", 25.0, 70.0),
     "table_mark": Factor("table_mark", 0.0, 1.0),
+    "skeleton": Factor("skeleton", 0.5, 1.5),
     "habitus": Factor("subcutaneous", 5.0, 45.0),
 }
-"""Factor to the field it sets. Muscle is in HU, lengths in mm, densities in mg/cm3."""
+"""Factor to the field it sets. Muscle is in HU, lengths in mm, densities in mg/cm3.
+
+``"trabecular"`` and ``"cortical"`` are L1's own; ``"skeleton"`` is the density of all other bones, which goes with L1's
+in a population: no cause of the label, and no decoy either, but a fair hint.
+"""
 
 CAUSES = ("trabecular", "cortical", "size")
 """Factors that areal bone density depends on."""
@@ -49,10 +60,8 @@ def with_factors(shape: TorsoShape, factors: Mapping[str, float]) -> TorsoShape:
     UnknownNameError
         If there is no such factor.
     """
-    changed = {}
     for name, value in factors.items():
         if name not in FACTORS:
             raise UnknownNameError.suggest("factor", name, FACTORS)
-        f = FACTORS[name]
-        changed[f.field] = f.low + (f.high - f.low) * value
-    return replace(shape, **changed)
+        shape = FACTORS[name].set(shape, value)
+    return shape

@@ -13,7 +13,7 @@ __all__ = ["paint_muscles"]
 
 
 def _column(cells: Cells, shape: TorsoShape) -> tuple[Tensor, Tensor]:
-    """x and y of the spine at the cells' heights, each (1, 1, k)."""
+    """Coordinates x and y of the spine at the cells' heights, each (1, 1, k)."""
     z = cells.axes[2]
     points = [curve(shape, float(value)) for value in z]
     return tuple(torch.tensor([p[i] for p in points], device=z.device)[None, None] for i in (0, 1))  # type: ignore[return-value]
@@ -26,7 +26,7 @@ def _flesh(canvas: Canvas, box: tuple[slice, slice, slice], extra: float) -> Ten
     fibres = canvas.field("fibres", (5.0, 16.0), box)
     share = min(1.0, shape.infiltration + extra)
     streaks = (0.5 * fine + fibres - 1.25 + 1.1 * share).clamp_(0, 1.4)
-    return shape.muscle_hu + 3 * fine - 75 * (0.2 + share) * streaks
+    return shape.muscle_hu + 3 * fine - 8 * extra - 75 * (0.2 + share) * streaks
 
 
 def paint_muscles(canvas: Canvas, inside: Tensor) -> None:
@@ -59,7 +59,12 @@ def paint_muscles(canvas: Canvas, inside: Tensor) -> None:
     erector = cylinder(around, (31.0 * slim, -rear - 46.0), (lateral * slim, deep * slim + 4))
     bound = inside[box]
     erector = torch.maximum(erector, bound + 2)
-    canvas.paint(box, erector - 1.3, "fascia", fat)
-    canvas.paint(box, erector, "paraspinal", _flesh(canvas, box, 0.12))
+    # A thin plane of fat all round, thicker in the groove between the erectors and the wall.
+    groove = 0.6 + 2.4 * ((around[0] - 40) / 20).clamp(0, 1) * ((y - cy + rear + 62) / 30).clamp(0, 1)
+    flesh = _flesh(canvas, box, 0.3)
+    bent = around[0] + 4 * canvas.field("folds", (14.0, 30.0))[box]
+    seams = (1 - (bent - 21).abs() / 1.0).clamp(0, 1) + (1 - (bent - 41).abs() / 0.9).clamp(0, 1)
+    canvas.paint(box, erector - groove, "fascia", 0.7 * fat)
+    canvas.paint(box, erector, "paraspinal", flesh + 0.45 * (fat - flesh) * seams)
     deep_fat = (1 - ((around[0] - 2.0).abs() / 2.2)).clamp(0, 1) * (y - cy < -rear - 30) * (bound < -1)
     canvas.cover(box, 0.6 * deep_fat, "fascia", fat)

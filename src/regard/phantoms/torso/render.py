@@ -13,8 +13,10 @@ from regard.core.errors import InputError
 from regard.core.volume import Volume
 from regard.phantoms.torso.abdomen import paint_abdomen, paint_vessels
 from regard.phantoms.torso.bowel import paint_bowel
+from regard.phantoms.torso.cage import paint_cage
 from regard.phantoms.torso.canvas import Canvas
 from regard.phantoms.torso.cells import Cells, averaged
+from regard.phantoms.torso.chest import paint_breasts, paint_chest
 from regard.phantoms.torso.factors import with_factors
 from regard.phantoms.torso.muscles import paint_muscles
 from regard.phantoms.torso.shape import TorsoShape
@@ -42,7 +44,7 @@ HU_PER_MINERAL = 1400.0
 LARGEST_CELL = 2.0
 """A cell is never longer than this [mm], however thick the slices are."""
 
-CELLS_AT_ONCE = 4_000_000
+CELLS_AT_ONCE = 600_000
 """Cells drawn at a time; taller torsos are drawn in slabs."""
 
 PHASES = ("arterial", "portal")
@@ -129,11 +131,14 @@ def cells_of(
 def paint_all(canvas: Canvas) -> None:
     """Paint every structure, from the outside in; bones last."""
     paint_table(canvas)
+    paint_breasts(canvas)
     trunk = paint_trunk(canvas)
     paint_abdomen(canvas, trunk.cavity)
     paint_bowel(canvas, trunk.cavity)
     paint_muscles(canvas, trunk.muscle)
     paint_vessels(canvas)
+    paint_chest(canvas)
+    paint_cage(canvas)
     paint_spine(canvas)
 
 

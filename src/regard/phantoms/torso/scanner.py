@@ -71,7 +71,9 @@ class Scanner:
         if self.contrast_agent not in (None, *PHASES):
             raise InputError(f"contrast_agent='{self.contrast_agent}'", f"None, {' or '.join(PHASES)}")
         if min(self.kernel_mm, self.noise_hu, self.slice_mm or 0.0) < 0:
-            raise InputError(f"kernel {self.kernel_mm} mm, noise {self.noise_hu} HU, slices {self.slice_mm} mm", "0 or more")
+            raise InputError(
+                f"kernel {self.kernel_mm} mm, noise {self.noise_hu} HU, slices {self.slice_mm} mm", "0 or more"
+            )
 
     @property
     def hu_per_mineral(self) -> float:
@@ -87,7 +89,9 @@ def _at(table: dict[int, float], kvp: float) -> float:
     return (1 - share) * table[below] + share * table[above]
 
 
-def ct_noise(shape: tuple[int, int, int], spacing: tuple[float, float, float], kernel_mm: float, seed: int, name: str, draw: str) -> Tensor:
+def ct_noise(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], kernel_mm: float, seed: int, name: str, draw: str
+) -> Tensor:
     """Noise of filtered back-projection in each slice, (i, j, k), of standard deviation 1.
 
     Its power grows with frequency, as of a ramp filter, and falls with the kernel; slices are independent.

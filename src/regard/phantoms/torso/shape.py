@@ -32,8 +32,10 @@ class TorsoShape:
         Muscle without fat [HU]; share of fat between the fibres, 0 to 1.
     liver_hu, spleen_hu, kidney_hu, blood_hu, fat_hu
         Soft tissue [HU] at 120 kVp without contrast agent.
-    kidney
-        Half length of the kidneys.
+    kidney, kidney_shift
+        Half length of the kidneys, and their height above the usual.
+    liver, spleen
+        Size relative to the mean.
     lordosis, kyphosis, scoliosis
         Depth of the lumbar and thoracic curve; shift of the lower and upper spine to the right.
     vertebra
@@ -53,7 +55,11 @@ class TorsoShape:
     disc
         Height of the disc below L1.
     trabecular, cortical
-        Mineral density of trabecular bone (bone with marrow) in the body, and of compact bone [mg/cm3].
+        Mineral density of L1's trabecular bone (bone with marrow) in the body, and of its compact bone [mg/cm3].
+    other_trabecular, other_cortical
+        The same of all other bones, which follow L1's in a population but are no part of its label.
+    skeleton
+        Scale of the other bones' density.
     posterior_ratio
         Density inside the posterior elements relative to the body's.
     texture
@@ -95,6 +101,9 @@ class TorsoShape:
     blood_hu: float = 42.0
     fat_hu: float = -102.0
     kidney: float = 54.0
+    kidney_shift: float = 0.0
+    liver: float = 1.0
+    spleen: float = 1.0
     lordosis: float = 12.0
     kyphosis: float = 30.0
     scoliosis: float = 0.0
@@ -116,6 +125,9 @@ class TorsoShape:
     disc: float = 8.0
     trabecular: float = 130.0
     cortical: float = 950.0
+    other_trabecular: float = 130.0
+    other_cortical: float = 950.0
+    skeleton: float = 1.0
     posterior_ratio: float = 1.8
     texture: float = 0.25
     marrow_fat: float = 0.5

@@ -74,11 +74,23 @@ class L1Slice:
         return label_weights(self.torso, area=self.measure.area)
 
 
-def slice_box(shape: TorsoShape, z: float, size: int, spacing_mm: float, slice_mm: float) -> Box:
-    """Box of a slice at height z [mm] above L1's middle, with the spine in its middle."""
+SHIFT_MM = 6.0
+"""How far the field of view may lie off the spine, to each side [mm]."""
+
+
+def slice_box(
+    shape: TorsoShape,
+    z: float,
+    size: int,
+    spacing_mm: float,
+    slice_mm: float,
+    shift_mm: Sequence[float] = (0.0, 0.0),
+) -> Box:
+    """Box of a slice at height z [mm] above L1's middle, with the spine in its middle, moved by ``shift_mm``."""
     half = size * spacing_mm / 2
+    x, y = shift_mm
     middle = -0.35 * (0.5 * shape.body_depth + shape.canal_depth) * shape.vertebra
-    return (-half, half), (middle - half, middle + half), (z - slice_mm / 2, z + slice_mm / 2)
+    return (x - half, x + half), (y + middle - half, y + middle + half), (z - slice_mm / 2, z + slice_mm / 2)
 
 
 def slices_of(
@@ -103,7 +115,7 @@ def slices_of(
     shape
         The torso.
     seed
-        Of noise and of the slices' heights.
+        Of noise, of the slices' heights and of the field of view, which lies up to 6 mm off the spine.
     n_slices
         Number of slices, spread over the middle of L1's body.
     size, spacing_mm, slice_mm
@@ -132,11 +144,12 @@ def slices_of(
     measure = measure or measure_l1(changed)
     if heights is None:
         reach = 0.30 * shape.body_height * shape.vertebra
-        shift = randomness.uniform((n_slices,), seed, shape.name, "heights").tolist()
-        heights = [reach * (2 * (i + u) / n_slices - 1) for i, u in enumerate(shift)]
+        within = randomness.uniform((n_slices,), seed, shape.name, "heights").tolist()
+        heights = [reach * (2 * (i + u) / n_slices - 1) for i, u in enumerate(within)]
+    shift = [SHIFT_MM * (2 * u - 1) for u in randomness.uniform((2,), seed, shape.name, "field of view").tolist()]
     found = []
     for index, z in enumerate(heights):
-        box = slice_box(shape, z, size, spacing_mm, slice_mm)
+        box = slice_box(shape, z, size, spacing_mm, slice_mm, shift)
         torso = render_torso(changed, (spacing_mm, spacing_mm, slice_mm), box, fine=fine)
         name = f"{shape.name}-{index}"
         label = measure.areal_bmd

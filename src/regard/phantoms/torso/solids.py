@@ -8,7 +8,7 @@ from torch import Tensor
 
 from regard.phantoms.torso.cells import Place
 
-__all__ = ["ball", "capsule", "cylinder", "smooth_union", "tilted", "tube_box"]
+__all__ = ["ball", "capsule", "cylinder", "smooth_union", "stack", "tilted", "tube_box"]
 
 Point = tuple[float, float, float]
 
@@ -25,7 +25,9 @@ def ball(place: Place, centre: Sequence[float], radii: Sequence[float | Tensor])
     return (size - 1).mul_(size).div_(slope)
 
 
-def cylinder(place: Place, centre: tuple[float | Tensor, float | Tensor], radii: tuple[float | Tensor, float | Tensor]) -> Tensor:
+def cylinder(
+    place: Place, centre: tuple[float | Tensor, float | Tensor], radii: tuple[float | Tensor, float | Tensor]
+) -> Tensor:
     """Elliptic cylinder along z; centre and radii may change with height (tensors that broadcast)."""
     x, y, _ = place
     u, v = ((x - centre[0]) / radii[0]).square(), ((y - centre[1]) / radii[1]).square()
@@ -34,8 +36,50 @@ def cylinder(place: Place, centre: tuple[float | Tensor, float | Tensor], radii:
     return (size - 1).mul_(size).div_(slope)
 
 
+def stack(
+    place: Place,
+    centre: tuple[Tensor, Tensor],
+    half: tuple[Tensor, Tensor, Tensor],
+    power: float,
+    *,
+    furrow: tuple[float, float] | None = None,
+) -> Tensor:
+    """Superellipses one above the other, whose half axes change with height.
+
+    Parameters
+    ----------
+    place
+        Coordinates along each axis.
+    centre
+        x and y of the middle at each height, (k,) [mm].
+    half
+        Half axes to the side, forward and backward at each height, (k,) [mm].
+    power
+        2 for ellipses; more for rounder boxes.
+    furrow
+        Relative depth and half width [mm] of a groove along the middle of the back.
+    """
+    x, y, _ = place
+    side, front, back = half
+    u = ((x[:, 0] - centre[0][None]) / side).abs()
+    offset = y[0] - centre[1][None]
+    reach = torch.where(offset > 0, front, back)
+    v = (offset / reach).abs()
+    across, along = u**power, v**power
+    slope = ((u ** (power - 1) / side).square()[:, None] + (v ** (power - 1) / reach).square()[None]).sqrt_()
+    total = across[:, None] + along[None]
+    if furrow is not None:
+        depth, width = furrow
+        dent = (1 - depth * torch.exp(-(x / width).square())) ** -power - 1
+        total += dent * torch.where(offset > 0, 0.0, along)[None]
+    return total.sub_(1).div_(slope.clamp_(min=1e-7).mul_(power))
+
+
 def capsule(
-    place: Place, start: Sequence[float], end: Sequence[float], radius: float | tuple[float, float],
+    place: Place,
+    start: Sequence[float],
+    end: Sequence[float],
+    radius: float | tuple[float, float],
     stretch: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Tensor:
     """Rod with round ends, whose radius may change from start to end.
@@ -47,7 +91,9 @@ def capsule(
     along = [(q - p) / s for p, q, s in zip(start, end, stretch, strict=True)]
     length = sum(d * d for d in along) or _TINY
     offsets = [x / s - p for x, s, p in zip(place, stretch, a, strict=True)]
-    t = (offsets[0] * (along[0] / length) + offsets[1] * (along[1] / length) + offsets[2] * (along[2] / length)).clamp_(0, 1)
+    t = (offsets[0] * (along[0] / length) + offsets[1] * (along[1] / length) + offsets[2] * (along[2] / length)).clamp_(
+        0, 1
+    )
     squares = [(offset - t * d).square_() for offset, d in zip(offsets, along, strict=True)]
     size = (squares[0] + squares[1] + squares[2]).sqrt_()
     distance = size - first if first == last else size - (first + (last - first) * t)

@@ -1,5 +1,7 @@
 """The spine painted: bodies with shell and marrow, posterior elements, canal and discs."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -24,17 +26,21 @@ def marrow_hu(shape: TorsoShape) -> float:
     return 40 - 110 * shape.marrow_fat
 
 
-def trabecular_density(canvas: Canvas, box: Box, place: Place, height: Tensor, texture: bool = True) -> Tensor:
+def densities(shape: TorsoShape, is_l1: bool) -> tuple[float, float]:
+    """Density of trabecular and of compact bone [g/cm3]."""
+    if is_l1:
+        return shape.trabecular / 1000, shape.cortical / 1000
+    return shape.skeleton * shape.other_trabecular / 1000, shape.skeleton * shape.other_cortical / 1000
+
+
+def trabecular_density(canvas: Canvas, box: Box, place: Place, height: Tensor, mean: float) -> Tensor:
     """Mineral density [g/cm3] inside a body: mottled, denser towards the endplates, less around the basal vein."""
     shape = canvas.shape
     x, y, z = place
     profile = 0.94 + 0.3 * height.square().clamp(max=1) ** 2
     vein = torch.exp(-(x / 5).square() - ((y + 0.3 * shape.body_depth) / 8).square() - (z / 3.5).square())
-    density = shape.trabecular / 1000 * profile * (1 - 0.6 * vein)
-    if texture:
-        mottle = canvas.field("trabecular", MARROW_WAVES, box)
-        density = density * (1 + shape.texture * mottle).clamp(0.1, 2.2)
-    return density
+    mottle = canvas.field("trabecular", MARROW_WAVES, box)
+    return mean * profile * (1 - 0.6 * vein) * (1 + shape.texture * mottle).clamp(0.1, 2.2)
 
 
 def _paint_vertebra(canvas: Canvas, level: Level) -> None:
@@ -46,22 +52,25 @@ def _paint_vertebra(canvas: Canvas, level: Level) -> None:
     place = tilted(cells.place, level.centre, level.lean)
     width, is_l1 = cells.width, level.name == "L1"
     own = {"L1": "l1_posterior", "T12": "t12", "L2": "l2"}.get(level.name, "vertebra")
-    compact, fat = shape.cortical / 1000, marrow_hu(shape)
+    (spongy, compact), fat = densities(shape, is_l1), marrow_hu(shape)
     bone = arch(place, shape, level)
     canvas.paint(around, bone.canal, "canal", CANAL_HU)
     rear = coverage(bone.outside, width)
     middle = near(place, *body_reach(shape, level))
     box = None if middle is None else _aligned(around, middle, canvas.cells.finer)
     if box is not None:
-        here = tuple(slice(c.start - a.start, c.stop - a.start) for c, a in zip(box, around, strict=True))
+        i, j, k = (slice(c.start - a.start, c.stop - a.start) for c, a in zip(box, around, strict=True))
+        here = (i, j, k)
         solid = body(part_of(place, here), shape, level)
         share = coverage(solid.outside, width)
-        rear[here] *= 1 - share
     rear_marrow = torch.minimum(coverage(bone.inside, width), rear)
     filled = torch.where(rear > 0, rear_marrow / rear.clamp(min=1e-6), 0.0)
-    behind = shape.posterior_ratio * shape.trabecular / 1000
+    behind = shape.posterior_ratio * spongy
     content = compact + (behind - compact) * filled
     canvas.bone(around, rear, own, 40 + (fat - 40) * filled, content)
+    if box is not None:
+        # The body is painted over the roots of the pedicles.
+        rear[here] *= 1 - share
     if is_l1:
         canvas.keep("posterior", around, rear)
         canvas.keep("mineral_posterior", around, rear * content)
@@ -71,7 +80,7 @@ def _paint_vertebra(canvas: Canvas, level: Level) -> None:
     way = (bone.inside[here] < 0) & (solid.outside > -3)
     marrow = torch.where(way, torch.minimum(solid.inside, bone.inside[here]), solid.inside)
     inner = torch.minimum(coverage(marrow, width), share)
-    density = trabecular_density(canvas, box, part_of(place, here), solid.height)
+    density = trabecular_density(canvas, box, part_of(place, here), solid.height, spongy)
     filled = torch.where(share > 0, inner / share.clamp(min=1e-6), 0.0)
     content = compact + (density - compact) * filled
     canvas.bone(box, share, "l1_cortical" if is_l1 else own, 40 + (fat - 40) * filled, content)
@@ -117,7 +126,7 @@ def paint_spine(canvas: Canvas, *, only: str | None = None) -> None:
     column = levels(canvas.shape)
     if only is None:
         _paint_canal(canvas, column)
-        for below, above in zip(column, column[1:], strict=False):
+        for below, above in pairwise(column):
             _paint_disc(canvas, below, above)
     for level in column:
         if only in (None, level.name):
@@ -133,7 +142,7 @@ def _paint_canal(canvas: Canvas, column: list[Level]) -> None:
         x, y, z = level.centre
         return x, y - (0.5 * shape.body_depth * level.depth + 0.5 * shape.canal_depth - 1.5) * s, z
 
-    for below, above in zip(column, column[1:], strict=False):
+    for below, above in pairwise(column):
         start, end = point(below), point(above)
         r = 0.5 * shape.canal_depth * s
         box = canvas.cells.box(*tube_box((start, end), 2 * r))

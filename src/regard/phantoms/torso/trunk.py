@@ -7,14 +7,18 @@ import torch
 from torch import Tensor
 
 from regard.phantoms.torso.canvas import Canvas
-from regard.phantoms.torso.cells import Cells
+from regard.phantoms.torso.cells import Cells, coverage
 from regard.phantoms.torso.shape import TorsoShape
-from regard.phantoms.torso.solids import capsule
+from regard.phantoms.torso.solids import capsule, smooth_union, stack
 from regard.phantoms.torso.spine_curve import curve
+from regard.phantoms.torso.structures import STRUCTURES
 
-__all__ = ["Trunk", "paint_table", "paint_trunk", "trunk_of"]
+__all__ = ["Trunk", "interpolate", "paint_table", "paint_trunk", "trunk_of"]
 
 SKIN_HU = 10.0
+MARK_HU = 1800.0
+"""HU that a full mark on the table adds."""
+
 SKIN = 2.0
 """Thickness of the skin [mm]."""
 
@@ -34,48 +38,38 @@ class Trunk:
     cavity: Tensor
 
 
-def profile(z: Tensor, values: Sequence[float]) -> Tensor:
-    """Smooth interpolation of ``values`` at the trunk's heights, (k,) [relative to L1]."""
-    heights = torch.tensor(_HEIGHTS, dtype=z.dtype, device=z.device)
+def interpolate(z: Tensor, heights: Sequence[float], values: Sequence[float]) -> Tensor:
+    """Smooth interpolation of ``values`` at ``heights`` [mm] to the heights z, (k,); constant beyond the ends."""
+    known = torch.tensor(heights, dtype=z.dtype, device=z.device)
     at = torch.tensor(values, dtype=z.dtype, device=z.device)
-    index = (torch.searchsorted(heights, z.contiguous()) - 1).clamp(0, len(heights) - 2)
-    t = ((z - heights[index]) / (heights[index + 1] - heights[index])).clamp(0, 1)
-    slopes = torch.gradient(at, spacing=(heights,))[0]
-    step = heights[index + 1] - heights[index]
+    index = (torch.searchsorted(known, z.contiguous()) - 1).clamp(0, len(known) - 2)
+    step = known[index + 1] - known[index]
+    t = ((z - known[index]) / step).clamp(0, 1)
+    slopes = torch.gradient(at, spacing=(known,))[0]
     a, b, m, n = at[index], at[index + 1], slopes[index] * step, slopes[index + 1] * step
     return (2 * t**3 - 3 * t**2 + 1) * a + (t**3 - 2 * t**2 + t) * m + (3 * t**2 - 2 * t**3) * b + (t**3 - t**2) * n
 
 
 def trunk_of(cells: Cells, shape: TorsoShape) -> Trunk:
     """Surfaces of the trunk on some cells."""
-    x, y, z = cells.axes
+    _, y, z = cells.axes
     spine = [curve(shape, float(value)) for value in z]
     centre_x = torch.tensor([p[0] for p in spine], device=z.device) * 0.5
     centre_y = torch.tensor([p[1] for p in spine], device=z.device)
     widest = centre_y * 0.4 + 14
-    width = shape.half_width * profile(z, _WIDTH)
-    front = shape.front * profile(z, _FRONT) - widest
-    back = shape.back * profile(z, _BACK) - 0.6 * centre_y + widest
+    width = shape.half_width * interpolate(z, _HEIGHTS, _WIDTH)
+    front = shape.front * interpolate(z, _HEIGHTS, _FRONT) - widest
+    back = shape.back * interpolate(z, _HEIGHTS, _BACK) - 0.6 * centre_y + widest
     fat = shape.subcutaneous
-    furrow = 1 - 0.10 * torch.exp(-(x / 17).square())
-
-    def surface(a: Tensor, f: Tensor, b: Tensor, power: float, dented: bool) -> Tensor:
-        u = ((x[:, None] - centre_x[None]) / a[None]).abs()
-        v = (y[:, None] - widest[None]) / torch.where(y[:, None] > widest[None], f[None], b[None])
-        across, slope_a = u**power, (u ** (power - 1) / a[None]).square()
-        along, slope_b = v.abs() ** power, (v.abs() ** (power - 1) / torch.where(v > 0, f[None], b[None])).square()
-        if dented:
-            behind = (furrow**-power - 1)[:, None, None] * torch.where(v < 0, along, 0.0)[None]
-            total = across[:, None] + along[None] + behind
-        else:
-            total = across[:, None] + along[None]
-        slope = (slope_a[:, None] + slope_b[None]).sqrt_().clamp_(min=1e-7).mul_(power)
-        return total.sub_(1).div_(slope)
-
-    skin = surface(width + fat, front + 0.8 * fat, back + 0.6 * fat, 2.35, True)
-    muscle = surface(width, front, back, 2.35, True)
+    place, centre, furrow = cells.place, (centre_x, widest), (0.10, 17.0)
+    skin = stack(place, centre, (width + fat, front + 0.8 * fat, back + 0.6 * fat), 2.35, furrow=furrow)
+    muscle = stack(place, centre, (width, front, back), 2.35, furrow=furrow)
     wall = shape.wall
-    cavity = surface(width - wall, front - 0.85 * wall, 0.62 * back - wall * 0.3, 2.5, False)
+    cavity = stack(place, centre, (width - wall, front - 0.85 * wall, 0.74 * back - 0.3 * wall), 2.7)
+    # The back lies flat on the table.
+    flat = -(shape.back + 0.6 * fat) * 0.955 - y[None, :, None]
+    lying = (z > -230) & (z < 290)
+    skin = torch.where(lying, -smooth_union(-skin, -flat, 12.0), skin)
     return Trunk(skin, muscle, cavity)
 
 
@@ -91,7 +85,7 @@ def paint_trunk(canvas: Canvas) -> Trunk:
     septa = torch.exp(-(canvas.field("septa", (14.0, 45.0)) / 0.06).square())
     canvas.paint(box, trunk.skin + SKIN, "subcutaneous_fat", fat + 28 * septa)
     streaks = (fine + 0.6 * coarse - 1.2 + 0.9 * shape.infiltration).clamp(0, 1.5)
-    flesh = shape.muscle_hu + 3 * fine + 2 * coarse - 70 * (0.2 + shape.infiltration) * streaks
+    flesh = shape.muscle_hu + 3 * fine + 2 * coarse - 40 * (0.2 + shape.infiltration) * streaks
     canvas.paint(box, trunk.muscle, "muscle", flesh)
     planes = _planes(trunk, shape, x, y)
     canvas.cover(box, planes, "fascia", fat)
@@ -104,7 +98,7 @@ def _planes(trunk: Trunk, shape: TorsoShape, x: Tensor, y: Tensor) -> Tensor:
     """Share of the thin layers of fat between the wall's muscles, and of the gap beside the straight muscle."""
     wall = shape.wall
     depth = -trunk.muscle
-    side = (y > -35) & (trunk.cavity > 0)
+    side = (y > -35) & (trunk.cavity > 0) & (depth > 1)
     planes = torch.zeros_like(depth)
     for share in (0.34, 0.66):
         planes += (1 - (depth - share * wall).abs() / 0.9).clamp_(0, 1)
@@ -123,8 +117,8 @@ def _mesentery(canvas: Canvas, shape: TorsoShape) -> Tensor:
 
 
 def table_front(shape: TorsoShape) -> float:
-    """y of the table's middle [mm]."""
-    return -(shape.back + 0.6 * shape.subcutaneous + shape.table_gap)
+    """Coordinate y of the table's middle [mm]."""
+    return -(shape.back + 0.6 * shape.subcutaneous) * 0.955 - shape.table_gap
 
 
 def paint_table(canvas: Canvas) -> None:
@@ -139,7 +133,7 @@ def paint_table(canvas: Canvas) -> None:
     bend = 1 / 900
     slope = (1 + (2 * bend * x).square()).sqrt()
     height = (y - top - bend * x.square()) / slope + 0 * z
-    for depth, thickness, hu in ((0.0, 2.0, -120.0), (26.0, 2.0, -120.0)):
+    for depth, thickness, hu in ((0.0, 2.4, 90.0), (27.0, 2.4, 90.0)):
         sheet = torch.maximum((height + depth + thickness / 2).abs() - thickness / 2, x.abs() - 215)
         canvas.paint(box, sheet, "table", hu)
     foam = torch.maximum((height + 14).abs() - 11, x.abs() - 213)
@@ -149,7 +143,7 @@ def paint_table(canvas: Canvas) -> None:
 
 
 def mark_place(shape: TorsoShape) -> tuple[float, float]:
-    """x and y of the mark on the table [mm]."""
+    """Coordinates x and y of the mark on the table [mm]."""
     return 62.0, table_front(shape) + 62.0**2 / 900 - 4.0
 
 
@@ -160,5 +154,7 @@ def _paint_mark(canvas: Canvas) -> None:
         return
     px, py, pz = canvas.cells.part(box).place
     distance = capsule((px, py, 0 * pz), (x - 7, y, 0), (x + 7, y, 0), 2.6)
-    canvas.paint(box, distance, "table_mark", -900 + 2600 * canvas.shape.table_mark)
-
+    # Added to what is there, so that a faint mark is no hole in the table.
+    share = coverage(distance, canvas.cells.width)
+    canvas.soft[box] += share * MARK_HU * canvas.shape.table_mark
+    canvas.labels[box].masked_fill_(share > 0.5, STRUCTURES["table_mark"])

@@ -143,15 +143,49 @@ def arch(place: Place, shape: TorsoShape, level: Level) -> Arch:
     tip = (0.0, tip_y, (-36 if hanging else -15) * s)
     wing = shape.transverse * s * (0.75 if level.thoracic else 1.0) * (0.45 if level.name == "T12" else 1.0)
     low = -24 * s * (0.8 if level.thoracic else 1.0)
-    rods: list[tuple[Rod, float]] = [(((0.0, back - 4 * s, -8 * s), tip, (2.6 * s, 3.2 * s), (1, 1, 1.4 if hanging else 2.4)), 3.0)]
+    rods: list[tuple[Rod, float]] = [
+        (((0.0, back - 4 * s, -8 * s), tip, (2.6 * s, 3.2 * s), (1, 1, 1.4 if hanging else 2.4)), 3.0)
+    ]
     for side in (1, -1):
         wing_end = (side * (lateral + wing), middle - (12 if level.thoracic else 7) * s, 5 * s)
         rods += [
-            (((side * lateral, -rear + 5, 5 * s), (side * (lateral + 1), middle - 0.4 * canal_half, 4 * s), pedicle, (1, 1, 1.6)), 3.0),
-            (((side * (lateral + 2), middle - 3, 17 * s), (side * (lateral - 1), back, -8 * s), 4.6 * s, (1, 1.1, 1)), 3.0),
-            (((side * (lateral - 1), back, -6 * s), (side * (lateral - 4), back - 3, low), (4.6 * s, 3.4 * s), (1, 1, 1)), 3.0),
-            (((side * (lateral - 2), middle - 0.7 * canal_half, -2 * s), (0.0, back - 3.5 * s, -8 * s), lamina, (1, 1, 2.1)), 3.0),
-            (((side * (lateral + 1), middle - 2, 3 * s), wing_end, (3.8 * s, 3.2 * s), (1, 1, 1.4)), 2.0),
+            (
+                (
+                    (side * lateral, -rear + 5, 5 * s),
+                    (side * (lateral + 1), middle - 0.4 * canal_half, 4 * s),
+                    pedicle,
+                    (1, 1, 1.6),
+                ),
+                3.0,
+            ),
+            (
+                (
+                    (side * (lateral + 2), middle - 3, 17 * s),
+                    (side * (lateral - 1), back, -8 * s),
+                    4.6 * s,
+                    (1, 1.1, 1),
+                ),
+                3.0,
+            ),
+            (
+                (
+                    (side * (lateral - 1), back, -6 * s),
+                    (side * (lateral - 4), back - 3, low),
+                    (4.6 * s, 3.4 * s),
+                    (1, 1, 1),
+                ),
+                3.0,
+            ),
+            (
+                (
+                    (side * (lateral - 2), middle - 0.7 * canal_half, -2 * s),
+                    (0.0, back - 3.5 * s, -8 * s),
+                    lamina,
+                    (1, 1, 2.1),
+                ),
+                3.0,
+            ),
+            (((side * (lateral + 1), middle - 2, 3 * s), wing_end, (3.5 * s, 2.6 * s), (1, 1, 1.4)), 2.0),
         ]
     x, y, z = place
     outside = torch.full(torch.broadcast_shapes(x.shape, y.shape, z.shape), 30.0, device=x.device)
