@@ -22,6 +22,27 @@ ZOO = Registry(
             "U-Net that outlines the vertebra (Kang 2023)",
             "segmentation",
         ),
+        "ae-bs": (
+            "regard.models.zoo.bone_suppression:ae_bs",
+            "autoencoder for rib suppression (Rajaraman 2021)",
+            "image",
+        ),
+        "convnet-bs": (
+            "regard.models.zoo.bone_suppression:convnet_bs",
+            "plain network for rib suppression (Rajaraman 2021)",
+            "image",
+        ),
+        "rl-bs": (
+            "regard.models.zoo.bone_suppression:rl_bs",
+            "residual learning for rib suppression (Rajaraman 2021)",
+            "image",
+        ),
+        "resnet-bs": (
+            "regard.models.zoo.bone_suppression:resnet_bs",
+            "residual network for rib suppression (Rajaraman 2021)",
+            "image",
+        ),
+        "vgg16": ("regard.models.zoo.vgg:vgg16", "VGG-16 cut at its last convolution", "classification"),
         "monai-resnet18": ("regard.models.zoo.from_monai:resnet18", "ResNet-18 as MONAI builds it", "regression"),
         "monai-unet": ("regard.models.zoo.from_monai:unet", "residual U-Net as MONAI builds it", "image"),
         "unoise-small": (f"{_UNOISE}:unoise_small", "U-Net of 2 levels that makes noise maps", "image"),
