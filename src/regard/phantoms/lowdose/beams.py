@@ -6,7 +6,7 @@ At view angle a, the detector axis is ``(column, row) = (cos a, -sin a)`` and th
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,29 +14,6 @@ from torch import Tensor
 from regard.core.errors import InputError
 
 __all__ = ["Beam", "FanBeam", "ParallelBeam"]
-
-
-class Beam(Protocol):
-    """What projection and reconstruction ask of a beam."""
-
-    n_views: int
-    n_detectors: int
-
-    def angles(self) -> Tensor:
-        """View angles (view,) [rad]."""
-
-    def rays(self) -> tuple[Tensor, Tensor, float]:
-        """Rays in the frame of a view, (detector axis, ray axis) [mm].
-
-        Returns
-        -------
-        start
-            Point of each ray nearest to the middle (detector, 2).
-        direction
-            Unit vectors (detector, 2).
-        step
-            Distance between two rays at the middle [mm].
-        """
 
 
 @dataclass(frozen=True)
@@ -61,6 +38,7 @@ class ParallelBeam:
         _check(self.n_views, self.n_detectors, self.detector_mm)
 
     def angles(self) -> Tensor:
+        """View angles (view,) [rad]."""
         return torch.arange(self.n_views, dtype=torch.float64) * (math.pi / self.n_views)
 
     def offsets(self) -> Tensor:
@@ -68,6 +46,17 @@ class ParallelBeam:
         return (torch.arange(self.n_detectors, dtype=torch.float64) - (self.n_detectors - 1) / 2) * self.detector_mm
 
     def rays(self) -> tuple[Tensor, Tensor, float]:
+        """Rays in the frame of a view, (detector axis, ray axis) [mm].
+
+        Returns
+        -------
+        start
+            Point of each ray nearest to the middle (detector, 2).
+        direction
+            Unit vectors (detector, 2).
+        step
+            Distance between two rays at the middle [mm].
+        """
         offsets = self.offsets()
         start = torch.stack([offsets, torch.zeros_like(offsets)], 1)
         return start, torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand_as(start), self.detector_mm
@@ -107,6 +96,7 @@ class FanBeam:
         return self.detector_mm / self.source_mm
 
     def angles(self) -> Tensor:
+        """View angles (view,) [rad]."""
         return torch.arange(self.n_views, dtype=torch.float64) * (2 * math.pi / self.n_views)
 
     def offsets(self) -> Tensor:
@@ -114,12 +104,16 @@ class FanBeam:
         return (torch.arange(self.n_detectors, dtype=torch.float64) - (self.n_detectors - 1) / 2) * self.step
 
     def rays(self) -> tuple[Tensor, Tensor, float]:
+        """Rays in the frame of a view, as `ParallelBeam.rays`."""
         angle = self.offsets()
         direction = torch.stack([angle.sin(), angle.cos()], 1)
         start = torch.tensor([[0.0, -self.source_mm]], dtype=torch.float64) + (
             self.source_mm * angle.cos()[:, None] * direction
         )
         return start, direction, self.detector_mm
+
+
+Beam: TypeAlias = ParallelBeam | FanBeam
 
 
 def _check(n_views: int, n_detectors: int, detector_mm: float) -> None:
