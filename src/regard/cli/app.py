@@ -7,6 +7,7 @@ import typer
 from regard.cli.bench import bench
 from regard.cli.demo import demo
 from regard.cli.explain import explain
+from regard.cli.invariances import invariances
 from regard.cli.listing import doctor, measures, methods, models
 from regard.cli.view import view
 from regard.cli.weigh import weigh
@@ -47,7 +48,7 @@ def _program(
         typer.echo(context.get_help())
 
 
-for verb in (demo, explain, weigh, bench, view, models, methods, measures, doctor):
+for verb in (demo, explain, weigh, bench, invariances, view, models, methods, measures, doctor):
     app.command()(verb)
 
 
