@@ -75,7 +75,7 @@ def draw_gallery(image: Volume, output: Volume | float, rows: Sequence[Row], tit
     axes = figure.subplots(len(rows), n, squeeze=False)
     figure.suptitle(title, fontsize=10)
     low, high = window(grey(image), image.unit)
-    for line, row in zip(axes, rows, strict=True):
+    for number, (line, row) in enumerate(zip(axes, rows, strict=True)):
         change = row.sample.with_tensor(row.sample.tensor - image.tensor.cpu())
         guide = grey(display_volume(change))
         pictures: list[tuple[Volume, tuple[float, float] | None]]
@@ -95,7 +95,7 @@ def draw_gallery(image: Volume, output: Volume | float, rows: Sequence[Row], tit
             shown = axis.imshow(values, interpolation="nearest", **kind)
             axis.set_xticks([])
             axis.set_yticks([])
-            if line is axes[0]:
+            if number == 0:
                 axis.set_title(name, fontsize=9)
         bar = figure.colorbar(shown if is_image else line[2].images[0], ax=line[-1], fraction=0.05, pad=0.02)
         bar.ax.tick_params(labelsize=7)
