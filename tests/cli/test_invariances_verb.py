@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -10,7 +11,7 @@ import pytest
 import torch
 import yaml
 from command_line import Regard
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from regard.models.zoo.denoisers import cnn10
 
@@ -67,7 +68,7 @@ def test_samples_give_the_same_output(regard: Regard, denoiser: Path, slice_file
     assert list(rows[0]) == ["case", "sample", "distance", "leakage", "d_prime", "accepted", "kind", "scale"]
     assert len(rows) == 4
     network = cnn10(4)
-    network.load_state_dict(__import__("safetensors.torch", fromlist=["x"]).load_file(denoiser / "weights.safetensors"))
+    network.load_state_dict(load_file(denoiser / "weights.safetensors"))
     scan = nibabel.load(slice_file).get_fdata(dtype=np.float32)[3:27, 3:27]
     for row in rows:
         assert float(row["d_prime"]) <= found["tolerance"] == 1.0
@@ -99,9 +100,9 @@ def test_the_same_command_goes_on(regard: Regard, denoiser: Path, slice_file: Pa
     assert regard("invariances", denoiser, slice_file, *QUICK, "--limit", "2", "-o", out, "--overwrite").code == 0
 
 
-def test_a_number_has_a_level_set(regard: Regard, card: Path, slice_file: Path, tmp_path: Path) -> None:
+def test_a_number_has_a_level_set(regard: Regard, model: Path, picture: Callable[..., Path], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    said = regard("invariances", card, slice_file, "--n", "3", "-o", out, "--json")
+    said = regard("invariances", model, picture(), "--n", "3", "-o", out, "--json")
     assert said.code == 0, said.err
     found = said.json["cases"][0]
     assert not found["image_output"]
