@@ -129,3 +129,30 @@ def test_what_cannot_be_asked_is_one_sentence(
     regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path, more: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     regard("invariances", denoiser, slice_file, *more, "-o", tmp_path / "run").refused(*words)
+
+
+def test_a_sampler_is_fitted_resumed_and_drawn_from(
+    regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path
+) -> None:
+    fitted, out = tmp_path / "sampler", tmp_path / "run"
+    command = ("invariances", denoiser, slice_file, "--fit", "--patch", "16", "--steps", "5", "-o", fitted)
+    first = regard(*command)
+    assert first.code == 0, first.err
+    weights = (fitted / "models" / "sampler" / "weights.safetensors").read_bytes()
+    (fitted / "models" / "sampler" / "sampler.json").unlink()
+    again = regard(*command)
+    assert again.out == first.out
+    assert (fitted / "models" / "sampler" / "weights.safetensors").read_bytes() == weights
+    said = regard(
+        "invariances", denoiser, slice_file, "--sampler", fitted, "--patch", "16", "--n", "3", "-o", out, "--json"
+    )
+    assert said.code == 0, said.err
+    facts = said.json["cases"][0]["facts"]
+    assert facts["floor: d' of f(VAE(x)) - f(x)"] > 0
+    rows = table(out / "samples.tsv")
+    rejected = [r for r in rows if r["accepted"] == "False"]
+    assert facts["share rejected"] == pytest.approx(len(rejected) / 3)
+    assert all((float(r["d_prime"]) > 1.0) == (r["accepted"] == "False") for r in rows)
+    regard("invariances", denoiser, slice_file, "--sampler", fitted, "--n", "3", "-o", tmp_path / "no").refused(
+        "16 x 16", "--patch 16"
+    )

@@ -27,6 +27,10 @@ def invariances(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Card folder, zoo name, MONAI bundle or program.")],
     cases: Annotated[list[Path], typer.Argument(metavar="CASE", help="Images, DICOM folders or tables.")],
     output: Output,
+    sampler: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw from a sampler that --fit made; training-free without.")
+    ] = None,
+    fit: Annotated[bool, typer.Option("--fit", help="Make a sampler from the images of a table.")] = False,
     n: Annotated[int, typer.Option(min=1, metavar="INT", help="Samples for each case.")] = 100,
     tolerance: Annotated[
         str, typer.Option(metavar="FLOAT|auto", help="Largest d' of an image, or change of a number.")
@@ -40,7 +44,12 @@ def invariances(
     limit: Annotated[
         float, typer.Option(metavar="FLOAT", help="Largest change of a voxel, in standard deviations of the noise.")
     ] = 3.0,
-    steps: Annotated[int, typer.Option(min=1, metavar="INT", help="Steps of the search.")] = 40,
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="INT", help="Of the search (40), or of each network of --fit (600).")
+    ] = None,
+    form: Annotated[
+        str, typer.Option(metavar="published|difference", help="What a sampler draws: the image, or its change.")
+    ] = "published",
     controls: Annotated[int, typer.Option(min=0, metavar="INT", help="Samples of each control.")] = 6,
     patch: Annotated[
         int | None, typer.Option(metavar="INT", help="Look at a patch of so many voxels a side only.")
@@ -68,13 +77,14 @@ def invariances(
 
     Example: regard invariances models/denoiser scan.nii.gz --patch 128 --n 12 -o run/
     """
+    from regard.cli.invariances_fit import fit_run
     from regard.cli.invariances_request import InvariancesRequest
     from regard.cli.invariances_run import run
 
     request = InvariancesRequest(
         model=model, paths=tuple(cases), output=output, methods=(), n=n, tolerance=tolerance, target=target,
-        noise=noise, limit=limit, steps=steps, controls=controls, patch=patch, at=at, cut=cut,
+        noise=noise, limit=limit, steps=steps, sampler=sampler, fit=fit, form=form, controls=controls, patch=patch, at=at, cut=cut,
         further=tuple(further or ()), weights=weights, trust=trust, seed=seed, device=device, threads=threads,
         batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet, as_json=as_json,
     )  # fmt: skip
-    return run(request)
+    return fit_run(request) if fit else run(request)

@@ -39,7 +39,7 @@ def scores_of(done: Sequence[CaseResult]) -> dict[str, Any]:
             entry = {"value": median(values), "low": None, "high": None, "level": None}
             groups.setdefault(group, {})[name] = {**entry, "n": len(values), "n_patients": len(done), "unit": unit}
 
-    kept = [r for one in done for r in one.accepted() if r["scale"] > 0]
+    kept = [r for one in done for r in one.accepted() if r["scale"] != 0]
     add("network", "distance", [r["distance"] for r in kept], "d'")
     add("network", "leakage", [r["leakage"] for r in kept], "output per intensity")
     add("network", "rejected", [1 - len(one.accepted()) / len(one.rows) for one in done], "share of samples")
@@ -51,6 +51,12 @@ def scores_of(done: Sequence[CaseResult]) -> dict[str, Any]:
             excess = [r["distance"] - median(values) for r in kept]
             add("network", f"excess_over_{name}", excess, "d'")
     return {"study": None, "size": None, "scores": groups}
+
+
+def _made_of(scale: float | None) -> str:
+    if scale is None:
+        return "drawn"
+    return f"{scale:g}" if scale else "noise"
 
 
 def report(folder: Path, model: str, request: InvariancesRequest, done: Sequence[CaseResult]) -> None:
@@ -74,7 +80,7 @@ def report(folder: Path, model: str, request: InvariancesRequest, done: Sequence
         columns = ("sample", "kind", "blob [voxel]", "d' in the image", "d' in the output", "leakage", "accepted")
         rows = [
             (
-                str(r["sample"]), r["kind"], f"{r['scale']:g}" if r["scale"] else "noise", f"{r['distance']:.2f}",
+                str(r["sample"]), r["kind"], _made_of(r["scale"]), f"{r['distance']:.2f}",
                 f"{r['d_prime']:.2f}", f"{r['leakage']:.3g}", "yes" if r["accepted"] else "no",
             )
             for r in sorted(one.rows, key=lambda r: -r["distance"])[:40]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from regard.cli.request import Request, configuration
@@ -21,10 +22,13 @@ class InvariancesRequest(Request):
     tolerance: str = "auto"
     noise: float | None = None
     limit: float = 3.0
-    steps: int = 40
+    steps: int | None = None
     controls: int = 6
     patch: int | None = None
     at: str | None = None
+    sampler: Path | None = None
+    fit: bool = False
+    form: str = "published"
 
 
 def tolerance_of(text: str) -> float | None:
@@ -76,6 +80,10 @@ def settings(request: InvariancesRequest, model: Model, cases: Sequence[Case], d
     centre_of(request.at)
     if not request.limit > 0 or (request.noise is not None and not request.noise > 0):
         raise InputError(f"--limit {request.limit:g}, --noise {request.noise}", "numbers above 0")
+    if request.fit and request.sampler is not None:
+        raise InputError(f"--fit with --sampler {request.sampler}", "one of them", "fit first, then draw")
+    if request.form not in ("published", "difference"):
+        raise InputError(f"--form {request.form}", "published or difference")
     own = {
         "n": request.n,
         "tolerance": request.tolerance,
@@ -85,5 +93,8 @@ def settings(request: InvariancesRequest, model: Model, cases: Sequence[Case], d
         "controls": request.controls,
         "patch": request.patch,
         "at": request.at,
+        "fit": request.fit,
+        "form": request.form,
+        "sampler": None if request.sampler is None else str(request.sampler.absolute()),
     }
     return {**configuration(request, model, (), cases, device), **own}

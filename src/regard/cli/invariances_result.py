@@ -105,14 +105,14 @@ class CaseResult:
                 "d_prime": float(found.d_prime[k]),
                 "accepted": bool(found.accepted[k]),
                 "kind": found.kinds[k],
-                "scale": float(found.scales[k]),
+                "scale": found.scales[k],
             }
             rows.append(row)
             if row["accepted"]:
                 path = folder / "samples" / f"{safe_name(case)}_sample-{k + 1}.nii.gz"
                 save_volume(posed.sample(changes[k]), path, "regard invariance")
         pictures = _draw(folder, case, posed, found, rows, unit, output_unit)
-        left = changes[found.accepted & torch.tensor([s > 0 for s in found.scales])]
+        left = changes[found.accepted & torch.tensor([s != 0 for s in found.scales])]
         noisy = changes[found.accepted & torch.tensor([s == 0 for s in found.scales])]
         structure = principal_directions(left, torch.cat([noisy, found.calibration.noise])) if len(left) else None
         said = {

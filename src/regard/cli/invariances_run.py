@@ -17,20 +17,23 @@ from regard.cli.progress import shown
 from regard.cli.request import Question, further_inputs, read_question, scans_of
 from regard.core import recording
 from regard.core.errors import SomeCasesFailed
+from regard.core.target import AbstractTarget
 from regard.explain import bind_target
-from regard.explainers.generative.invariances import find_invariances
-from regard.explainers.generative.noise import estimate_noise
+from regard.explainers.generative.invariances import Function, Invariances, calibrate, find_invariances
+from regard.explainers.generative.noise import NoiseModel, estimate_noise
 from regard.explainers.generative.of_model import CaseFunction, crop
+from regard.explainers.generative.sampler import draw_invariances, read_sampler
 from regard.io import Case, RunFolder, find_cases
 from regard.io.atomic import plain, write_json, write_tsv
 from regard.models import Model, load_model
 from regard.models.case import prepare_case
 from regard.models.provenance import versions
 
-__all__ = ["run"]
+__all__ = ["posed_case", "run"]
 
 logger = logging.getLogger(__name__)
 
+SEARCH_STEPS = 40
 CURVE = (0.5, 1.0, 2.0, 4.0)
 COLUMNS = ("case", "sample", "distance", "leakage", "d_prime", "accepted", "kind", "scale")
 
@@ -93,38 +96,66 @@ def _try(this: _Run, case: Case) -> None:
         logger.debug("the whole of it", exc_info=error)
 
 
-def _search(this: _Run, case: Case) -> None:
-    request, model = this.request, this.model
+def posed_case(request: InvariancesRequest, model: Model, target: AbstractTarget | None, case: Case) -> CaseFunction:
+    """A case as a function of its intensities, cropped to the patch that is asked for."""
     scans = dict(scans_of(case, model, request.cut))
-    if request.patch is not None:
+    if request.patch is not None and not request.fit:
         centre = centre_of(request.at)
         scans = {name: crop(scan, request.patch, centre) for name, scan in scans.items()}
     prepared = prepare_case(model, scans)
     goal = None
-    with recording.intact(prepared.network) as network:
-        output = prepared.inputs.call(network, prepared.inputs.tensors)
-        if this.question.target is not None or model.card.output.kind not in ("image", "segmentation"):
-            goal = bind_target(model, this.question.target, output, prepared)
-        spec = model.card.inputs[0]
-        posed = CaseFunction(prepared, goal, None if spec.window is None else tuple(spec.window))  # type: ignore[arg-type]
-        noise = estimate_noise(posed.image)
-        if request.noise is not None:
-            noise = noise.scaled(request.noise)
-        found = find_invariances(
-            posed.function(network),
+    if target is not None or model.card.output.kind not in ("image", "segmentation"):
+        with recording.intact(prepared.network) as network:
+            output = prepared.inputs.call(network, prepared.inputs.tensors)
+        goal = bind_target(model, target, output, prepared)
+    window = model.card.inputs[0].window
+    return CaseFunction(prepared, goal, None if window is None else (float(window[0]), float(window[1])))
+
+
+def _found(this: _Run, case: Case, posed: CaseFunction, noise: NoiseModel, function: Function) -> Invariances:
+    """Search, or draw from the sampler."""
+    request = this.request
+    tolerance = tolerance_of(request.tolerance)
+    if request.sampler is not None:
+        sampler, _ = read_sampler(request.sampler, weights_sha256=this.model.weights_sha256)
+        calibration = calibrate(function, posed.image, noise, seed=request.seed, case=case.case)
+        return draw_invariances(
+            sampler.to(posed.image.device),
+            function,
             posed.image,
-            noise,
+            calibration,
             n=request.n,
-            tolerance=tolerance_of(request.tolerance),
-            limit=request.limit,
-            n_steps=request.steps,
-            n_control=request.controls,
-            curve=CURVE if request.controls else (),
-            bounds=posed.window,
+            tolerance=tolerance,
+            form="difference" if request.form == "difference" else "published",
             seed=request.seed,
             case=case.case,
-            batch_size=batch_size_of(request.batch_size),
         )
+    return find_invariances(
+        function,
+        posed.image,
+        noise,
+        n=request.n,
+        tolerance=tolerance,
+        limit=request.limit,
+        n_steps=request.steps or SEARCH_STEPS,
+        n_control=request.controls,
+        curve=CURVE if request.controls else (),
+        bounds=posed.window,
+        seed=request.seed,
+        case=case.case,
+        batch_size=batch_size_of(request.batch_size),
+    )
+
+
+def _search(this: _Run, case: Case) -> None:
+    request, model = this.request, this.model
+    posed = posed_case(request, model, this.question.target, case)
+    prepared, goal = posed.prepared, posed.goal
+    noise = estimate_noise(posed.image)
+    if request.noise is not None:
+        noise = noise.scaled(request.noise)
+    with recording.intact(prepared.network) as network:
+        found = _found(this, case, posed, noise, posed.function(network))
     unit = prepared.parts[0].unit
     card_unit = model.card.output.image_unit if found.is_image else (model.card.output.units or ["a.u."])[0]
     output_unit = card_unit if goal is None else goal.unit(card_unit)

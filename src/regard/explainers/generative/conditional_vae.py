@@ -9,7 +9,7 @@ self-attention, spectral norm, critic or perceptual loss.
 from collections.abc import Sequence
 
 import torch
-from monai.networks.nets import resnet10
+from monai.networks.nets import ResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -57,6 +57,8 @@ class ConditionalVAE(nn.Module):
         Channels of the image.
     shown
         Channels of the output.
+    encoder_width
+        Channels of the encoder's first block; they double three times.
     """
 
     def __init__(
@@ -67,14 +69,21 @@ class ConditionalVAE(nn.Module):
         n_code: int = 8,
         channels: int = 1,
         shown: int = 1,
+        encoder_width: int = 24,
     ) -> None:
         super().__init__()
         if size != 4 * 2 ** len(widths) or n_latent <= n_code * len(widths):
             got = f"images of {size} pixels and {n_latent} latents for {len(widths)} blocks with {n_code} each"
             raise ShapeError(got, "a size of 4 times 2 to the number of blocks, and latents left to start with")
         self.n_latent, self.n_code = n_latent, n_code
-        self.encoder = resnet10(
-            spatial_dims=2, n_input_channels=channels + shown, num_classes=2 * n_latent, conv1_t_size=5
+        self.encoder = ResNet(
+            "basic",
+            [1, 1, 1, 1],
+            [encoder_width * 2**n for n in range(4)],
+            spatial_dims=2,
+            n_input_channels=channels + shown,
+            conv1_t_size=5,
+            num_classes=2 * n_latent,
         )
         starting = n_latent - n_code * len(widths)
         self.start = nn.Linear(starting, widths[0] * 16)

@@ -63,11 +63,23 @@ class NoiseModel:
         return NoiseModel(self.amplitude * (deviation / self.deviation), self.channels, self.repeats, origin)
 
     def draw(self, like: Tensor, draws: range, *, seed: int = 0, case: str = "case") -> Tensor:
-        """Noise (draw, channel, \\*space) of the type and device of ``like`` (1, channel, \\*space); keyed by draw."""
-        one = like[:1, : self.channels]
+        """Noise (draw, channel, \\*space) of the type and device of ``like`` (1, channel, \\*space); keyed by draw.
+
+        For an image smaller than the one that the noise was estimated of, a part of it is drawn.
+
+        Raises
+        ------
+        InputError
+            If ``like`` is larger.
+        """
+        size = tuple(self.amplitude.shape)
+        if any(n > m for n, m in zip(space(like), size, strict=True)):
+            raise InputError(f"noise of an image of {size} for one of {space(like)}", "an image at most as large")
+        one = like.new_empty(1, self.channels, *size)
         white = torch.cat([randomness.normal(one, seed, case, f"noise {n}") for n in draws])
         axes = space_axes(white)
         shaped = torch.fft.ifftn(torch.fft.fftn(white, dim=axes) * self.amplitude.to(white), dim=axes).real
+        shaped = shaped[(..., *[slice(n) for n in space(like)])]
         return shaped.repeat(1, self.repeats, *[1] * len(axes))
 
 
