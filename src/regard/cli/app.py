@@ -8,6 +8,7 @@ from regard.cli.bench import bench
 from regard.cli.cohort import cohort
 from regard.cli.demo import demo
 from regard.cli.explain import explain
+from regard.cli.invariances import invariances
 from regard.cli.listing import doctor, measures, methods, models
 from regard.cli.study import study
 from regard.cli.view import view
@@ -49,7 +50,7 @@ def _program(
         typer.echo(context.get_help())
 
 
-for verb in (demo, explain, weigh, bench, cohort, view, models, methods, measures, doctor):
+for verb in (demo, explain, weigh, bench, cohort, invariances, view, models, methods, measures, doctor):
     app.command()(verb)
 app.add_typer(study)
 

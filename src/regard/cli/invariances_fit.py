@@ -1,0 +1,86 @@
+"""What ``regard invariances --fit`` does: read the images, train the two networks, write a sampler."""
+
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+
+import typer
+
+from regard.cli.invariances_request import InvariancesRequest, settings
+from regard.cli.invariances_run import posed_case
+from regard.cli.options import set_up
+from regard.cli.progress import shown
+from regard.cli.request import further_inputs, read_question
+from regard.core import recording
+from regard.core.errors import InputError
+from regard.core.spatial import space
+from regard.explainers.generative.fit_sampler import fit_sampler
+from regard.explainers.generative.sampler import SamplerSizes, read_sampler, write_sampler
+from regard.io import RunFolder, find_cases
+from regard.models import load_model
+from regard.models.provenance import versions
+
+__all__ = ["fit_run"]
+
+FIT_STEPS = 600
+_WIDTHS = (96, 64, 48, 32)
+
+
+def sizes_for(patch: int) -> SamplerSizes:
+    """Sizes of the networks for patches of 8, 16, 32 or 64 pixels.
+
+    Raises
+    ------
+    InputError
+        If the patch is of another size.
+    """
+    n = {8: 1, 16: 2, 32: 3, 64: 4}.get(patch)
+    if n is None:
+        raise InputError(f"--patch {patch} for a sampler", "8, 16, 32 or 64")
+    return SamplerSizes(size=patch, n_latent=16 * n, widths=_WIDTHS[-n:], n_code=2 * n)
+
+
+def fit_run(request: InvariancesRequest) -> int:
+    """Make a sampler from the images of a request and return the exit code."""
+    device = set_up(device=request.device, threads=request.threads, verbose=request.verbose, quiet=request.quiet)
+    sizes = sizes_for(request.patch or 64)
+    cases = find_cases(list(request.paths), further_inputs(request.further))
+    model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
+    config = settings(request, model, cases, device)
+    question = read_question(request, model)
+    with RunFolder(
+        request.output,
+        "invariances",
+        config,
+        argv=sys.argv[1:],
+        cases=cases,
+        versions=versions(),
+        hashes={"weights_sha256": model.weights_sha256},
+        overwrite=request.overwrite,
+        private=request.private,
+    ) as folder:
+        posed = [posed_case(replace(request, fit=True), model, question.target, case) for case in cases]
+        for case, one in zip(cases, posed, strict=True):
+            side = space(one.image)
+            if len(side) != 2 or min(side) < sizes.size:
+                raise InputError(
+                    f"the image of '{case.case}', {side}", f"slices of {sizes.size} pixels a side, or more"
+                )
+        if not (folder.path / "models" / "sampler" / "sampler.json").exists():
+            with shown(quiet=request.quiet), ExitStack() as stack:
+                networks = [stack.enter_context(recording.intact(p.prepared.network)) for p in posed[:1]]
+                sampler, facts = fit_sampler(
+                    [p.function(networks[0]) for p in posed],
+                    [p.image[:, :1] for p in posed],
+                    sizes=sizes,
+                    n_steps=request.steps or FIT_STEPS,
+                    seed=request.seed,
+                    folder=folder.path,
+                )
+            write_sampler(folder.path, sampler, {"weights_sha256": model.weights_sha256, "facts": facts})
+        sampler, said = read_sampler(folder.path, weights_sha256=model.weights_sha256)
+    n = sum(p.numel() for p in sampler.parameters())
+    losses = ", ".join(f"{k} {v:.4g}" for k, v in said["facts"].items())
+    typer.echo(f"sampler of {sizes.size} x {sizes.size} patches, {n} weights: {losses}")
+    typer.echo(f"draw from it: regard invariances MODEL CASE --sampler {request.output} --patch {sizes.size} -o DIR")
+    return 0

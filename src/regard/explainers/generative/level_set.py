@@ -1,0 +1,104 @@
+"""Onto the level set f = f(x): Gauss-Newton in a latent space."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from regard.core.spatial import blur, expand_cases
+
+__all__ = ["onto_level_set", "smooth_level_set"]
+
+Function = Callable[[Tensor], Tensor]
+
+
+def onto_level_set(
+    function: Function, start: Tensor, wanted: Tensor, *, n_steps: int = 4, rank_tolerance: float = 1e-6
+) -> Tensor:
+    """Move latents the shortest way to where the function has the wanted value.
+
+    Each step solves ``J dz = wanted - f(z)`` for the smallest dz, so that nothing moves along the level set. For a
+    linear f and latents drawn from N(0, I) the result is a draw from the conditional Gaussian.
+
+    Parameters
+    ----------
+    function
+        Latents (batch, latent) to anything (batch, ...).
+    start
+        (batch, latent).
+    wanted
+        Value (1, ...) or (batch, ...).
+    n_steps
+        Gauss-Newton steps.
+    rank_tolerance
+        Singular values below this share of the largest count as 0.
+
+    Returns
+    -------
+    Tensor
+        (batch, latent).
+    """
+    z = start.detach()
+    for _ in range(n_steps):
+        moved: list[Tensor] = []
+        for one in z:
+            # A copy for each latent, each with its own tangent: all columns of J in one pass.
+            x = one.expand(len(one), -1).clone().requires_grad_(True)
+            with torch.enable_grad():
+                output = function(x)
+                probe = torch.zeros_like(output, requires_grad=True)
+                (back,) = torch.autograd.grad(output, x, probe, create_graph=True)
+                (columns,) = torch.autograd.grad(back, probe, torch.eye(len(one)).to(one))
+            jacobian = columns.flatten(1).T.double()
+            rest = (wanted.expand_as(output[:1]) if len(wanted) == 1 else wanted[len(moved)][None]) - output[:1]
+            step = torch.linalg.pinv(jacobian, rtol=rank_tolerance) @ rest.detach().flatten().double()
+            moved.append(one + step.to(one))
+        z = torch.stack(moved)
+    return z.detach()
+
+
+def smooth_level_set(
+    function: Function, image: Tensor, change: Tensor, scale: float, *, n_steps: int = 6, tolerance: float = 0.0
+) -> Tensor:
+    """Move changes of an image onto the level set of a scalar, by the least smooth field that does it.
+
+    Gauss-Newton with the metric of blurred white noise: the correction is ``B B^T grad f`` with B a Gaussian blur, so
+    that it is as smooth as the change itself, and not adversarial.
+
+    Parameters
+    ----------
+    function
+        Images (batch, channel, \\*space) to values (batch,).
+    image
+        x (1, channel, \\*space).
+    change
+        (batch, channel, \\*space).
+    scale
+        Standard deviation of the blur [voxel].
+    n_steps
+        At most so many.
+    tolerance
+        Done when no value is farther off.
+
+    Returns
+    -------
+    Tensor
+        Changes of the same shape; whether they reached the level set is for the caller to check.
+    """
+    with torch.no_grad():
+        wanted = function(image)[0]
+    change = change.detach()
+    for _ in range(n_steps):
+        x = (image + change).detach().requires_grad_(True)
+        with torch.enable_grad():
+            value = function(x)
+            (slope,) = torch.autograd.grad(value.sum(), x)
+        rest = (wanted - value).detach()
+        if float(rest.abs().max()) <= 0.1 * tolerance:
+            break
+        smooth = blur(blur(slope, scale), scale)
+        size = (slope * smooth).flatten(1).sum(1)
+        step = torch.where(size > 0, rest / size.clamp_min(math.ulp(0.0)), 0.0)
+        change = change + expand_cases(step, smooth) * smooth
+    return change

@@ -1,0 +1,102 @@
+"""Denoisers of low-dose CT: CNN-10, RED-CNN and the generator of WGAN-VGG; one channel in, one out, of any size."""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["CNN10", "REDCNN", "WGANGenerator", "cnn10", "redcnn", "wgan_generator"]
+
+
+class CNN10(nn.Module):
+    """Three convolutions, 9, 3 and 5 wide, with ReLU between.
+
+    Notes
+    -----
+    Chen et al., Biomedical Optics Express 2017; widths as in ldct-benchmark.
+    """
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, width, 9, padding=4),
+            nn.ReLU(),
+            nn.Conv2d(width, width // 2, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width // 2, 1, 5, padding=2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image (batch, 1, row, column) to the same."""
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+class REDCNN(nn.Module):
+    """Residual encoder and decoder: five convolutions, five transposed ones, three sums over their heads.
+
+    Without a ReLU at the end, as standardised images have values below 0. Also the generator of DU-GAN.
+
+    Parameters
+    ----------
+    width
+        Channels.
+
+    Notes
+    -----
+    Chen et al., IEEE Transactions on Medical Imaging 2017; Huang et al. (DU-GAN), IEEE TIM 2022.
+    """
+
+    def __init__(self, width: int = 96) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(nn.Conv2d(1 if n == 0 else width, width, 5) for n in range(5))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(width, 1 if n == 4 else width, 5) for n in range(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image (batch, 1, row, column) to the same; at least 21 pixels a side."""
+        kept = [x]
+        for n, layer in enumerate(self.down):
+            x = torch.relu(layer(x))
+            if n in (1, 3):
+                kept.append(x)
+        for n, layer in enumerate(self.up):
+            x = layer(x)
+            if n in (0, 2, 4):
+                x = x + kept.pop()
+            if n < 4:
+                x = torch.relu(x)
+        return x
+
+
+class WGANGenerator(nn.Module):
+    """Eight convolutions 3 wide with ReLU between; none at the end, as standardised images have values below 0.
+
+    Notes
+    -----
+    Yang et al. (WGAN-VGG), IEEE Transactions on Medical Imaging 2018.
+    """
+
+    def __init__(self, width: int = 32, n_layers: int = 8) -> None:
+        super().__init__()
+        self.layers = nn.Sequential()
+        for n in range(n_layers):
+            last = n == n_layers - 1
+            self.layers.append(nn.Conv2d(1 if n == 0 else width, 1 if last else width, 3, padding=1))
+            if not last:
+                self.layers.append(nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image (batch, 1, row, column) to the same."""
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+def cnn10(width: int = 64) -> nn.Module:
+    """Build a `CNN10`; parameters as there."""
+    return CNN10(width)
+
+
+def redcnn(width: int = 96) -> nn.Module:
+    """Build a `REDCNN`; parameters as there."""
+    return REDCNN(width)
+
+
+def wgan_generator(width: int = 32, n_layers: int = 8) -> nn.Module:
+    """Build a `WGANGenerator`; parameters as there."""
+    return WGANGenerator(width, n_layers)

@@ -1,0 +1,158 @@
+"""``regard invariances``: samples that the network itself confirms, resuming, refusals."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+import yaml
+from command_line import Regard
+from safetensors.torch import load_file, save_file
+
+from regard.models.zoo.denoisers import cnn10
+
+CARD = {
+    "schema": "regard.card/1",
+    "name": "denoiser",
+    "zoo": "cnn10",
+    "kwargs": {"width": 4},
+    "weights": "weights.safetensors",
+    "inputs": [
+        {
+            "name": "image", "channels": 1, "orientation": "RA", "spacing_mm": None, "shape": None, "fit": "crop-pad",
+            "unit": "HU", "window": None, "normalise": {"mean": 0, "std": 100},
+        }
+    ],
+    "output": {
+        "kind": "image", "names": ["denoised"], "units": ["a.u."], "activation": "none", "bins": None, "grid": "input",
+    },
+    "trained_on": {"n": None, "ranges": {}, "site": ""},
+}  # fmt: skip
+
+QUICK = ("--n", "4", "--steps", "6", "--controls", "2", "--patch", "24")
+
+
+@pytest.fixture
+def denoiser(tmp_path: Path) -> Path:
+    folder = tmp_path / "denoiser"
+    folder.mkdir()
+    torch.manual_seed(0)
+    save_file(cnn10(4).state_dict(), folder / "weights.safetensors")
+    (folder / "card.yaml").write_text(yaml.safe_dump(CARD))
+    return folder
+
+
+@pytest.fixture
+def slice_file(tmp_path: Path) -> Path:
+    values = np.random.default_rng(0).normal(40, 20, (40, 36, 1)).astype(np.float32)
+    values[10:20, 10:20] += 100
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([2.0, 2.0, 3.0, 1.0])), tmp_path / "slice.nii.gz")
+    return tmp_path / "slice.nii.gz"
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream, dialect="excel-tab"))
+
+
+def test_samples_give_the_same_output(regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    said = regard("invariances", denoiser, slice_file, *QUICK, "--at", "15,15", "-o", out, "--json")
+    assert said.code == 0, said.err
+    found = said.json["cases"][0]
+    rows = table(out / "samples.tsv")
+    assert list(rows[0]) == ["case", "sample", "distance", "leakage", "d_prime", "accepted", "kind", "scale"]
+    assert len(rows) == 4
+    network = cnn10(4)
+    network.load_state_dict(load_file(denoiser / "weights.safetensors"))
+    scan = nibabel.load(slice_file).get_fdata(dtype=np.float32)[3:27, 3:27]
+    for row in rows:
+        assert float(row["d_prime"]) <= found["tolerance"] == 1.0
+        image = nibabel.load(out / "samples" / f"slice_sample-{row['sample']}.nii.gz")
+        assert image.shape == (24, 24, 1)
+        assert np.allclose(image.affine[:3, 3], [6, 6, 0])
+        pair = [torch.from_numpy(v[None, None, ..., 0].copy()) / 100 for v in (scan, image.get_fdata(dtype=np.float32))]
+        with torch.no_grad():
+            change = (network(pair[1]) - network(pair[0])).norm() / (100 * (pair[1] - pair[0]).norm())
+        assert float(change) == pytest.approx(float(row["leakage"]), rel=1e-2)
+    assert (out / "figures" / "slice_gallery.png").stat().st_size > 10_000
+    page = (out / "report.html").read_text()
+    assert "Gallery: slice" in page
+    assert "http" not in page.replace("http-equiv", "")
+    scores = json.loads((out / "scores.json").read_text())["scores"]
+    assert scores["identity"]["distance"]["value"] <= 1.05
+    assert scores["network"]["rejected"]["value"] == 0.0
+
+
+def test_the_same_command_goes_on(regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = regard("invariances", denoiser, slice_file, *QUICK, "-o", out)
+    stamp = (out / "figures" / "slice_invariances.json").stat().st_mtime_ns
+    again = regard("invariances", denoiser, slice_file, *QUICK, "-o", out)
+    assert (first.code, again.code) == (0, 0)
+    assert (out / "figures" / "slice_invariances.json").stat().st_mtime_ns == stamp
+    assert first.out == again.out
+    regard("invariances", denoiser, slice_file, *QUICK, "--limit", "2", "-o", out).refused("another configuration")
+    assert regard("invariances", denoiser, slice_file, *QUICK, "--limit", "2", "-o", out, "--overwrite").code == 0
+
+
+def test_a_number_has_a_level_set(regard: Regard, model: Path, picture: Callable[..., Path], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    said = regard("invariances", model, picture(), "--n", "3", "-o", out, "--json")
+    assert said.code == 0, said.err
+    found = said.json["cases"][0]
+    assert not found["image_output"]
+    assert found["tolerance"] == pytest.approx(found["spread"])
+    rows = table(out / "samples.tsv")
+    kept = [r for r in rows if r["accepted"] == "True"]
+    assert kept
+    assert all(float(r["d_prime"]) <= 1.0 for r in kept)
+    assert len(list((out / "samples").iterdir())) == len(kept)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--tolerance", "tight"), ("the tolerance 'tight'", "auto")),
+        (("--at", "3,3"), ("without --patch",)),
+        (("--patch", "24", "--at", "3"), ("--at 3",)),
+        (("--patch", "24", "--at", "99,3"), ("99", "0 to 39")),
+        (("--noise", "-1"), ("--noise -1",)),
+        (("--patch", "2"), ("a patch of 2",)),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(
+    regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path, more: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    regard("invariances", denoiser, slice_file, *more, "-o", tmp_path / "run").refused(*words)
+
+
+def test_a_sampler_is_fitted_resumed_and_drawn_from(
+    regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path
+) -> None:
+    fitted, out = tmp_path / "sampler", tmp_path / "run"
+    command = ("invariances", denoiser, slice_file, "--fit", "--patch", "16", "--steps", "5", "-o", fitted)
+    first = regard(*command)
+    assert first.code == 0, first.err
+    weights = (fitted / "models" / "sampler" / "weights.safetensors").read_bytes()
+    (fitted / "models" / "sampler" / "sampler.json").unlink()
+    again = regard(*command)
+    assert again.out == first.out
+    assert (fitted / "models" / "sampler" / "weights.safetensors").read_bytes() == weights
+    said = regard(
+        "invariances", denoiser, slice_file, "--sampler", fitted, "--patch", "16", "--n", "3", "-o", out, "--json"
+    )
+    assert said.code == 0, said.err
+    facts = said.json["cases"][0]["facts"]
+    assert facts["floor: d' of f(VAE(x)) - f(x)"] > 0
+    rows = table(out / "samples.tsv")
+    rejected = [r for r in rows if r["accepted"] == "False"]
+    assert facts["share rejected"] == pytest.approx(len(rejected) / 3)
+    assert all((float(r["d_prime"]) > 1.0) == (r["accepted"] == "False") for r in rows)
+    regard("invariances", denoiser, slice_file, "--sampler", fitted, "--n", "3", "-o", tmp_path / "no").refused(
+        "16 x 16", "--patch 16"
+    )
