@@ -1,4 +1,4 @@
-"""The conditional invertible network and autoencoder: exact determinants, inverses, and a known conditional Gaussian."""
+"""Conditional invertible network and autoencoder: exact determinants, inverses, a known conditional Gaussian."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Rendered brains: volumes against the integral of the Jacobian, factors that move one at a time, places and affines."""
+"""Rendered brains: volumes against the integral of the Jacobian, one factor at a time, places and affines."""
 
 import math
 from dataclasses import replace

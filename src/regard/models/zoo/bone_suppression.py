@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from regard.models.zoo.layers import layer
-from regard.models.zoo.same_padding import SameConv
+from regard.models.zoo.same_padding import same_conv
 
 __all__ = ["ResidualSuppressor", "ResNetSuppressor", "ae_bs", "convnet_bs", "resnet_bs", "rl_bs"]
 
@@ -30,15 +30,16 @@ def ae_bs(spatial_dims: int = 2, widths: Sequence[int] = (16, 32, 64, 32, 16)) -
     Rajaraman et al., Diagnostics 2021 (10.3390/diagnostics11050840).
     """
     a, b, c, d, e = widths
+    even = (4,) * spatial_dims  # padding is the same at every size that can be halved twice
     return nn.Sequential(
-        SameConv(spatial_dims, 1, a, 5), nn.ReLU(),
-        SameConv(spatial_dims, a, b, 5, 2), nn.ReLU(),
-        SameConv(spatial_dims, b, c, 5, 2), nn.ReLU(),
-        SameConv(spatial_dims, c, d, 5), nn.ReLU(),
+        same_conv(even, 1, a, 5), nn.ReLU(),
+        same_conv(even, a, b, 5, 2), nn.ReLU(),
+        same_conv(even, b, c, 5, 2), nn.ReLU(),
+        same_conv(even, c, d, 5), nn.ReLU(),
         nn.Upsample(scale_factor=2),
-        SameConv(spatial_dims, d, e, 5), nn.ReLU(),
+        same_conv(even, d, e, 5), nn.ReLU(),
         nn.Upsample(scale_factor=2),
-        SameConv(spatial_dims, e, 1, 5), nn.Sigmoid(),
+        same_conv(even, e, 1, 5), nn.Sigmoid(),
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ class Structure:
 def _coarse(values: Tensor, template: Template) -> Tensor:
     """Average of the 1 mm voxels (i, j, k) about each node of `VELOCITIES`, slightly smoothed."""
     n = round(VELOCITIES.spacing[0])
-    padding = []
+    padding: list[int] = []
     for start, first, size, nodes in zip(
         template.lattice.origin, VELOCITIES.origin, values.shape, VELOCITIES.shape, strict=True
     ):
@@ -138,7 +138,10 @@ def amounts(ages: Mapping[str, float], doses: Mapping[str, float]) -> dict[str, 
 
 
 def ageing_velocity(amount: Mapping[str, float]) -> Tensor:
-    """Velocity of all structures together, (3, i, j, k) [mm] on `VELOCITIES`; `regard.phantoms.brain.warp.exponential` of it ages the template."""
+    """Velocity of all structures together, (3, i, j, k) [mm] on `VELOCITIES`.
+
+    Its `regard.phantoms.brain.warp.exponential` ages the template.
+    """
     total = torch.zeros(3, *VELOCITIES.shape)
     for name, a in amount.items():
         if a:

@@ -1,4 +1,4 @@
-"""Regions of the brain phantom: rules of ours in MNI152 millimetres, cut out with the tissue maps. No anatomist's atlas.
+"""Regions of the brain phantom: our own rules in MNI152 mm, cut out with the tissue maps. No anatomist's atlas.
 
 Every rule is written for the side x > 0 and mirrored: the template is symmetric. x < 0 is the patient's left.
 """

@@ -92,17 +92,17 @@ def planted_effects(phantom: BrainPhantom, *, n: int = 4, seed: int = 0) -> list
     total, filled = float(changes[known].sum()), float(volumes[known].sum())
     rows = []
     for k in known:
-        volume, change = float(volumes[k]), float(changes[k])
-        share = change / total if total else 0.0
+        size, effect = float(volumes[k]), float(changes[k])
+        share = effect / total if total else 0.0
         rows.append(
             RegionEffect(
                 REGIONS[k],
                 k,
-                volume * voxel,
+                size * voxel,
                 float(moved[k]) * voxel,
-                change / volume,
+                effect / size,
                 share,
-                share / (volume / filled),
+                share / (size / filled),
             )
         )
     return rows

@@ -144,4 +144,4 @@ FEATURES: Mapping[str, Callable[[Brain], Tensor]] = {
     "hand": _hand,
     "ceiling": structure_ages,
 }
-"""What each trivial predictor sees: nothing, the histogram, one measurement, all of them, and (the ceiling) the truth."""
+"""What each trivial predictor sees: nothing, the histogram, one measurement, all, or (the ceiling) the truth."""

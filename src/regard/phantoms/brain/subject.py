@@ -96,7 +96,7 @@ class Subject:
 
     @property
     def to_template(self) -> np.ndarray:
-        """Matrix (4, 4): position in the scan to MNI152 space, both RAS mm; what a perfect affine registration finds."""
+        """Matrix (4, 4): scan to MNI152 space, both RAS mm; what a perfect affine registration finds."""
         matrix = np.eye(4)
         matrix[:3, :3] = _rotation(self.turn) @ np.diag(self.scale)
         matrix[:3, 3] = self.shift

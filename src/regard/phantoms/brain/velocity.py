@@ -1,7 +1,8 @@
 """Velocities with a stated divergence: how fast each place grows, and where the room is taken from.
 
-d log det(D phi_t) / dt = div v along a trajectory (Liouville), so that the divergence is the rate at which the logarithm
-of a volume changes. A structure that grows takes its room from stated tissue nearby; the field is 0 elsewhere.
+d log det(D phi_t) / dt = div v along a trajectory (Liouville), so that the divergence is the rate at which
+the logarithm of a volume changes. A structure that grows takes its room from stated tissue nearby;
+the field is 0 elsewhere.
 """
 
 import numpy as np
