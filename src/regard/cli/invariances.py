@@ -83,8 +83,9 @@ def invariances(
 
     request = InvariancesRequest(
         model=model, paths=tuple(cases), output=output, methods=(), n=n, tolerance=tolerance, target=target,
-        noise=noise, limit=limit, steps=steps, sampler=sampler, fit=fit, form=form, controls=controls, patch=patch, at=at,
-        cut=cut, further=tuple(further or ()), weights=weights, trust=trust, seed=seed, device=device, threads=threads,
+        noise=noise, limit=limit, steps=steps, sampler=sampler, fit=fit, form=form, controls=controls, patch=patch,
+        at=at, cut=cut, further=tuple(further or ()), weights=weights, trust=trust, seed=seed, device=device,
+        threads=threads,
         batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet, as_json=as_json,
     )  # fmt: skip
     return fit_run(request) if fit else run(request)
