@@ -120,7 +120,7 @@ def test_signed_insertion_is_deletion_and_is_not_counted_again():
     assert any("not counted again" in note for note in signed.notes)
     (unsigned,) = weigh_case({"m": replace(exhibit, sign=Sign.UNSIGNED)}, both, target="output:0")
     assert {"deletion", "insertion"} <= set(unsigned.figures)
-    # Holm over methods and measures then has one hypothesis a method, as with deletion alone.
+    # Holm over measures then has one hypothesis a method, as with deletion alone.
     alone = Plan.of(["deletion"], truth=False, n_null=9)
     (once,) = weigh_case({"m": exhibit}, alone, target="output:0")
     assert repr(comparisons([once])) == repr(comparisons([signed]))
@@ -132,3 +132,11 @@ def test_every_figure_of_a_verdict_is_a_registered_measure():
     (found,) = weigh_case({"m": exhibit}, Plan({}, n_null=9, seed=3), target="output:0")
     alone = MEASURES.load(verdict.RESEMBLES)(n_draws=5).measure(exhibit)
     assert found.figures[verdict.RESEMBLES].value == pytest.approx(alone.value)
+
+
+def test_what_is_said_of_a_method_does_not_depend_on_the_others():
+    exhibit = Oracle(0, 3).exhibit(0, oracle_map, spread=None, truth=False)
+    plan = Plan({"claimed": Claimed()}, n_null=99)
+    maps = weigh_case(dict.fromkeys("abcdefgh", exhibit), plan, target="output:0")
+    alone = comparisons([maps[0]])
+    assert repr([r for r in comparisons(maps) if r.method == "a"]) == repr(alone)

@@ -80,7 +80,7 @@ def cohort(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Explain a cohort: population maps, and regions with their statistics.
+    """Explain a cohort: population map, table of regions.
 
     A bad case is a row in failures.tsv. The same command again goes on where it stopped; the results are the same to
     the bit whatever the workers and the interruptions.

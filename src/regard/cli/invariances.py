@@ -71,7 +71,7 @@ def invariances(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Find other inputs that give the same output: what a network does not see.
+    """Find inputs that a network cannot tell apart.
 
     Each one is checked by the network; some differ from the image in noise, some in anatomy.
 

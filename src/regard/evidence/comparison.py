@@ -95,7 +95,7 @@ class Comparison:
     everywhere
         Share of the patients in whom the map is better than the control.
     p, p_adjusted, p_worse
-        One-sided: that it is better, the same after Holm over methods and measures, that it is worse.
+        One-sided: that it is better, the same after Holm over the measures of one method, that it is worse.
     test
         ``"rank"`` among drawn controls or ``"sign flips"`` of patients; empty where nothing was tested.
     """
@@ -196,11 +196,14 @@ def compare(
 
 
 def adjusted(rows: Sequence[Comparison]) -> list[Comparison]:
-    """Holm over methods and measures, within one control and one set of cases."""
+    """Holm over the measures of one method, within one control and one set of cases.
+
+    Not over methods: what is said of one must not depend on which others were weighed beside it.
+    """
     found: dict[int, Comparison] = {}
 
-    def family(n: int) -> tuple[str, str, str]:
-        return rows[n].case, rows[n].group.partition("=")[0], rows[n].control
+    def family(n: int) -> tuple[str, str, str, str]:
+        return rows[n].case, rows[n].group.partition("=")[0], rows[n].control, rows[n].method
 
     for _, numbers in groupby(sorted(range(len(rows)), key=family), key=family):
         these = list(numbers)

@@ -71,7 +71,7 @@ def judge(rows: Sequence[Comparison]) -> Verdict:
     supported: one of these fails. Undetermined: neither, which includes what was not measured.
 
     All controls have to be beaten, so no correction is made for their number (an intersection-union test); Holm has
-    been done over methods and measures.
+    been done over the measures of the method.
 
     Parameters
     ----------
