@@ -2,15 +2,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from regard.core.quantity import Sign
-from regard.evidence import MEASURES, verdict
+from regard.evidence import MEASURES, controls, verdict
 from regard.evidence.comparison import Figure, WeighedMap, compare
 from regard.evidence.error_rates import error_rates
 from regard.evidence.measure import AbstractMeasure, Measured
 from regard.evidence.oracles import SPOILED, Oracle, oracle_map
 from regard.evidence.statistics import exact_interval
-from regard.evidence.weigh import Neighbours, Plan, comparisons, weigh_case
+from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, weigh_case
 
 
 class Claimed(AbstractMeasure):
@@ -140,3 +141,36 @@ def test_what_is_said_of_a_method_does_not_depend_on_the_others():
     maps = weigh_case(dict.fromkeys("abcdefgh", exhibit), plan, target="output:0")
     alone = comparisons([maps[0]])
     assert repr([r for r in comparisons(maps) if r.method == "a"]) == repr(alone)
+
+
+class Counting(torch.nn.Module):
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network, self.n_seen = network, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.n_seen += len(x)
+        return self.network(x)
+
+
+def test_the_quick_verdict_asks_the_network_once_for_all_maps():
+    plain = Oracle(0, 3).exhibit(0, oracle_map, spread=None, truth=False)
+    seen = []
+    for n_null in (9, 99):
+        exhibit = replace(plain, network=Counting(plain.network), explain=None)
+        plan = Plan.of([], truth=False, quick=True, n_null=n_null)
+        (found,) = weigh_case({"m": exhibit}, plan, target="output:0")
+        seen.append(exhibit.network.n_seen)
+    assert seen[0] == seen[1] == 2 * (1 + 3 * 64)
+    measure = plan.measures[verdict.QUICK]
+    assert found.figures[verdict.QUICK].value == measure.measure(plain).value
+    edges = found.figures[verdict.QUICK].controls["edges"][0]
+    assert edges == measure.measure(plain.with_map(controls.edges(plain.x))).value
+    assert "sensitivity-n" in all_verdicts(comparisons([found]))["m"].reasons[0]
+
+
+def test_the_quick_verdict_tells_true_maps_from_spoiled_ones():
+    """The small version of ``python -m regard.evidence.error_rates --quick``."""
+    rates = {r.kind: r for r in error_rates(range(2), n_patients=1, seed=11, quick=True)}
+    assert rates["true map"].supported == 2
+    assert rates["all spoiled"].supported == 0

@@ -21,6 +21,10 @@ def weigh(
     measure: Annotated[list[str] | None, typer.Option(metavar="NAME", help="See regard measures. Repeatable.")] = None,
     by: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Subgroups. Repeatable.")] = None,
     n_null: Annotated[int, typer.Option(min=9, metavar="INT", help="Surrogate maps to compare with.")] = 99,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Judge by sensitivity-n, which asks the network once for all maps of a case."),
+    ] = False,
     table: Annotated[
         Path | None, typer.Option(metavar="TABLE", help="Table of the cases, if it has moved since.")
     ] = None,
@@ -45,7 +49,7 @@ def weigh(
 
     request = WeighRequest(
         folder=folder, truth=truth, boxes=boxes, measures=tuple(measure or ()), by=tuple(by or ()), n_null=n_null,
-        table=table, weights=weights, trust=trust, seed=seed, device=device, threads=threads, batch_size=batch_size,
-        overwrite=overwrite, verbose=verbose, quiet=quiet, as_json=as_json,
+        quick=quick, table=table, weights=weights, trust=trust, seed=seed, device=device, threads=threads,
+        batch_size=batch_size, overwrite=overwrite, verbose=verbose, quiet=quiet, as_json=as_json,
     )  # fmt: skip
     return run(request)

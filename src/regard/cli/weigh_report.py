@@ -31,12 +31,18 @@ def tell_cost(this: OpenRun, plan: Plan, exhibits: Mapping[str, Exhibit]) -> Non
         return
     first = next(iter(exhibits.values()))
     asked = [m for m in plan.measures.values() if m.family in COMPARED and m.can(first)]
-    begun = time.perf_counter()
-    for measure in asked:
-        measure.measure(first)
-    once = time.perf_counter() - begun
+
+    def timed() -> float:
+        begun = time.perf_counter()
+        for measure in asked:
+            measure.measure(first)
+        return time.perf_counter() - begun
+
+    once = timed()
+    # What is kept of a case makes every further map of it cheap.
+    each = timed() if first.kept else once
     n_controls = plan.n_draws + 2 * (first.x.ndim - 2) + 4
-    seconds = once * (n_controls * len(this.maps) + 8) * len(this.cases)
+    seconds = (once + each * (n_controls * len(this.maps) + 8)) * len(this.cases)
     span = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
     n_maps = len(this.maps) * len(this.cases)
     typer.echo(

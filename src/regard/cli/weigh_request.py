@@ -35,6 +35,7 @@ class WeighRequest:
     measures: tuple[str, ...] = ()
     by: tuple[str, ...] = ()
     n_null: int = 99
+    quick: bool = False
     table: Path | None = None
     weights: Path | None = None
     trust: bool = False
@@ -140,5 +141,6 @@ def configuration(this: OpenRun, record: dict[str, Any], device: str) -> dict[st
         "measures": list(request.measures),
         "by": list(request.by),
         "n_null": request.n_null,
+        "quick": request.quick,
         "maps_sha256": digest.hexdigest(),
     }

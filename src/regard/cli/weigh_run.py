@@ -53,7 +53,10 @@ def run(request: WeighRequest) -> int:
         raise FolderError(f"'{request.folder}' without the maps of a case", "a finished run", "explain a case first")
     n_patients = len({c.patient for c in this.cases})
     has_truth = request.truth is not None or request.boxes is not None
-    plan = Plan.of(request.measures, truth=has_truth, n_null=request.n_null, n_patients=n_patients, seed=request.seed)
+    plan = Plan.of(
+        request.measures, truth=has_truth, quick=request.quick, n_null=request.n_null, n_patients=n_patients,
+        seed=request.seed,
+    )  # fmt: skip
     before = read_run(request.folder, "weigh")["state"] if (request.folder / "weigh.yaml").exists() else None
     config = configuration(this, record, device)
     with RunFolder(

@@ -50,10 +50,12 @@ class Rate:
         return self.counts.get("supported", 0)
 
 
-def trial(number: int, *, n_patients: int, seed: int, truth: bool = False, n_null: int = 99) -> dict[str, str]:
+def trial(
+    number: int, *, n_patients: int, seed: int, truth: bool = False, quick: bool = False, n_null: int = 99
+) -> dict[str, str]:
     """Judge the true map and every spoiled one of one oracle; the verdict by kind of map."""
     oracle = Oracle(number, seed)
-    plan = Plan.of((), truth=truth, n_null=n_null, n_patients=n_patients, seed=seed)
+    plan = Plan.of((), truth=truth, quick=quick, n_null=n_null, n_patients=n_patients, seed=seed)
     spread = oracle.spread(n_patients) if n_patients > 1 else None
     kinds: dict[str, Callable[[Oracle, int], Explain]] = {_TRUE: lambda o, n: oracle_map, **SPOILED}
     found: dict[str, str] = {}
@@ -70,11 +72,13 @@ def trial(number: int, *, n_patients: int, seed: int, truth: bool = False, n_nul
     return found
 
 
-def error_rates(numbers: Sequence[int], *, n_patients: int, seed: int, truth: bool = False) -> list[Rate]:
+def error_rates(
+    numbers: Sequence[int], *, n_patients: int, seed: int, truth: bool = False, quick: bool = False
+) -> list[Rate]:
     """Verdicts over many trials, by kind of map; all spoiled ones together come last."""
     counts: dict[str, Counter[str]] = {}
     for number in numbers:
-        for kind, word in trial(number, n_patients=n_patients, seed=seed, truth=truth).items():
+        for kind, word in trial(number, n_patients=n_patients, seed=seed, truth=truth, quick=quick).items():
             counts.setdefault(kind, Counter())[word] += 1
     spoiled = sum((c for kind, c in counts.items() if kind != _TRUE), Counter())
     return [*(Rate(kind, c) for kind, c in counts.items()), Rate("all spoiled", spoiled)]
@@ -99,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--seed", type=int, default=HELD_OUT)
     parser.add_argument("--patients", type=int, nargs="*", default=[1, 12, 24])
+    parser.add_argument("--quick", action="store_true", help="the verdict of `regard weigh --quick`")
     asked = parser.parse_args(arguments)
     sys.stdout.write(
         "| patients | truth known | map | trials | called supported (exact 95 % interval) | called not supported |\n"
@@ -107,7 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for n_patients in asked.patients:
         for truth in (False, True) if n_patients > 1 else (False,):
             begun = time.monotonic()
-            rates = error_rates(range(asked.trials), n_patients=n_patients, seed=asked.seed, truth=truth)
+            rates = error_rates(
+                range(asked.trials), n_patients=n_patients, seed=asked.seed, truth=truth, quick=asked.quick
+            )
             sys.stdout.write("\n".join(_lines(rates, n_patients, truth)) + "\n")
             sys.stdout.flush()
             sys.stderr.write(f"{n_patients} patients: {time.monotonic() - begun:.0f} s\n")

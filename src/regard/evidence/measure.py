@@ -1,7 +1,7 @@
 """What a measure of an explanation is: data in, a number out, with its unit, its direction and what it needs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -80,6 +80,8 @@ class Exhibit:
         What the input was compared with (1, channel, \\*space), or None.
     others
         Maps (1, 1, \\*space) of the same case by other methods, or by members of an ensemble, by name.
+    kept
+        What measures keep of this case that does not depend on the map; shared by all its maps and controls.
     seed, batch_size
         As in every loop.
     """
@@ -96,12 +98,19 @@ class Exhibit:
     explain: Explain | None = None
     reference: Tensor | None = None
     others: Mapping[str, Tensor] = field(default_factory=dict)
+    kept: MutableMapping[str, Tensor] = field(default_factory=dict)
     seed: int = 0
     batch_size: BatchSize = "auto"
 
     def with_map(self, relevance: Tensor) -> "Exhibit":
         """The same case with another map, such as a control."""
         return replace(self, relevance=relevance)
+
+    def keep(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """What ``make`` gives for this case, made once for all its maps; ``name`` tells all that it depends on."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
 
     @torch.no_grad()
     def values(self, n: int, inputs: Callable[[range], Tensor], label: str = "") -> Tensor:

@@ -1,7 +1,7 @@
 """Weighing: measure the maps of a case and all their controls, compare over patients, and judge."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +15,7 @@ from regard.evidence.comparison import DRAWN, Comparison, Figure, WeighedMap, ad
 from regard.evidence.measure import AbstractMeasure, Exhibit
 from regard.evidence.sanity.resemblance import resemblance
 from regard.evidence.sanity.similarity import spearman
-from regard.evidence.verdict import FAITHFUL, INSERTION, PLACED, RESEMBLES, THRESHOLDS, Verdict, judge
+from regard.evidence.verdict import FAITHFUL, INSERTION, PLACED, QUICK, RESEMBLES, THRESHOLDS, Verdict, judge
 
 __all__ = ["Neighbours", "Plan", "all_verdicts", "comparisons", "load_measure", "weigh_case"]
 
@@ -26,8 +26,15 @@ FEWEST_DRAWS = 9
 """Surrogates a case, at least."""
 
 
-SETTINGS: Mapping[str, Mapping[str, int]] = {"deletion": {"n_steps": 16}, "insertion": {"n_steps": 16}}
-"""Settings other than a measure's own: a curve is taken of every control, so its steps are what weighing costs."""
+SETTINGS: Mapping[str, Mapping[str, int]] = {
+    "deletion": {"n_steps": 16},
+    "insertion": {"n_steps": 16},
+    "sensitivity-n": {"n_parts": 256, "n_sets": 64},
+}
+"""Settings other than a measure's own: a curve is taken of every control, so its steps are what weighing costs.
+
+What sensitivity-n asks the network is asked once for all maps of a case, so that it can afford finer parts.
+"""
 
 
 def load_measure(name: str) -> AbstractMeasure:
@@ -64,9 +71,18 @@ class Plan:
     seed: int = 0
 
     @classmethod
-    def of(cls, names: Sequence[str], *, truth: bool, n_null: int = 99, n_patients: int = 1, seed: int = 0) -> "Plan":
-        """Plan the named measures; by default those that a verdict asks for."""
-        chosen = list(names) or [FAITHFUL, *([PLACED] if truth else [])]
+    def of(
+        cls,
+        names: Sequence[str],
+        *,
+        truth: bool,
+        quick: bool = False,
+        n_null: int = 99,
+        n_patients: int = 1,
+        seed: int = 0,
+    ) -> "Plan":
+        """Plan the named measures; by default those that a verdict asks for, with the quick one if wanted."""
+        chosen = list(names) or [QUICK if quick else FAITHFUL, *([PLACED] if truth else [])]
         return cls({n: load_measure(n) for n in dict.fromkeys(chosen)}, n_null, n_patients, seed)
 
     @property
@@ -108,11 +124,14 @@ class _Case:
         self.plan = plan
         self._shared: dict[tuple[str, ...], float] = {}
         self._drawn: dict[tuple[str, int], Tensor | None] = {}
+        self._kept: dict[tuple[int, ...], dict[str, Tensor]] = {}
         self.notes: list[str] = []
 
     def figures(self, method: str, exhibit: Exhibit, beside: Neighbours) -> dict[str, Figure]:
         """All figures of one method's map; `notes` says what is missing."""
         self.notes = []
+        # Maps of another input of the network are another case to what is kept.
+        exhibit = replace(exhibit, kept=self._kept.setdefault((id(exhibit.network), *exhibit.x.shape), {}))
         # What likeness to randomised networks is measured of below, with maps that are shared.
         asked = {name: measure for name, measure in self.plan.measures.items() if name != RESEMBLES}
         able = {name: measure for name, measure in asked.items() if measure.can(exhibit)}

@@ -1,6 +1,7 @@
 """Sensitivity-n: whether sums of the map go along with what taking the same places away does."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -94,9 +95,13 @@ class SensitivityN(AbstractMeasure):
         sets = self._sets(exhibit, n_parts)
         removed = torch.cat([torch.zeros(1, n_parts, dtype=torch.bool), sets])
         figures, curve = {}, {}
+        about = f"sensitivity-n/{self.parts}/{n_parts}/{self.shares}/{self.n_sets}"
         for kind in self.fillers:
-            fill = filling(exhibit, kind, numbers)
-            found = values_without(exhibit, fill, numbers, removed, "sensitivity-n")
+            fill = exhibit.keep(f"{about}/{kind}/fill", partial(filling, exhibit, kind, numbers))
+            # The sets know nothing of the map: the network is asked once for all maps of a case.
+            found = exhibit.keep(
+                f"{about}/{kind}", partial(values_without, exhibit, fill, numbers, removed, "sensitivity-n")
+            )
             changes = found[0] - found[1:]
             if exhibit.sign is Sign.UNSIGNED:
                 changes = changes.abs()
