@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from regard.core.errors import InputError
 from regard.explainers.spec import parse_methods
@@ -25,6 +25,17 @@ CASES = {1: "the slice", 2: "the vertebra alone", 3: "the vertebral body alone"}
 
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        parse_methods(value)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+_Methods = Annotated[tuple[str, ...], AfterValidator(_methods)]
 
 
 class DataSection(Section):
@@ -58,7 +69,7 @@ class DataSection(Section):
     spacing_mm: Annotated[float, Field(gt=0)] = 2.0
     slice_mm: Annotated[float, Field(gt=0)] = 5.0
     offsets_mm: tuple[float, ...] = (-5.0, 0.0, 5.0)
-    fine: _Count = 1
+    fine: _Count = 2
     n_train: _Count = 120
     n_calibration: int = 30
     n_test: _Count = 40
@@ -84,8 +95,11 @@ class TrainSection(Section):
         Networks of each case's ensemble, each with its own split by patient.
     n_epochs, batch_size, learning_rate
         Of the regression networks.
+    schedule
+        How the learning rate falls: ``"cosine"`` to nothing at the last epoch, which makes the most of a short
+        training; ``"plateau"`` as in the paper.
     patience, factor, min_rate
-        Of the learning rate's plateau schedule. The published ``min_rate`` of 0.001 equals the starting rate, so that
+        Of the plateau schedule. The published ``min_rate`` of 0.001 equals the starting rate, so that
         the schedule never acts; 0 lets it act.
     validation
         Share of the patients that choose the best epoch.
@@ -105,6 +119,7 @@ class TrainSection(Section):
     n_epochs: _Count = 30
     batch_size: _Count = 15
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["plateau", "cosine"] = "cosine"
     patience: _Count = 30
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     min_rate: Annotated[float, Field(ge=0)] = 0.0
@@ -161,7 +176,7 @@ class ExplainSection(Section):
 
     n_cases: _Count = 12
     n_pictured: _Count = 3
-    methods: tuple[str, ...] = (
+    methods: _Methods = (
         "grad-cam",
         "grad-ram",
         "grad-ramp",
@@ -173,21 +188,14 @@ class ExplainSection(Section):
     )
     early_layer: str = "stages.1"
 
-    @field_validator("methods")
-    @classmethod
-    def _known_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            parse_methods(value)
-        except InputError as error:
-            raise ValueError(str(error)) from error
-        return value
-
 
 class WeighSection(Section):
     """Evidence.
 
     Parameters
     ----------
+    methods
+        Maps that are weighed, and looked through for the decoy.
     n_null
         Surrogate maps in all.
     n_truth
@@ -196,9 +204,18 @@ class WeighSection(Section):
         What is changed in them.
     """
 
+    methods: _Methods = (
+        "grad-ram",
+        "grad-ramp",
+        "grad-ram:layer=stages.1@grad-ram-early",
+        "grad-ramp:layer=stages.1@grad-ramp-early",
+        "integrated-gradients:n_steps=24",
+        "smoothgrad:n_samples=16",
+        "occlusion:window=12,stride=6",
+    )
     n_null: _Count = 99
-    n_truth: _Count = 12
-    factors: tuple[str, ...] = ("trabecular", "cortical", "aortic_calcium", "muscle")
+    n_truth: _Count = 10
+    factors: tuple[str, ...] = ("trabecular", "aortic_calcium", "muscle")
 
     @field_validator("factors")
     @classmethod
@@ -251,7 +268,7 @@ SIZES: dict[str, BMDConfig] = {
         size="paper",
         data=DataSection(shape=(256, 256), spacing_mm=1.0, fine=2, n_train=746, n_calibration=150, n_test=152),
         train=TrainSection(
-            n_members=10, n_epochs=150, min_rate=0.001, n_decoy_members=2, n_decoy_epochs=150,
+            n_members=10, n_epochs=150, schedule="plateau", min_rate=0.001, n_decoy_members=2, n_decoy_epochs=150,
             unet_widths=(64, 64, 128, 256), unet_encoder="resnet101", unet_epochs=60, unet_slices=2238,
         ),
         score=ScoreSection(n_outlined=152),

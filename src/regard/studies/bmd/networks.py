@@ -22,7 +22,7 @@ from regard.studies.run import StudyRun
 from regard.training.augmentation import Augmentation
 from regard.training.losses import RarityWeight, outline_loss, weighted_huber
 from regard.training.resumable import Epochs, fit_resumable, seeded
-from regard.training.supervised import Plateau, Supervised
+from regard.training.supervised import Cosine, Plateau, Supervised
 
 __all__ = ["HOOKED", "masked", "member_name", "outlined", "predicted", "split", "train_member", "train_segmentation"]
 
@@ -209,6 +209,7 @@ def train_member(
     if done is not None:
         return done
     plan, seed = config.train, _seed(run, name)
+    n_epochs = plan.n_epochs if n_epochs is None else n_epochs
     ours, held = split(learn.patients, plan.validation, seed=run.seed, member=member)
     some, chosen = learn.of_patients(ours), learn.of_patients(held)
     moves = _augmentation(config)
@@ -231,13 +232,14 @@ def train_member(
         network,
         lambda output, labels: weighted_huber(output[:, 0], labels, weight=weight),
         learning_rate=plan.learning_rate,
-        plateau=Plateau(plan.patience, plan.factor, plan.min_rate),
+        plateau=Plateau(plan.patience, plan.factor, plan.min_rate) if plan.schedule == "plateau" else None,
+        cosine=Cosine(n_epochs) if plan.schedule == "cosine" else None,
     )
     fit_resumable(
         module,
         Epochs(lambda cases, epoch: batch(some, cases, epoch), len(some)),
         Epochs(lambda cases, _: batch(chosen, cases, None), len(chosen)),
-        n_epochs=plan.n_epochs if n_epochs is None else n_epochs,
+        n_epochs=n_epochs,
         batch_size=plan.batch_size,
         seed=seed,
         folder=run.path / "models" / name,

@@ -111,7 +111,7 @@ class Bordered(Sliding):
     """A border of one value: a kernel of one place that slides over the input and beyond it."""
 
     @property
-    def reads_around(self) -> bool:
+    def reads_around(self) -> bool:  # type: ignore[override]
         return True
 
 
