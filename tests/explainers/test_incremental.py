@@ -86,7 +86,7 @@ def simple(draw: Any, n: int) -> nn.Module:
     """One operation on two channels that gives two channels."""
     kind = draw(
         st.sampled_from(
-            ("conv", "transposed", "max", "mean", "norm", "activation", "enlarge", "functions", "shape-keeping")
+            ("conv", "transposed", "max", "mean", "norm", "activation", "enlarge", "functions", "shape-keeping", "pad")
         )
     )
     k, s, d = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
@@ -96,6 +96,9 @@ def simple(draw: Any, n: int) -> nn.Module:
         return layer("Conv", n)(2, 2, k, stride=s, padding=padding, dilation=d, groups=groups, bias=bias)
     if kind == "shape-keeping":
         return layer("Conv", n)(2, 2, k, padding="same", dilation=d)
+    if kind == "pad":
+        border = draw(st.tuples(*[st.integers(0, 2)] * (2 * n)))
+        return layer("ConstantPad", n)(border, draw(st.sampled_from((0.0, 1.5))))
     if kind == "transposed":
         padding, more = draw(st.integers(0, k - 1)), draw(st.integers(0, max(s, d) - 1))
         groups = draw(st.sampled_from((1, 2)))

@@ -8,6 +8,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from regard.core.errors import InputError, ShapeError
+from regard.core.target import Output
+from regard.explainers.perturbation.occlusion import Occlusion
 from regard.models import load_model
 from regard.models.zoo import ZOO
 from regard.models.zoo.same_padding import halved, same_conv
@@ -98,3 +100,19 @@ def test_a_card_loads_without_trust(tmp_path: Path) -> None:
     model = load_model(tmp_path)
     x = torch.rand(1, 1, 32, 32)
     assert torch.equal(model(x), network.eval()(x))
+
+
+@pytest.mark.parametrize("name", ["bmd-resnet22", "bmd-unet"])
+def test_occlusion_runs_them_incrementally_and_exactly(name: str) -> None:
+    """Every layer is known to the engine, so that a window of a large picture costs a part of a forward pass."""
+    torch.manual_seed(0)
+    made = {"bmd-resnet22": lambda: ZOO.load(name)((64, 96)), "bmd-unet": lambda: ZOO.load(name)(widths=(4, 4, 8, 8))}
+    network = made[name]().double().eval()
+    x = torch.rand(1, 1, 64, 96, dtype=torch.float64)
+    target = Output(0) if name == "bmd-resnet22" else lambda y: y[:, 0, 20:30, 20:30].mean((1, 2))
+    found, plain = (
+        Occlusion(network, window=8, stride=8, incremental=mode).compute(x, target) for mode in ("always", "never")
+    )
+    difference = (found.relevance[0] - plain.relevance[0]).abs().max()
+    assert float(difference) <= 1e-6 * float(plain.relevance[0].abs().max())
+    assert found.notes["operations"] > 1.2 and "operations" not in plain.notes

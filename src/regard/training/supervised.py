@@ -1,5 +1,6 @@
-"""Modules that fit a network to what is wanted of it, with Adam and a plateau schedule."""
+"""Modules that fit a network to what is wanted of it, with Adam and a schedule of its rate."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,7 +8,9 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Plateau", "Supervised"]
+from regard.core.errors import InputError
+
+__all__ = ["Cosine", "Plateau", "Supervised"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -29,8 +32,25 @@ class Plateau:
         self.patience, self.factor, self.min_rate = patience, factor, min_rate
 
 
+class Cosine:
+    """A learning rate that falls to nothing along half a cosine, which suits a short training.
+
+    Parameters
+    ----------
+    n_epochs
+        When it would reach 0.
+    """
+
+    def __init__(self, n_epochs: int) -> None:
+        self.n_epochs = n_epochs
+
+    def share(self, epoch: int) -> float:
+        """Share of the starting rate in an epoch, counted from 0."""
+        return 0.5 * (1 + math.cos(math.pi * min(epoch / self.n_epochs, 1.0)))
+
+
 class Supervised(lightning.LightningModule):
-    """A network, a loss, Adam, and a rate that falls on a plateau of the validation loss.
+    """A network, a loss, Adam, and a rate that may fall.
 
     Parameters
     ----------
@@ -40,16 +60,29 @@ class Supervised(lightning.LightningModule):
         Of the outputs and what is wanted.
     learning_rate
         Of Adam, at the start.
-    plateau
-        None keeps the rate.
+    plateau, cosine
+        How the rate falls, at most one of them; None keeps it.
+
+    Raises
+    ------
+    InputError
+        If both are given.
     """
 
     def __init__(
-        self, network: nn.Module, loss: Loss, *, learning_rate: float = 1e-3, plateau: Plateau | None = None
+        self,
+        network: nn.Module,
+        loss: Loss,
+        *,
+        learning_rate: float = 1e-3,
+        plateau: Plateau | None = None,
+        cosine: Cosine | None = None,
     ) -> None:
         super().__init__()
+        if plateau is not None and cosine is not None:
+            raise InputError("two schedules of the learning rate", "at most one", "give plateau or cosine")
         self.network, self.loss = network, loss
-        self.learning_rate, self.plateau = learning_rate, plateau
+        self.learning_rate, self.plateau, self.cosine = learning_rate, plateau, cosine
         self._schedule: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._resumed: dict[str, Any] | None = None
 
@@ -71,6 +104,12 @@ class Supervised(lightning.LightningModule):
                 optimiser, factor=self.plateau.factor, patience=self.plateau.patience, min_lr=self.plateau.min_rate
             )
         return optimiser
+
+    def on_train_epoch_start(self) -> None:
+        if self.cosine is not None:
+            rate = self.learning_rate * self.cosine.share(self.trainer.current_epoch)
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = rate
 
     # Lightning moves its schedules after it has saved the epoch, so that a resumed training would miss a step.
     def on_train_epoch_end(self) -> None:

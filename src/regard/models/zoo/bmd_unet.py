@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.core.errors import InputError, ShapeError
-from regard.core.spatial import interpolate, space
+from regard.core.spatial import space
 from regard.models.zoo.layers import layer
 
 __all__ = ["BMDUNet", "bmd_unet"]
@@ -137,7 +137,8 @@ class BMDUNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image (batch, channels, \\*space) to scores (batch, outputs, \\*space)."""
-        if any(n % 32 for n in space(x)):
+        # What torch.fx traces is no tensor and has no sizes.
+        if isinstance(x, Tensor) and any(n % 32 for n in space(x)):
             raise ShapeError(f"an image of {tuple(space(x))}", "multiples of 32 along each axis", "pad it")
         skips, y = [], x
         for stage, narrow in zip(self.encoder, self.skips, strict=True):
@@ -145,9 +146,7 @@ class BMDUNet(nn.Module):
             skips.append(narrow(y))
         y = self.deepest(y)
         for rise, join, skip in zip(self.rises, self.joins, reversed(skips), strict=True):
-            y = rise(y)
-            y = interpolate(y, space(skip)) if space(y) != space(skip) else y
-            y = join(torch.cat([y, skip], 1))
+            y = join(torch.cat([rise(y), skip], 1))
         return self.last(y)  # type: ignore[no-any-return]
 
 

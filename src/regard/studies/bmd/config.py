@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from regard.core.errors import InputError
 from regard.explainers.spec import parse_methods
@@ -25,6 +25,17 @@ CASES = {1: "the slice", 2: "the vertebra alone", 3: "the vertebral body alone"}
 
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        parse_methods(value)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+_Methods = Annotated[tuple[str, ...], AfterValidator(_methods)]
 
 
 class DataSection(Section):
@@ -58,14 +69,14 @@ class DataSection(Section):
     spacing_mm: Annotated[float, Field(gt=0)] = 2.0
     slice_mm: Annotated[float, Field(gt=0)] = 5.0
     offsets_mm: tuple[float, ...] = (-5.0, 0.0, 5.0)
-    fine: _Count = 1
+    fine: _Count = 2
     n_train: _Count = 120
     n_calibration: int = 30
     n_test: _Count = 40
     noise_hu: Annotated[float, Field(ge=0)] = 20.0
     label_noise: Annotated[float, Field(ge=0)] = 0.012
     decoy: str = "aortic_calcium"
-    doses: tuple[_Share, ...] = (0.0, 0.3, 0.6, 0.9)
+    doses: tuple[_Share, ...] = (0.0, 0.6, 0.9)
 
     @field_validator("decoy")
     @classmethod
@@ -84,8 +95,11 @@ class TrainSection(Section):
         Networks of each case's ensemble, each with its own split by patient.
     n_epochs, batch_size, learning_rate
         Of the regression networks.
+    schedule
+        How the learning rate falls: ``"cosine"`` to nothing at the last epoch, which makes the most of a short
+        training; ``"plateau"`` as in the paper.
     patience, factor, min_rate
-        Of the learning rate's plateau schedule. The published ``min_rate`` of 0.001 equals the starting rate, so that
+        Of the plateau schedule. The published ``min_rate`` of 0.001 equals the starting rate, so that
         the schedule never acts; 0 lets it act.
     validation
         Share of the patients that choose the best epoch.
@@ -94,17 +108,20 @@ class TrainSection(Section):
     weighted
         Whether rare labels count more in the loss.
     n_decoy_members, n_decoy_epochs
-        Networks of each dose above 0, and how long they are trained.
-    unet_widths, unet_encoder, unet_epochs, unet_slices
-        Of the segmentation network, and how many training slices it sees.
+        Networks of each dose of the decoy, and how long they are trained.
+    n_second_members
+        Networks for the second target, trabecular density, trained as long as those.
+    unet_widths, unet_encoder, unet_epochs, unet_rate, unet_slices
+        Of the segmentation network; the last is how many training slices it sees.
     segmented_below
         Pixels with a smaller probability of bone are masked out in cases 2 and 3.
     """
 
     n_members: _Count = 2
-    n_epochs: _Count = 30
+    n_epochs: _Count = 12
     batch_size: _Count = 15
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    schedule: Literal["plateau", "cosine"] = "cosine"
     patience: _Count = 30
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     min_rate: Annotated[float, Field(ge=0)] = 0.0
@@ -114,10 +131,12 @@ class TrainSection(Section):
     flip: bool = True
     weighted: bool = True
     n_decoy_members: _Count = 1
-    n_decoy_epochs: _Count = 25
+    n_decoy_epochs: _Count = 15
+    n_second_members: Annotated[int, Field(ge=0)] = 1
     unet_widths: tuple[_Count, _Count, _Count, _Count] = (16, 16, 32, 64)
     unet_encoder: Literal["plain", "resnet101"] = "plain"
     unet_epochs: _Count = 12
+    unet_rate: Annotated[float, Field(gt=0)] = 3e-3
     unet_slices: _Count = 150
     segmented_below: _Share = 0.2
 
@@ -161,7 +180,7 @@ class ExplainSection(Section):
 
     n_cases: _Count = 12
     n_pictured: _Count = 3
-    methods: tuple[str, ...] = (
+    methods: _Methods = (
         "grad-cam",
         "grad-ram",
         "grad-ramp",
@@ -173,21 +192,14 @@ class ExplainSection(Section):
     )
     early_layer: str = "stages.1"
 
-    @field_validator("methods")
-    @classmethod
-    def _known_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            parse_methods(value)
-        except InputError as error:
-            raise ValueError(str(error)) from error
-        return value
-
 
 class WeighSection(Section):
     """Evidence.
 
     Parameters
     ----------
+    methods
+        Maps that are weighed, and looked through for the decoy.
     n_null
         Surrogate maps in all.
     n_truth
@@ -196,9 +208,18 @@ class WeighSection(Section):
         What is changed in them.
     """
 
+    methods: _Methods = (
+        "grad-ram",
+        "grad-ramp",
+        "grad-ram:layer=stages.1@grad-ram-early",
+        "grad-ramp:layer=stages.1@grad-ramp-early",
+        "integrated-gradients:n_steps=24",
+        "smoothgrad:n_samples=16",
+        "occlusion:window=12,stride=6",
+    )
     n_null: _Count = 99
-    n_truth: _Count = 12
-    factors: tuple[str, ...] = ("trabecular", "cortical", "aortic_calcium", "muscle")
+    n_truth: _Count = 10
+    factors: tuple[str, ...] = ("trabecular", "aortic_calcium", "muscle")
 
     @field_validator("factors")
     @classmethod
@@ -219,6 +240,10 @@ class BMDConfig(StudyConfig):
     weigh: WeighSection = WeighSection()
 
 
+_DOSES = (0.0, 0.3, 0.6, 0.9)
+
+_PUBLISHED = ("grad-cam", "grad-ram", "grad-ramp")
+
 SIZES: dict[str, BMDConfig] = {
     "smoke": BMDConfig(
         size="smoke",
@@ -234,25 +259,38 @@ SIZES: dict[str, BMDConfig] = {
             n_pictured=1,
             methods=("grad-cam", "grad-ram", "grad-ramp", "random-cam", "occlusion:window=16,stride=16"),
         ),
-        weigh=WeighSection(n_null=9, n_truth=2, factors=("trabecular", "aortic_calcium")),
+        weigh=WeighSection(
+            methods=(
+                "grad-ram", "grad-ramp", "grad-ram:layer=stages.1@grad-ram-early", "occlusion:window=16,stride=16",
+            ),
+            n_null=9,
+            n_truth=2,
+            factors=("trabecular", "aortic_calcium"),
+        ),
     ),
     "default": BMDConfig(),
     "reference": BMDConfig(
         size="reference",
-        data=DataSection(fine=2, n_train=300, n_calibration=60, n_test=100),
-        train=TrainSection(
-            n_members=5, n_epochs=60, n_decoy_members=2, n_decoy_epochs=40, unet_epochs=20, unet_slices=400
-        ),
+        data=DataSection(n_train=400, n_calibration=80, n_test=100, doses=_DOSES),
+        train=TrainSection(n_members=5, n_epochs=20, n_decoy_epochs=25, unet_epochs=20, unet_slices=400),
         score=ScoreSection(n_outlined=100),
         explain=ExplainSection(n_cases=24, n_pictured=4),
-        weigh=WeighSection(n_truth=24, factors=("trabecular", "cortical", "aortic_calcium", "muscle", "habitus")),
+        weigh=WeighSection(
+            methods=(
+                *WeighSection().methods, "crm", *(f"{m}:form=published@{m}-published" for m in _PUBLISHED),
+            ),
+            n_truth=20,
+            factors=("trabecular", "cortical", "skeleton", "aortic_calcium", "muscle"),
+        ),
     ),
     "paper": BMDConfig(
         size="paper",
-        data=DataSection(shape=(256, 256), spacing_mm=1.0, fine=2, n_train=746, n_calibration=150, n_test=152),
+        data=DataSection(shape=(256, 256), spacing_mm=1.0, n_train=746, n_calibration=150, n_test=152, doses=_DOSES),
         train=TrainSection(
-            n_members=10, n_epochs=150, min_rate=0.001, n_decoy_members=2, n_decoy_epochs=150,
-            unet_widths=(64, 64, 128, 256), unet_encoder="resnet101", unet_epochs=60, unet_slices=2238,
+            n_members=10, n_epochs=150, schedule="plateau", learning_rate=0.001, min_rate=0.001,
+            n_decoy_members=2, n_decoy_epochs=150,
+            unet_widths=(64, 64, 128, 256), unet_encoder="resnet101", unet_epochs=60, unet_rate=0.001,
+            unet_slices=2238,
         ),
         score=ScoreSection(n_outlined=152),
         explain=ExplainSection(
@@ -263,7 +301,14 @@ SIZES: dict[str, BMDConfig] = {
                 "occlusion:window=24,stride=12",
             ),
         ),
-        weigh=WeighSection(n_truth=60, factors=("trabecular", "cortical", "aortic_calcium", "muscle", "habitus")),
+        weigh=WeighSection(
+            methods=(
+                *WeighSection().methods[:-1], "crm", *(f"{m}:form=published@{m}-published" for m in _PUBLISHED),
+                "occlusion:window=24,stride=12",
+            ),
+            n_truth=60,
+            factors=("trabecular", "cortical", "skeleton", "aortic_calcium", "muscle"),
+        ),
     ),
 }  # fmt: skip
 """Settings by size. At ``paper``, 746 patients with three slices are the published 2,239 training images."""

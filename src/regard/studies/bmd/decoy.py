@@ -81,7 +81,7 @@ def _shares(material: Material, model: Model, cohort: Cohort, made: list[Rendere
     for n in range(len(made)):
         x = material.scale(cohort.images[n : n + 1])
         mark = _mark(made[n], material.config.data.decoy)
-        for spec in parse_methods(material.config.explain.methods):
+        for spec in parse_methods(material.config.weigh.methods):
             explainer = spec.build(_module(model), layer=HOOKED)
             relevance = explainer.attribute(x, Output(0), seed=material.run.seed, case=cohort.cases[n])
             found.setdefault(spec.label, []).append(_share(relevance, mark))

@@ -10,7 +10,7 @@ from torch import Tensor
 from regard.models import Model
 from regard.studies.bmd.cohort import Cohort, Scale
 from regard.studies.bmd.config import BMDConfig
-from regard.studies.bmd.networks import masked, outlined, predicted, train_member, train_segmentation
+from regard.studies.bmd.networks import TRABECULAR, masked, outlined, predicted, train_member, train_segmentation
 from regard.studies.bmd.phantoms import phantom_cohort
 from regard.studies.bmd.table import table_cohorts
 from regard.studies.run import StudyRun
@@ -111,6 +111,21 @@ class Material:
             return found
 
         return self._once(f"members {case}", make)  # type: ignore[return-value]
+
+    def second_members(self) -> list[Model]:
+        """Networks for the second target, trabecular density, on the middle slices of case 1."""
+
+        def make() -> list[Model]:
+            plan, middle = self.config.train, self.learn.one_each()
+            learn = replace(middle, labels=middle.second)
+            return [
+                train_member(
+                    self.run, self.config, learn, self.scale, 1, k, wanted=TRABECULAR, n_epochs=plan.n_decoy_epochs
+                )
+                for k in range(plan.n_second_members)
+            ]
+
+        return self._once("second members", make)  # type: ignore[return-value]
 
     def seen(self, cohort: Cohort, case: int) -> Cohort:
         """A cohort with the images of a case."""

@@ -1,6 +1,7 @@
 """Training the segmentation network and the ensembles, and asking them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,26 @@ from regard.models.card import ModelCard
 from regard.models.zoo.bmd_resnet import BMDResNet
 from regard.models.zoo.bmd_unet import BMDUNet
 from regard.studies.bmd.cohort import MASKED, WINDOW, Cohort, Scale
-from regard.studies.bmd.config import BMDConfig
+from regard.studies.bmd.config import BMDConfig, TrainSection
 from regard.studies.run import StudyRun
 from regard.training.augmentation import Augmentation
 from regard.training.losses import RarityWeight, outline_loss, weighted_huber
 from regard.training.resumable import Epochs, fit_resumable, seeded
-from regard.training.supervised import Plateau, Supervised
+from regard.training.supervised import Cosine, Plateau, Supervised
 
-__all__ = ["HOOKED", "masked", "member_name", "outlined", "predicted", "split", "train_member", "train_segmentation"]
+__all__ = [
+    "AREAL",
+    "HOOKED",
+    "TRABECULAR",
+    "Wanted",
+    "masked",
+    "member_name",
+    "outlined",
+    "predicted",
+    "split",
+    "train_member",
+    "train_segmentation",
+]
 
 HOOKED = "head.conv"
 """The layer that the paper hooks: the last convolution, before its batch norm and ReLU."""
@@ -32,10 +45,32 @@ HOOKED = "head.conv"
 SEGMENTATION = "segmentation"
 
 
-def member_name(case: int, member: int, dose: float | None = None) -> str:
+@dataclass(frozen=True)
+class Wanted:
+    """What a network is to measure.
+
+    Parameters
+    ----------
+    name, unit
+        Of its output.
+    scale
+        What labels are divided by while it is trained, so that the loss's threshold suits every unit.
+    """
+
+    name: str
+    unit: str
+    scale: float = 1.0
+
+
+AREAL = Wanted("bmd", "g/cm2")
+TRABECULAR = Wanted("trabecular_bmd", "mg/cm3", 250.0)
+
+
+def member_name(case: int, member: int, dose: float | None = None, wanted: Wanted = AREAL) -> str:
     """Name of a network, as its folder in ``models``; with a dose, one of the decoy's dose-response."""
     decoy = "" if dose is None else f"-decoy{dose:g}"
-    return f"case{case}{decoy}-member{member}"
+    other = "" if wanted == AREAL else f"-{wanted.name.replace('_', '-')}"
+    return f"case{case}{other}{decoy}-member{member}"
 
 
 def split(patients: Sequence[str], share: float, *, seed: int, member: int) -> tuple[set[str], set[str]]:
@@ -53,6 +88,10 @@ def split(patients: Sequence[str], share: float, *, seed: int, member: int) -> t
     n_held = min(max(1, round(share * len(names))), len(names) - 1)
     held = {names[n] for n in order[:n_held]}
     return set(names) - held, held
+
+
+def _cosine(plan: TrainSection, n_epochs: int) -> Cosine | None:
+    return Cosine(n_epochs) if plan.schedule == "cosine" else None
 
 
 def _augmentation(config: BMDConfig) -> Augmentation:
@@ -135,7 +174,7 @@ def train_segmentation(run: StudyRun, config: BMDConfig, learn: Cohort, scale: S
         # A pixel starts as improbable as bone is rare.
         network.last[-1].get_parameter("bias").fill_(-3.0)
     fit_resumable(
-        Supervised(network, outline_loss, learning_rate=plan.learning_rate),
+        Supervised(network, outline_loss, learning_rate=plan.unet_rate, cosine=_cosine(plan, plan.unet_epochs)),
         Epochs(lambda cases, epoch: batch(some, cases, epoch), len(some)),
         Epochs(lambda cases, _: batch(chosen, cases, None), len(chosen)),
         n_epochs=plan.unet_epochs,
@@ -187,6 +226,7 @@ def train_member(
     member: int,
     *,
     dose: float | None = None,
+    wanted: Wanted = AREAL,
     n_epochs: int | None = None,
 ) -> Model:
     """One network of an ensemble: trained, or read if it has been.
@@ -196,19 +236,20 @@ def train_member(
     run, config
         The study.
     learn
-        Training cases, masked as the case says.
+        Training cases, masked as the case says, with the labels of what is wanted.
     scale
         Of the training set.
-    case, member, dose
+    case, member, dose, wanted
         Which network.
     n_epochs
         How long, if not as the configuration says.
     """
-    name = member_name(case, member, dose)
+    name = member_name(case, member, dose, wanted)
     done = _model(run, name)
     if done is not None:
         return done
     plan, seed = config.train, _seed(run, name)
+    n_epochs = plan.n_epochs if n_epochs is None else n_epochs
     ours, held = split(learn.patients, plan.validation, seed=run.seed, member=member)
     some, chosen = learn.of_patients(ours), learn.of_patients(held)
     moves = _augmentation(config)
@@ -218,37 +259,42 @@ def train_member(
         images = inputs[id(cohort)][cases]
         if epoch is not None:
             images = moves.apply(images, seed=seed, cases=cases, epoch=epoch, filler=scale.masked)
-        return images, cohort.labels[cases]
+        return images, cohort.labels[cases] / wanted.scale
 
-    weight = RarityWeight.of_labels(list(some.y)) if plan.weighted else None
+    weight = RarityWeight.of_labels(list(some.y / wanted.scale)) if plan.weighted else None
     shape = tuple(int(n) for n in learn.images.shape[2:])
     with seeded(seed, "weights"):
         network = BMDResNet(shape)
+    last = network.head.get_submodule("output")
     with torch.no_grad():
         # A start at 0 would cost the first epochs.
-        network.head.get_submodule("output").get_parameter("bias").fill_(float(some.labels.mean()))
+        last.get_parameter("bias").fill_(float(some.labels.mean()) / wanted.scale)
     module = Supervised(
         network,
         lambda output, labels: weighted_huber(output[:, 0], labels, weight=weight),
         learning_rate=plan.learning_rate,
-        plateau=Plateau(plan.patience, plan.factor, plan.min_rate),
+        plateau=Plateau(plan.patience, plan.factor, plan.min_rate) if plan.schedule == "plateau" else None,
+        cosine=_cosine(plan, n_epochs),
     )
     fit_resumable(
         module,
         Epochs(lambda cases, epoch: batch(some, cases, epoch), len(some)),
         Epochs(lambda cases, _: batch(chosen, cases, None), len(chosen)),
-        n_epochs=plan.n_epochs if n_epochs is None else n_epochs,
+        n_epochs=n_epochs,
         batch_size=plan.batch_size,
         seed=seed,
         folder=run.path / "models" / name,
         device=run.device,
         label="epoch",
     )
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.mul_(wanted.scale)
     but = "the slice with -500 HU everywhere but in"
     seen = {1: "the slice as it is", 2: f"{but} L1", 3: f"{but} L1's body"}
     card = _card(f"bmd-{name}", "bmd-resnet22", {"shape": list(shape)}, some, scale, f"Takes {seen[case]}.")
     card["layer"] = HOOKED
-    card["output"] = {"kind": "regression", "names": ["bmd"], "units": ["g/cm2"], "activation": "none"}
+    card["output"] = {"kind": "regression", "names": [wanted.name], "units": [wanted.unit], "activation": "none"}
     card["trained_on"]["ranges"]["output"] = [float(some.labels.min()), float(some.labels.max())]
     _save(run.path / "models" / name, network, card)
     return load_model(run.path / "models" / name)
@@ -256,7 +302,7 @@ def train_member(
 
 @torch.no_grad()
 def predicted(models: Sequence[Model], images: Tensor, scale: Scale, *, batch: int = 64) -> np.ndarray:
-    """Density [g/cm2] that each network reads, (member, case)."""
+    """What each network reads, in its unit, (member, case)."""
     found = []
     for model in models:
         network: nn.Module = model.network  # type: ignore[assignment]

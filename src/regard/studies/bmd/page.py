@@ -236,7 +236,8 @@ def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: S
         )
         chapters.append(Chapter("Are the maps true?", [text], None, _place_rows(scores)))
     if _decoy_rows(scores, config):
-        draw_decoy(scores, config.data.doses, labels_of(config), figures / "decoy.png")
+        seen_by = [s.label for s in parse_methods(config.weigh.methods)]
+        draw_decoy(scores, config.data.doses, seen_by, figures / "decoy.png")
         text = (
             f"In these cohorts the decoy ({config.data.decoy.replace('_', ' ')}) follows the label with a given "
             "correlation, which a network can exploit. Does it? Do the maps show it? Does masking the slice to the "

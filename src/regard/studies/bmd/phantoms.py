@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,43 +80,32 @@ def dosed(shape: TorsoShape, label: float, decoy: str, dose: float) -> TorsoShap
     return with_factors(shape, {decoy: min(max(value, 0.0), 1.0)})
 
 
-def _heights(data: DataSection, middle: bool) -> tuple[float, ...]:
-    return (data.offsets_mm[len(data.offsets_mm) // 2],) if middle else data.offsets_mm
+def _numbers(data: DataSection, middle: bool) -> list[int]:
+    """Which of a torso's slices: all, or the middle one."""
+    n = len(data.offsets_mm)
+    return [n // 2] if middle else list(range(n))
 
 
 def _rendered(
     data: DataSection, shape: TorsoShape, changes: Mapping[str, float], *, seed: int, middle: bool
 ) -> list[tuple[Torso, Volume]]:
-    """Each slice of a torso with some factors changed, and its scan; slices that touch are rendered together."""
+    """Each slice of a torso with some factors changed, and its scan; a slice keeps its noise, whatever is changed."""
     if data.shape[0] != data.shape[1]:
         raise InputError(f"phantom slices of {data.shape}", "as many rows as columns", "set data.shape")
-    heights = _heights(data, middle)
-    steps = [b - a for a, b in pairwise(heights)]
-    touching = all(abs(step - data.slice_mm) < 1e-6 for step in steps)
     spacing = (data.spacing_mm, data.spacing_mm, data.slice_mm)
     changed = with_factors(shape, changes)
     found = []
-    for k, group in enumerate([heights] if touching else [(h,) for h in heights]):
+    for k in _numbers(data, middle):
         # The box is the unchanged torso's, so that a factor that moves the spine does not move the picture.
-        across, along, (low, high) = slice_box(shape, group[0], data.shape[0], data.spacing_mm, data.slice_mm)
-        torso = render_torso(changed, spacing, (across, along, (low, high + group[-1] - group[0])), fine=data.fine)
+        box = slice_box(shape, data.offsets_mm[k], data.shape[0], data.spacing_mm, data.slice_mm)
+        torso = render_torso(changed, spacing, box, fine=data.fine)
         found.append((torso, scan(torso, _scanner(data), seed, f"{shape.name}-{k}")))
     return found
 
 
-def _planes(volumes: Sequence[Volume]) -> list[Tensor]:
-    """Every slice of some volumes, rows to posterior and columns to the left."""
-    return [v.tensor[0, :, :, k].T.contiguous() for v in volumes for k in range(v.shape[2])]
-
-
-def _affines(volumes: Sequence[Volume]) -> list[np.ndarray]:
-    found = []
-    for volume in volumes:
-        for k in range(volume.shape[2]):
-            affine = volume.affine.copy()
-            affine[:3, 3] += k * affine[:3, 2]
-            found.append(affine)
-    return found
+def _plane(volume: Volume) -> Tensor:
+    """A volume one slice thick, rows to posterior and columns to the left."""
+    return volume.tensor[0, :, :, 0].T.contiguous()
 
 
 def _tensors(
@@ -126,24 +113,22 @@ def _tensors(
 ) -> dict[str, Tensor]:
     """Tensors of some torsos, a row for each slice."""
     columns: dict[str, list[Any]] = {}
-    n = len(_heights(data, middle))
     for shape, measure in drawn:
-        made = _rendered(data, shape, {}, seed=seed, middle=middle)
-        scans = [image for _, image in made]
-        body, behind = (_planes([t.fractions[part] for t, _ in made]) for part in ("body", "posterior"))
         label = measure.areal_bmd + dxa_noise(shape, data.label_noise, seed)
-        rows = {
-            "images": [p[None] for p in _planes(scans)],
-            "body": body,
-            "vertebra": [(a + b).clamp(0, 1) for a, b in zip(body, behind, strict=True)],
-            "affines": [torch.tensor(a) for a in _affines(scans)],
-            "labels": [torch.tensor(label)] * n,
-            "truth": [torch.tensor(measure.areal_bmd)] * n,
-            "second": [torch.tensor(measure.trabecular_bmd)] * n,
-            "decoy": [torch.tensor(factors_of(shape)[data.decoy])] * n,
-        }
-        for name, values in rows.items():
-            columns.setdefault(name, []).extend(values)
+        for torso, image in _rendered(data, shape, {}, seed=seed, middle=middle):
+            body, behind = (_plane(torso.fractions[part]) for part in ("body", "posterior"))
+            row = {
+                "images": _plane(image)[None],
+                "body": body,
+                "vertebra": (body + behind).clamp(0, 1),
+                "affines": torch.tensor(image.affine),
+                "labels": torch.tensor(label),
+                "truth": torch.tensor(measure.areal_bmd),
+                "second": torch.tensor(measure.trabecular_bmd),
+                "decoy": torch.tensor(factors_of(shape)[data.decoy]),
+            }
+            for name, value in row.items():
+                columns.setdefault(name, []).append(value)
     return {name: torch.stack(values) for name, values in columns.items()}
 
 
@@ -168,6 +153,8 @@ def phantom_cohort(run: StudyRun, config: BMDConfig, part: str, n: int, *, dose:
         Of the decoy, for its dose-response, which takes the middle slice alone; None: the study's own data, with all
         slices and a decoy that says nothing.
     """
+    if dose == 0:
+        return phantom_cohort(run, config, part, n).one_each()
     data, middle = config.data, dose is not None
     found = []
     starts = range(0, n, _AT_ONCE)
@@ -181,7 +168,7 @@ def phantom_cohort(run: StudyRun, config: BMDConfig, part: str, n: int, *, dose:
             return _tensors(data, given, seed=run.seed, middle=middle)
 
         name = f"data/{part}{f'-decoy{dose:g}' if dose is not None else ''}-{start:04d}"
-        found.append(_cohort(data, run.tensors(name, make), part, numbers, len(_heights(data, middle))))
+        found.append(_cohort(data, run.tensors(name, make), part, numbers, len(_numbers(data, middle))))
     return joined(found)
 
 
@@ -215,11 +202,9 @@ def again(
     n = {"train": data.n_train, "calibration": data.n_calibration, "test": data.n_test}[part]
     shape, measure = _drawn(run, data.decoy, part, start, min(_AT_ONCE, n - start))[number - start]
     shape = dosed(shape, measure.areal_bmd, data.decoy, dose or 0.0)
-    middle = dose is not None
-    at = 0 if middle else len(data.offsets_mm) // 2
     planes = []
     for change in changes:
-        made = _rendered(data, shape, change, seed=run.seed, middle=middle)
-        planes.append(_planes([image for _, image in made])[at][None])
+        ((_, image),) = _rendered(data, shape, change, seed=run.seed, middle=True)
+        planes.append(_plane(image)[None])
     images = torch.stack(planes) if planes else torch.empty(0, 1, *data.shape)
     return images, factors_of(shape)

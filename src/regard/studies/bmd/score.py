@@ -1,11 +1,14 @@
 """How good the networks are: three cases, floors, ceiling, classes by T-score, prediction intervals, outlines."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
+from torch import Tensor
 
 from regard.studies.bmd.config import CASES, ScoreSection
 from regard.studies.bmd.material import Material
+from regard.studies.bmd.networks import predicted
 from regard.studies.bmd.outlines import outline_scores
 from regard.studies.bmd.predictors import floors
 from regard.studies.scoring.bootstrap import Score, scored
@@ -74,6 +77,21 @@ def _intervals(material: Material, case: int) -> dict[str, Score]:
     return found
 
 
+def _second(material: Material, bodies: tuple[Tensor, Tensor]) -> dict[str, dict[str, Score]]:
+    """The second target, trabecular density, of each patient's middle slice; its floor is the hand measurement."""
+    test, unit = material.test.one_each(), "mg/cm3"
+    labels, patients = list(test.second.double().numpy()), list(test.patients)
+    read = predicted(material.second_members(), test.images, material.scale).mean(0)
+    learn = replace(material.learn, labels=material.learn.second)
+    hand = floors(learn, material.test, bodies)["region_hu"]
+    at = {name: n for n, name in enumerate(material.test.cases)}
+    by_hand = hand[[at[name] for name in test.cases]]
+    return {
+        "trabecular": regression_scores(labels, list(read), patients, unit=unit),
+        "trabecular_floor_region_hu": regression_scores(labels, list(by_hand), patients, unit=unit),
+    }
+
+
 def score_all(material: Material) -> dict[str, dict[str, Score]]:
     """All scores of the test cases by group: ``case1`` to ``case3``, ``floor_<name>``, ``ceiling``, outlines."""
     config, test = material.config, material.test
@@ -102,6 +120,8 @@ def score_all(material: Material) -> dict[str, dict[str, Score]]:
         scores[f"floor_{name}"] = _of(labels, theirs, patients, config.score)
     if known:
         scores["ceiling"] = _of(labels, truth, patients, config.score)
+    if material.phantoms and material.second_members():
+        scores |= _second(material, bodies)
     if material.phantoms:
         material.run.stage("outlines", len(CASES), len(CASES) + 1)
         scores |= outline_scores(material)

@@ -68,6 +68,7 @@ class BMDStudy(AbstractStudy):
         for case in (1, 2, 3):
             material.members(case)
         if material.phantoms:
+            material.second_members()
             train_decoys(material)
         return {}
 

@@ -37,7 +37,7 @@ _STEPS = 9
 
 
 def _specs(material: Material) -> list[MethodSpec]:
-    return [s for s in parse_methods(material.config.explain.methods) if s.name != "random-cam"]
+    return parse_methods(material.config.weigh.methods)
 
 
 def _network(material: Material, case: int = 1) -> nn.Module:

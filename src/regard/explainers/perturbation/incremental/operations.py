@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from regard.explainers.perturbation.incremental.regions import Boxes, Placed, Source, cropped, hull
 
-__all__ = ["AbstractOperation", "Averaged", "Elementwise", "Linear", "Repeated", "Sliding", "Spreading"]
+__all__ = ["AbstractOperation", "Averaged", "Bordered", "Elementwise", "Linear", "Repeated", "Sliding", "Spreading"]
 
 Sizes = tuple[int, ...]
 
@@ -104,6 +104,15 @@ class Sliding(AbstractOperation):
     @property
     def _span(self) -> np.ndarray:
         return np.asarray(self.dilation) * (np.asarray(self.kernel) - 1) + 1
+
+
+@dataclass(frozen=True)
+class Bordered(Sliding):
+    """A border of one value: a kernel of one place that slides over the input and beyond it."""
+
+    @property
+    def reads_around(self) -> bool:  # type: ignore[override]
+        return True
 
 
 @dataclass(frozen=True)

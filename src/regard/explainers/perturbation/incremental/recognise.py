@@ -13,6 +13,7 @@ from regard.core.spatial import n_space, space
 from regard.explainers.perturbation.incremental.operations import (
     AbstractOperation,
     Averaged,
+    Bordered,
     Elementwise,
     Linear,
     Repeated,
@@ -33,6 +34,9 @@ _TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3:
 _MAXIMUM = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 _MEAN = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+_PADS = {1: nn.ConstantPad1d, 2: nn.ConstantPad2d, 3: nn.ConstantPad3d}
+_ZERO_PADS = {1: nn.ZeroPad1d, 2: nn.ZeroPad2d, 3: nn.ZeroPad3d}
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _POINTWISE = (
@@ -96,6 +100,8 @@ def _of_module(node: fx.Node, module: Any, traced: Traced, x: Tensor) -> Abstrac
     normalises = _is(module, *_NORMS) and module.running_mean is not None
     if _is(module, *_POINTWISE) or normalises or channels_softmax:
         return _elementwise(node, traced, (input,), {})
+    if _is(module, _PADS[n], _ZERO_PADS[n]):
+        return _padded(input, x, module.padding, module.value)
     if _is(module, _CONVOLUTIONS[n]) and module.padding_mode == "zeros":
         names = ("weight", "bias", "stride", "padding", "dilation", "groups")
         return _convolution(input, x, *[getattr(module, name) for name in names])
@@ -202,6 +208,15 @@ def _elementwise(
 def _tuple(value: Any, n: int) -> tuple[int, ...]:
     values = (value,) * n if isinstance(value, int) else tuple(value)
     return values * n if len(values) == 1 else values
+
+
+def _padded(input: fx.Node, x: Tensor, padding: Sequence[int], value: float) -> AbstractOperation | None:
+    n = n_space(x)
+    low, high = tuple(padding)[0::2][::-1], tuple(padding)[1::2]
+    if min(*low, *high, 0) < 0:
+        return None  # it crops
+    one = (1,) * n
+    return Bordered(input, one, one, low, one, lambda patch: patch, value)
 
 
 def _convolution(
