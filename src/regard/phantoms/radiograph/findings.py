@@ -87,7 +87,7 @@ class _Place:
     @cached_property
     def inner(self) -> Tensor:
         """Lung, but not at its very surface, where half of a finding would be cut off."""
-        return _boxed(self.chest.lung.float(), (9, 5, 9)) > 0.7
+        return self.chest.lung & (_boxed(self.chest.lung.float(), (9, 5, 9)) > 0.7)
 
     def uniform(self, n: int, draw: str) -> list[float]:
         found: list[float] = randomness.uniform((n,), self.seed, self.chest.shape.name, draw).tolist()
