@@ -127,7 +127,7 @@ def packed(paths: Paths) -> dict[str, Tensor]:
 def unpacked(name: str, tensors: Mapping[str, Tensor]) -> dict[str, RadiographPaths]:
     """The paths of the case ``name`` from `packed` tensors."""
     found = {}
-    for view in VIEWS:
+    for view in (v for v in VIEWS if f"{v}.planes" in tensors):
         planes = dict(zip(_PLAIN, tensors[f"{view}.planes"], strict=True))
         parts = zip(
             FINDINGS, tensors[f"{view}.findings"], tensors[f"{view}.masks"], tensors[f"{view}.hidden"], strict=True
