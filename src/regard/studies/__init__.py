@@ -18,6 +18,10 @@ STUDIES = Registry(
             "regard.studies.bmd.study:BMDStudy",
             "bone mineral density from CT, and where the number comes from (Kang 2023)",
         ),
+        "bone-suppression": (
+            "regard.studies.bone_suppression.study:BoneSuppressionStudy",
+            "bone suppression in chest radiographs, and what it takes away besides (Rajaraman 2021)",
+        ),
     },
 )
 """Name to class and one line."""
