@@ -18,6 +18,10 @@ STUDIES = Registry(
             "regard.studies.bmd.study:BMDStudy",
             "bone mineral density from CT, and where the number comes from (Kang 2023)",
         ),
+        "tuberculosis": (
+            "regard.studies.tuberculosis.study:TuberculosisStudy",
+            "tuberculosis in chest radiographs with and without ribs, and where it is seen (Rajaraman 2021)",
+        ),
     },
 )
 """Name to class and one line."""
