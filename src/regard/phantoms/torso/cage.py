@@ -17,7 +17,7 @@ from regard.phantoms.torso.trunk import interpolate
 __all__ = ["cage_of", "paint_cage", "sternum_y"]
 
 _HEIGHTS = (-80.0, 0.0, 60.0, 120.0, 160.0, 200.0, 240.0, 265.0, 285.0, 305.0, 320.0)
-_WIDTH = (0.95, 0.95, 0.965, 0.955, 0.92, 0.85, 0.73, 0.60, 0.47, 0.33, 0.22)
+_WIDTH = (0.95, 0.95, 0.965, 0.955, 0.93, 0.89, 0.81, 0.71, 0.60, 0.44, 0.28)
 _FRONT = (0.90, 0.90, 0.92, 0.90, 0.83, 0.73, 0.60, 0.50, 0.40, 0.28, 0.18)
 """Half width relative to the trunk's at L1, and y of the front relative to the trunk's, at heights above L1 [mm]."""
 
