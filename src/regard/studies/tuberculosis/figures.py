@@ -81,7 +81,7 @@ def draw_features(material: Material, path: Path) -> None:
     MissingDependencyError
         If scikit-learn, of the extra ``studies``, is not installed.
     """
-    manifold = need("sklearn.manifold", "studies", "the t-SNE picture")
+    manifold = need("sklearn.manifold", extra="studies", purpose="the t-SNE picture")
     rows = material.tested(FOLD)
     ill = material.cohort.ill[rows]
     perplexity = min(material.config.score.perplexity, max(2.0, (len(rows) - 1) / 3))
