@@ -44,7 +44,9 @@ def folds_of(labels: Sequence[bool], patients: Sequence[str], n_folds: int, *, s
 
 
 def held_out(labels: Sequence[bool], patients: Sequence[str], share: float, *, seed: int, what: str) -> np.ndarray:
-    """Which cases are kept apart, (case,) of bool: a share of the ill and of the well patients, at least one of each.
+    """Which cases are kept apart, (case,) of bool: a share of the patients, of the ill and of the well alike.
+
+    Patients with images of both kinds are a third group. Of each group at least one is kept apart, and one is left.
 
     Parameters
     ----------
@@ -54,16 +56,23 @@ def held_out(labels: Sequence[bool], patients: Sequence[str], share: float, *, s
         Of the patients.
     seed, what
         Key of the draw.
+
+    Raises
+    ------
+    InputError
+        If a group has one patient, or nobody is ill or well.
     """
-    ill: dict[str, bool] = {}
+    kinds: dict[str, set[bool]] = {}
     for label, patient in zip(labels, patients, strict=True):
-        ill[patient] = ill.get(patient, False) or bool(label)
+        kinds.setdefault(patient, set()).add(bool(label))
+    if set().union(*kinds.values()) != {True, False}:
+        raise InputError(f"{len(kinds)} patients of one kind to learn from", "ill and well ones")
     kept: set[str] = set()
-    for group in (True, False):
-        names = sorted(p for p, is_so in ill.items() if is_so == group)
-        if len(names) < 2:
-            raise InputError(f"{len(names)} {'ill' if group else 'well'} patients to learn from", "at least two")
-        order = torch.randperm(len(names), generator=randomness.generator(seed, what, int(group))).tolist()
-        n = min(max(1, round(share * len(names))), len(names) - 1)
-        kept |= {names[k] for k in order[:n]}
+    for n, group in enumerate(({True}, {False}, {True, False})):
+        names = sorted(p for p, own in kinds.items() if own == group)
+        if len(names) == 1:
+            raise InputError(f"one patient that is {('ill', 'well', 'both')[n]} to learn from", "none, or at least two")
+        order = torch.randperm(len(names), generator=randomness.generator(seed, what, n)).tolist()
+        held = min(max(1, round(share * len(names))), len(names) - 1)
+        kept |= {names[k] for k in order[: max(held, 0)]}
     return np.array([p in kept for p in patients])

@@ -19,11 +19,12 @@ class Cohort:
     Parameters
     ----------
     plain
-        The radiographs in [0, 1], bone bright, (case, 1, row, column).
+        The radiographs in [0, 1], bone bright, (case, 1, row, column), of the suppressor's size.
     soft
         The same without bones by the same display, NaN where nobody knows.
     findings
-        Where the findings are, (case, row, column) of 0 and 1; NaN where nobody knows.
+        Where the findings are, (case, row, column) of 0 and 1, of the classifier's size, which may be smaller by a
+        whole number; NaN where nobody knows.
     labels
         1 for ill, (case,).
     marker
@@ -31,7 +32,7 @@ class Cohort:
     cases, patients
         Ids.
     pixel_mm
-        Pixel on the detector; 1 where it is not known.
+        Pixel of the classifier's size on the detector; 1 where it is not known.
     real
         Whether the images are a user's, not phantoms'.
     """
@@ -65,7 +66,8 @@ class Cohort:
     def volume(self, n: int, images: Tensor) -> Volume:
         """Image ``n`` of ``images`` (case, 1, row, column) as a volume that is a slice thick, placed as a radiograph is."""
         plane = images[n, 0].T[None, :, :, None].contiguous()
-        return Volume(plane, place(images.shape[-2:], self.pixel_mm), "1", source=self.cases[n])
+        pixel_mm = self.pixel_mm * self.findings.shape[-1] / images.shape[-1]
+        return Volume(plane, place(images.shape[-2:], pixel_mm), "1", source=self.cases[n])
 
 
 def place(shape: Sequence[int], pixel_mm: float) -> np.ndarray:

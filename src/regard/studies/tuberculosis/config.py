@@ -31,11 +31,13 @@ class DataSection(Section):
     ----------
     size
         Pixels along each side of an image.
-    chest_mm
-        Voxel of the phantoms' chests, across, along the rays and upwards.
-    n_pretrain, n_cases
-        Patients of the normal or abnormal task that networks are trained on first, and of the study itself; half of
-        each are ill.
+    chest_mm, cell_mm
+        Voxel of the phantoms' chests, across, along the rays and upwards, and the longest cell they are drawn on.
+    n_pretrain, n_each
+        Patients of the normal or abnormal task that networks are trained on first, and images of each, half of them
+        abnormal.
+    n_cases
+        Patients of the study itself, about half of them ill; one image of each.
     least_dose
         Findings are drawn between this share of their full strength and all of it.
     doses
@@ -47,7 +49,9 @@ class DataSection(Section):
 
     size: Annotated[int, Field(ge=32)] = 128
     chest_mm: tuple[_Positive, _Positive, _Positive] = (3.0, 6.0, 3.0)
-    n_pretrain: _Count = 96
+    cell_mm: _Positive = 3.0
+    n_pretrain: _Count = 48
+    n_each: Annotated[int, Field(ge=2, multiple_of=2)] = 6
     n_cases: _Count = 96
     least_dose: _Share = 0.4
     doses: tuple[_Share, ...] = (0.0, 0.3, 0.6, 0.9)
@@ -205,7 +209,9 @@ class TuberculosisConfig(StudyConfig):
 SIZES: dict[str, TuberculosisConfig] = {
     "smoke": TuberculosisConfig(
         size="smoke",
-        data=DataSection(size=64, chest_mm=(6.0, 10.0, 6.0), n_pretrain=16, n_cases=20, doses=(0.0, 0.9)),
+        data=DataSection(
+            size=64, chest_mm=(5.0, 10.0, 5.0), cell_mm=5.0, n_pretrain=6, n_each=4, n_cases=20, doses=(0.0, 0.9)
+        ),
         train=TrainSection(width=4, pretrain_epochs=2, n_epochs=2, decoy_epochs=2, precision="32-true"),
         score=ScoreSection(perplexity=5.0),
         explain=ExplainSection(
@@ -216,14 +222,14 @@ SIZES: dict[str, TuberculosisConfig] = {
     "default": TuberculosisConfig(),
     "reference": TuberculosisConfig(
         size="reference",
-        data=DataSection(n_pretrain=240, n_cases=240),
+        data=DataSection(n_pretrain=120, n_cases=240),
         train=TrainSection(n_folds=4, pretrain_epochs=40, n_epochs=24, decoy_epochs=16),
         explain=ExplainSection(n_cases=24, n_pictured=4),
         weigh=WeighSection(n_cases=24, n_decoy=30),
     ),
     "paper": TuberculosisConfig(
         size="paper",
-        data=DataSection(size=256, chest_mm=(2.0, 4.0, 2.0), n_pretrain=2000, n_cases=662),
+        data=DataSection(size=256, chest_mm=(2.0, 4.0, 2.0), cell_mm=2.0, n_pretrain=600, n_cases=662),
         train=TrainSection(
             width=64, n_folds=4, pretrain_epochs=32, n_epochs=32, decoy_epochs=32, optimiser="sgd", fine_rate=1e-3,
             shift=0.2, held=0.1, validation=0.1,

@@ -78,10 +78,7 @@ def _pairs(material: Material, arm: str, rows: np.ndarray) -> tuple[Tensor, Tens
     found = []
     for there in (False, True):
         made = with_letter(material.run, material.config, base, [there] * len(rows))
-        images = made.plain
-        if arm == "suppressed" and material.suppression is not None:
-            images = material.suppression(made.plain, made.soft)
-        found.append(images)
+        found.append(material.as_seen(made.plain, made.soft, arm))
     return found[0], found[1]
 
 

@@ -14,7 +14,7 @@ from regard.studies.tuberculosis.cohort import Cohort
 from regard.studies.tuberculosis.config import TuberculosisConfig
 from regard.studies.tuberculosis.networks import Learning, pooled, told, train, trained
 from regard.studies.tuberculosis.phantoms import phantom_cohort
-from regard.studies.tuberculosis.suppression import Suppression, suppression_of
+from regard.studies.tuberculosis.suppression import Between, Suppression, suppression_of
 from regard.studies.tuberculosis.table import read_cohort
 
 __all__ = ["Material", "material_of"]
@@ -76,13 +76,16 @@ class Material:
         return self._once("pretraining", lambda: phantom_cohort(self.run, self.config, "pretrain"))  # type: ignore[return-value]
 
     def seen(self, cohort: Cohort, arm: str) -> Tensor:
-        """Images of an arm, (case, 1, row, column)."""
+        """What the classifier of an arm takes, (case, 1, row, column)."""
+        # The cohort is kept beside, so that its id stays its own.
+        held = self._once(f"{arm} {id(cohort)}", lambda: (cohort, self.as_seen(cohort.plain, cohort.soft, arm)))
+        return held[1]  # type: ignore[index, no-any-return]
+
+    def as_seen(self, plain: Tensor, soft: Tensor, arm: str) -> Tensor:
+        """Radiographs and their bone-free truth as the classifier of an arm takes them."""
         if arm == "plain" or self.suppression is None:
-            return cohort.plain
-        suppression = self.suppression
-        return self._once(  # type: ignore[return-value]
-            f"suppressed {id(cohort)}", lambda: suppression(cohort.plain, cohort.soft)
-        )
+            return Between(self.config.data.size)(plain)  # type: ignore[no-any-return]
+        return self.suppression(plain, soft)
 
     @property
     def folds(self) -> np.ndarray:
@@ -189,4 +192,4 @@ class Material:
 def material_of(run: StudyRun, config: TuberculosisConfig) -> Material:
     """The data of a run: rendered, or read from the user's folder or table, and how bones are taken out."""
     cohort = phantom_cohort(run, config, "study") if run.data is None else read_cohort(run, config)
-    return Material(run, config, cohort, suppression_of(run, config.data.suppressor, cohort))
+    return Material(run, config, cohort, suppression_of(run, config, cohort))

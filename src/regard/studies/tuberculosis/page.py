@@ -194,7 +194,7 @@ def _boxed(material: Material) -> list[tuple[str, object, list, list]]:  # type:
     rows = [*explained(material)[:n], *explained(material, ill=False)[:1]]
     found = []
     for r in (int(r) for r in rows):
-        image = material.cohort.plain[r, 0].numpy()
+        image = material.seen(material.cohort, "plain")[r, 0].numpy()
         places = material.cohort.findings[r].nan_to_num()
         title = f"{material.cohort.cases[r]}, {'ill' if material.cohort.ill[r] else 'well'}"
         found.append((title, image, case_boxes(material, r, "plain", "crm"), true_boxes(places)))

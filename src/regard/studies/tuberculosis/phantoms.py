@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from regard.core import randomness
 from regard.phantoms.radiograph import (
     DECOYS,
     FINDINGS,
@@ -20,6 +22,7 @@ from regard.phantoms.radiograph import (
 from regard.studies.run import StudyRun
 from regard.studies.tuberculosis.cohort import Cohort, joined
 from regard.studies.tuberculosis.config import TuberculosisConfig
+from regard.studies.tuberculosis.suppression import picture_size
 
 __all__ = ["LETTER", "PARTS", "again", "phantom_cohort", "state_of", "with_letter"]
 
@@ -42,9 +45,12 @@ def _number(patient: str) -> int:
 def _phantom(run: StudyRun, config: TuberculosisConfig, patient: str, dose: float) -> RadiographPhantom:
     """The phantom with the one chest of a patient, drawn or read from its piece."""
     data, number = config.data, _number(patient)
-    picture = Field(size=data.size)
+    picture = Field(size=picture_size(run, config))
     tensors = run.tensors(
-        f"data/chest-{patient}", lambda: packed(draw_paths(run.seed, number, picture, spacing_mm=data.chest_mm))
+        f"data/chest-{patient}",
+        lambda: packed(
+            draw_paths(run.seed, number, picture, spacing_mm=data.chest_mm, largest_cell_mm=data.cell_mm)
+        ),
     )
     return RadiographPhantom(
         Draws(lowest=data.least_dose, doses={LETTER: dose}),
@@ -61,21 +67,32 @@ def _subject(
     return _phantom(run, config, patient, dose).subject(_number(patient), seed=run.seed, factors=factors)
 
 
-def _one(patient: str, made: RadiographSubject) -> Cohort:
+def _one(patient: str, case: str, made: RadiographSubject, size: int) -> Cohort:
+    places = functional.adaptive_max_pool2d(made.mask[None].float(), size)
     return Cohort(
         made.image[None],
         made.soft[None],
-        made.mask[None].float(),
+        places,
         torch.tensor([made.label]),
         torch.tensor([made.factors[LETTER]]),
+        (case,),
         (patient,),
-        (patient,),
-        made.paths.pixel_mm,
+        made.paths.pixel_mm * made.image.shape[-1] / size,
     )
 
 
+def _mixed(run: StudyRun, patient: str, k: int, least: float) -> dict[str, float]:
+    """Factors of the k-th pre-training image of a patient: every other one has a finding, of the next kind."""
+    number = _number(patient)
+    u = randomness.uniform((3,), run.seed, patient, f"image {k}").tolist()
+    found = {**dict.fromkeys(FINDINGS, 0.0), **{d: float(v < 0.5) for d, v in zip(DECOYS, u, strict=False)}}
+    if k % 2:
+        found[FINDINGS[(number + k // 2) % len(FINDINGS)]] = least + (1 - least) * u[2]
+    return found
+
+
 def phantom_cohort(run: StudyRun, config: TuberculosisConfig, part: str, *, dose: float = 0.0) -> Cohort:
-    """The patients of one part.
+    """The patients of one part: one image of each for the study, several for pre-training.
 
     Parameters
     ----------
@@ -86,20 +103,24 @@ def phantom_cohort(run: StudyRun, config: TuberculosisConfig, part: str, *, dose
     dose
         Correlation of the letter with the label.
     """
-    n = config.data.n_pretrain if part == "pretrain" else config.data.n_cases
-    found = []
+    data = config.data
+    n, found = data.n_pretrain if part == "pretrain" else data.n_cases, []
     for k in range(n):
         if run.act == "data":
             run.stage(f"chests, {part}", k, n)
         patient = _patient(part, k)
-        found.append(_one(patient, _subject(run, config, patient, dose)))
+        phantom = _phantom(run, config, patient, dose)
+        images = [None] if part == "study" else [_mixed(run, patient, i, data.least_dose) for i in range(data.n_each)]
+        for i, factors in enumerate(images):
+            made = phantom.subject(_number(patient), seed=run.seed, factors=factors)
+            found.append(_one(patient, patient if factors is None else f"{patient}-{i}", made, data.size))
     return joined(found)
 
 
 def with_letter(run: StudyRun, config: TuberculosisConfig, cohort: Cohort, there: Sequence[bool]) -> Cohort:
     """The same patients with the letter where it is said to be, all else as it was."""
     made = [
-        _one(p, _subject(run, config, p, factors={LETTER: float(is_there)}))
+        _one(p, p, _subject(run, config, p, factors={LETTER: float(is_there)}), config.data.size)
         for p, is_there in zip(cohort.patients, there, strict=True)
     ]
     return joined(made)

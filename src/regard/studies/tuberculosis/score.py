@@ -53,7 +53,8 @@ def _floor(material: Material, name: str) -> Group:
     values = np.zeros(len(cohort))
     for fold in range(material.config.train.n_folds):
         rest, tested = np.flatnonzero(material.folds != fold), material.tested(fold)
-        values[tested] = FLOORS[name](cohort.plain[rest], cohort.ill[rest], cohort.plain[tested])
+        images = material.seen(cohort, "plain")
+        values[tested] = FLOORS[name](images[rest], cohort.ill[rest], images[tested])
     found = scored(area_statistic(list(cohort.ill), list(values), list(material.folds)), list(cohort.patients))
     return {"auc": found}
 

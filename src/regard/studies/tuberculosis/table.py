@@ -15,6 +15,7 @@ from regard.io.tables import is_table
 from regard.studies.run import StudyRun
 from regard.studies.tuberculosis.cohort import Cohort
 from regard.studies.tuberculosis.config import TuberculosisConfig
+from regard.studies.tuberculosis.suppression import picture_size
 
 __all__ = ["read_cohort"]
 
@@ -52,14 +53,14 @@ def _marked(boxes: Sequence[Box], shape: Sequence[int], size: int) -> Tensor:
     return found
 
 
-def _one(radiograph: Radiograph, size: int, *, boxed: bool) -> dict[str, Tensor]:
+def _one(radiograph: Radiograph, picture: int, size: int, *, boxed: bool) -> dict[str, Tensor]:
     if radiograph.label is None:
         raise InputError(f"'{radiograph.case}' without a label", "1 for ill or 0 for well", "name it in a table")
     grey = grey_of(radiograph.image)
     twin = None if radiograph.twin is None else grey_of(radiograph.twin)
     if twin is not None and twin.shape != grey.shape:
         raise InputError(f"'{radiograph.case}' and its twin of other sizes", "the same size", "take one release")
-    plain, soft = prepared(grey, size, twin=twin)
+    plain, soft = prepared(grey, picture, twin=twin)
     known = boxed and (radiograph.label == 0 or bool(radiograph.boxes))
     places = _marked(radiograph.boxes, grey.shape, size) if known else torch.full((size, size), torch.nan)
     return {"plain": plain, "soft": soft, "findings": places, "labels": torch.tensor(float(radiograph.label))}
@@ -70,10 +71,11 @@ def _read(run: StudyRun, config: TuberculosisConfig) -> tuple[dict[str, Tensor],
     made: dict[str, dict[str, Tensor]] = {}
     failures: dict[str, BaseException] = dict(collection.failures)
     boxed = any(r.boxes for r in collection.cases)
+    picture = picture_size(run, config)
     for n, radiograph in enumerate(collection.cases):
         run.stage(f"reading {radiograph.case}", n, len(collection.cases))
         try:
-            made[radiograph.case] = _one(radiograph, config.data.size, boxed=boxed)
+            made[radiograph.case] = _one(radiograph, picture, config.data.size, boxed=boxed)
         except RegardError as error:
             failures[radiograph.case] = error
         except Exception as error:  # one bad file must not cost the others

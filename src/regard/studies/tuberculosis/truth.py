@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from regard.core.spatial import box_mean
 from regard.evidence.measure import Places
@@ -36,7 +37,7 @@ class Rendered:
         (2^k, 1, row, column) with and without bones: image s keeps the factors whose bits are set in s as drawn, the
         others are changed.
     places
-        (k, row, column) of bool: pixels of the radiograph that change visibly with each factor.
+        (k, row, column) of bool: pixels of what the classifier takes that change visibly with each factor.
     """
 
     factors: tuple[str, ...]
@@ -58,7 +59,8 @@ def rendered(run: StudyRun, config: TuberculosisConfig, patient: str) -> Rendere
             changes.append({f: not state[f] for f in names if not held[f]})
         plain, soft = again(run, config, patient, changes)
         whole = len(changes) - 1
-        size = torch.stack([(plain[whole] - plain[whole ^ (1 << k)])[0].abs() for k in range(len(names))])
+        seen = functional.adaptive_avg_pool2d(plain, config.data.size)
+        size = torch.stack([(seen[whole] - seen[whole ^ (1 << k)])[0].abs() for k in range(len(names))])
         largest = size.amax((1, 2), keepdim=True)
         return {
             "plain": plain,
@@ -98,7 +100,11 @@ def _marked(core: Tensor, letter: Tensor, pixel_mm: float) -> Places:
 
 
 def case_truth(
-    function: Callable[[Tensor, Tensor], Tensor], made: Rendered, pixel_mm: float, plain: Callable[[Tensor], Tensor]
+    function: Callable[[Tensor, Tensor], Tensor],
+    network: Callable[[Tensor], Tensor],
+    made: Rendered,
+    size: int,
+    pixel_mm: float,
 ) -> CaseTruth:
     """Model truth of one case.
 
@@ -106,18 +112,19 @@ def case_truth(
     ----------
     function
         Radiographs and their bone-free truth, each (n, 1, row, column), to log-odds (n,): whatever the network sees.
+    network
+        The network alone, images that it takes to log-odds: asked with and without bones.
     made
         The patient, rendered again.
-    pixel_mm
-        Of a pixel.
-    plain
-        The network itself, images to log-odds: asked with and without bones.
+    size, pixel_mm
+        Pixels along each side of what the network takes, and their size.
     """
     k = len(made.factors)
     whole = 2**k - 1
     with torch.no_grad():
         worth = function(made.plain, made.soft).double()
-        bones = plain(made.plain[whole:]) - plain(made.soft[whole:])
+        ends = torch.cat([made.plain[whole:], made.soft[whole:]])
+        bones = -torch.diff(network(functional.adaptive_avg_pool2d(ends, size)))
     shares = shapley(worth)
     sizes = shares.abs() / shares.abs().sum().clamp_min(1e-300)
     used = [n for n in range(k) if float(sizes[n]) >= USED] or [int(sizes.argmax())]

@@ -53,10 +53,10 @@ def _explains(material: Material, kind: str, spec: MethodSpec, case: str) -> Exp
 
 def _answers(material: Material, arm: str) -> Callable[[Tensor, Tensor], Tensor]:
     """Log-odds of an arm's network for radiographs and their bone-free truth."""
-    network, suppression = material.member(arm, FOLD).network, material.suppression
+    network = material.member(arm, FOLD).network
 
     def answer(plain: Tensor, soft: Tensor) -> Tensor:
-        images = plain if arm == "plain" or suppression is None else suppression(plain, soft)
+        images = material.as_seen(plain, soft, arm)
         return torch.cat([log_odds(network(part)) for part in images.split(32)])
 
     return answer
@@ -67,8 +67,24 @@ def truth_of(material: Material, row: int, arm: str) -> tuple[CaseTruth, Places]
     cohort = material.cohort
     made = rendered(material.run, material.config, cohort.patients[row])
     network = material.member(arm, FOLD).network
-    found = case_truth(_answers(material, arm), made, cohort.pixel_mm, lambda x: log_odds(network(x)))
+    size = material.config.data.size
+    found = case_truth(_answers(material, arm), lambda x: log_odds(network(x)), made, size, cohort.pixel_mm)
     return found, data_places(cohort.findings[row], made, cohort.pixel_mm)
+
+
+def _finer(places: Places, like: Tensor) -> Places:
+    """Places on the grid of an image (1, 1, row, column) that is a whole number of times finer."""
+    times = like.shape[-1] // places.core.shape[-1]
+    if times == 1:
+        return places
+
+    def bring(mask: Tensor | None) -> Tensor | None:
+        return None if mask is None else mask.repeat_interleave(times, 0).repeat_interleave(times, 1)
+
+    spacing = None if places.spacing is None else tuple(s / times for s in places.spacing)
+    core = bring(places.core)
+    assert core is not None
+    return Places(core, bring(places.allowed), bring(places.decoy), spacing)
 
 
 def _maps(material: Material, rows: np.ndarray) -> dict[str, list[Tensor]]:
@@ -99,7 +115,7 @@ def _weigh_one(
         spread = float(np.std(told(material.member(arm, FOLD), material.seen(cohort, arm)[material.tested(FOLD)])))
         exhibits.setdefault(kind, {})[label] = Exhibit(
             network, x, TARGET, maps[label][n], quantity, sign, case=case, spread=spread or None,
-            places=truths[arm][0].places if arm in truths else None,
+            places=_finer(truths[arm][0].places, x) if arm in truths else None,
             explain=_explains(material, kind, spec, case), seed=material.run.seed,
             others={k: m[n] for k, m in maps.items() if k != label and kind_of(k) == kind},
         )  # fmt: skip
@@ -121,7 +137,9 @@ def _weigh_one(
                 found += weigh_case(part, measured, target=TARGET.label, patient=cohort.patients[row], beside=beside)
         if material.phantoms:
             arm = "plain" if kind == "plain" else "suppressed"
-            again = {k: dataclasses.replace(e, places=truths[arm][1], explain=None) for k, e in own.items()}
+            again = {
+                k: dataclasses.replace(e, places=_finer(truths[arm][1], e.x), explain=None) for k, e in own.items()
+            }
             second = weigh_case(again, placed, target=TARGET.label, patient=cohort.patients[row], beside=beside)
             at_data = {m.method: m.figures[PLACED] for m in second if PLACED in m.figures}
             found = [
