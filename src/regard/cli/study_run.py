@@ -18,7 +18,7 @@ from regard.io.atomic import plain
 from regard.models.provenance import versions
 from regard.studies import ACTS, SIZES, STUDIES
 from regard.studies.config import resolve
-from regard.studies.run import Scores, StudyRun, acts_of, check_source, run_study
+from regard.studies.run import Scores, StudyRun, acts_of, run_study, sources
 from regard.studies.study import AbstractStudy
 
 __all__ = ["StudyRequest", "run_request", "show_study"]
@@ -107,8 +107,7 @@ def run_request(request: StudyRequest) -> int:
     acts = acts_of(request.acts)
     if request.data is not None and not request.data.exists():
         raise FileError(f"no file '{request.data}'", "a table of cases, or a folder", "check the path")
-    if request.source is not None:
-        check_source(request.name, config, request.source, acts)
+    source, base = sources(study, config, request.source, acts)
     facts: dict[str, Any] = {
         "study": request.name,
         "size": config.size,
@@ -131,7 +130,7 @@ def run_request(request: StudyRequest) -> int:
     )  # fmt: skip
     with folder, shown_study(study.shares, _open_acts(folder, acts), quiet=request.quiet) as progress:
         run = StudyRun(
-            config, folder, seed=request.seed, device=where, data=request.data, source=request.source,
+            config, folder, seed=request.seed, device=where, data=request.data, source=source, base=base,
             stage=progress.stage,
         )  # fmt: skip
         scores = run_study(study, run, acts)

@@ -1,4 +1,4 @@
-"""Chest radiographs in the layouts in which they are handed out: JSRT and twins, Shenzhen, Montgomery, NIH, TBX11K.
+"""Radiographs in the layouts in which they are handed out: JSRT, Shenzhen, Montgomery, NIH, TBX11K; MURA.
 
 Each reader looks at names and tables, not at pixels, and gives every case or the reason why it cannot be used. Boxes
 come in pixels of the image as it lies there, also where the table states them for the original size.
@@ -20,6 +20,7 @@ __all__ = [
     "read_jsrt",
     "read_layout",
     "read_montgomery",
+    "read_mura",
     "read_nih",
     "read_shenzhen",
     "read_tbx11k",
@@ -52,6 +53,12 @@ def _size(path: Path) -> tuple[int, int]:
 
 _JSRT = re.compile(r"^(JPC(?:LN|NN)\d{3})$", re.IGNORECASE)
 _TWIN = re.compile(r"bse|bone|soft|suppress", re.IGNORECASE)
+_MASK = re.compile(r"mask", re.IGNORECASE)
+
+
+def _in_folder(pattern: re.Pattern[str], path: Path, folder: Path) -> bool:
+    """Whether a folder between ``folder`` and the file has a name that the pattern finds."""
+    return any(pattern.search(part) for part in path.relative_to(folder).parent.parts)
 
 
 def read_jsrt(folder: str | Path) -> Collection:
@@ -79,7 +86,7 @@ def read_jsrt(folder: str | Path) -> Collection:
         if named is None:
             continue
         case = named[1].upper()
-        if any(_TWIN.search(part) for part in path.relative_to(folder).parent.parts):
+        if _in_folder(_TWIN, path, folder):
             twins[case] = path
         else:
             plain.setdefault(case, []).append(path)
@@ -90,12 +97,17 @@ def read_jsrt(folder: str | Path) -> Collection:
 
 
 def _pair(case: str, image: Path, twin: Path | None) -> Radiograph:
+    return Radiograph(case, case, image, twin=_twin_of(case, image, twin), columns={"nodule": str(int(case[3] == "L"))})
+
+
+def _twin_of(case: str, image: Path, twin: Path | None) -> Path:
+    """The twin of an image, which is there and of its size."""
     if twin is None:
         raise FileError(f"no twin of '{case}'", "the same name in a folder of bone-suppressed images", "add it")
     if _size(image) != _size(twin):
         sizes = " and ".join(f"{w} x {h}" for w, h in (_size(image), _size(twin)))
         raise FileError(f"'{case}' and its twin of {sizes} pixels", "the same size", "take both from one release")
-    return Radiograph(case, case, image, twin=twin, columns={"nodule": str(int(case[3] == "L"))})
+    return twin
 
 
 # Shenzhen and Montgomery: the last number of the name is 1 for tuberculosis; a text file beside says age and sex.
@@ -107,7 +119,8 @@ def read_shenzhen(folder: str | Path) -> Collection:
     Parameters
     ----------
     folder
-        Where they lie, at any depth.
+        Where they lie, at any depth. Where there are twins without bones (the same names in a folder whose name says
+        so, as in `read_jsrt`), each case needs one.
 
     Raises
     ------
@@ -137,9 +150,10 @@ def _clinical(folder: Path, name: str, pattern: re.Pattern[str]) -> Collection:
     found = Gathered(name, folder)
     readings = {p.stem: p for p in sorted(folder.rglob("*.txt"))}
     labels: dict[str, int] = {}
-    for path in _files(folder):
-        named = pattern.match(path.stem)
-        if named is None or any("mask" in part.lower() for part in path.relative_to(folder).parent.parts):
+    named_files = [(p, m) for p in _files(folder) if (m := pattern.match(p.stem)) is not None]
+    twins = {p.stem: p for p, _ in named_files if _in_folder(_TWIN, p, folder)}
+    for path, named in named_files:
+        if path in twins.values() or _in_folder(_MASK, path, folder):
             continue
 
         def make(path: Path = path, named: re.Match[str] = named) -> Radiograph:
@@ -147,7 +161,8 @@ def _clinical(folder: Path, name: str, pattern: re.Pattern[str]) -> Collection:
             if labels.setdefault(patient, label) != label:
                 raise CardError(f"patient '{patient}' both with and without tuberculosis", "one of both", "check names")
             said = _reading(readings[path.stem]) if path.stem in readings else {}
-            return Radiograph(path.stem, patient, path, label, columns=said)
+            twin = _twin_of(path.stem, path, twins.get(path.stem)) if twins else None
+            return Radiograph(path.stem, patient, path, label, twin=twin, columns=said)
 
         found.add(path.stem, make)
     return found.collection()
@@ -285,12 +300,48 @@ def read_tbx11k(folder: str | Path) -> Collection:
     return found.collection()
 
 
+# MURA: the folder names say the part of the body, the patient and whether the study is abnormal.
+
+_MURA = re.compile(r"XR_([A-Z]+)/(patient\d+)/(study\d+)_(positive|negative)$")
+
+
+def read_mura(folder: str | Path) -> Collection:
+    """Read MURA: ``XR_WRIST/patient00001/study1_positive/image1.png`` and the like, at any depth.
+
+    Radiographs of arms and hands; the label is 1 for an abnormal study. The column ``part`` says which part of the body,
+    ``study`` which study of the patient.
+
+    Parameters
+    ----------
+    folder
+        Where they lie; dotted files (``._image1.png``) are passed over.
+
+    Raises
+    ------
+    FileError
+        If there is none of them.
+    """
+    folder = Path(folder)
+    found = Gathered("mura", folder)
+    for path in _files(folder):
+        named = _MURA.search(path.parent.as_posix())
+        if named is None or path.name.startswith("."):
+            continue
+        part, patient, study, said = named.groups()
+        case = f"{part.lower()}-{patient}-{study}-{path.stem}"
+        columns = {"part": part.lower(), "study": study}
+        found.add(case, lambda c=case, p=patient, f=path, s=said, k=columns: Radiograph(  # type: ignore[misc]
+            c, p, f, int(s == "positive"), columns=k))  # fmt: skip
+    return found.collection()
+
+
 LAYOUTS: Mapping[str, Callable[[str | Path], Collection]] = {
     "jsrt": read_jsrt,
     "shenzhen": read_shenzhen,
     "montgomery": read_montgomery,
     "nih": read_nih,
     "tbx11k": read_tbx11k,
+    "mura": read_mura,
 }
 """Name of the layout to its reader."""
 

@@ -18,7 +18,7 @@ from regard.studies import ACTS
 from regard.studies.config import StudyConfig
 from regard.studies.scoring.bootstrap import Score
 
-__all__ = ["Scores", "Stage", "StudyRun", "acts_of", "check_source", "run_study", "write_scores"]
+__all__ = ["Scores", "Stage", "StudyRun", "acts_of", "check_source", "run_study", "sources", "write_scores"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,8 @@ class StudyRun:
         The user's table or folder; None: phantoms.
     source
         Folder of an earlier run whose pieces are used for the acts that are not run here.
+    base
+        Folder of a run of another study, whose networks this one takes.
     stage
         Told of progress.
     """
@@ -65,10 +67,11 @@ class StudyRun:
         device: str = "cpu",
         data: Path | None = None,
         source: Path | None = None,
+        base: Path | None = None,
         stage: Stage = _silent,
     ) -> None:
         self.config, self.folder, self.seed, self.device = config, folder, seed, device
-        self.data, self.source = data, source
+        self.data, self.source, self.base = data, source, base
         self.act = ACTS[0]
         self._stage = stage
 
@@ -199,6 +202,23 @@ def check_source(study: str, config: StudyConfig, source: Path, acts: Sequence[s
                 "the settings of this run",
                 f"run the act {act} too, or give its settings with --set",
             )
+
+
+def sources(
+    study: Any, config: StudyConfig, given: Path | None, acts: Sequence[str]
+) -> tuple[Path | None, Path | None]:
+    """What ``--from`` is: an earlier run of the same study, or a run that this study builds on; one of both is None.
+
+    Raises
+    ------
+    FolderError
+        If it is neither, or the settings of an act that is taken over differ.
+    """
+    if given is not None and read_run(given).get("study") in study.builds_on:
+        return None, given
+    if given is not None:
+        check_source(study.name, config, given, acts)
+    return given, None
 
 
 def run_study(study: Any, run: StudyRun, acts: Sequence[str] = ACTS) -> dict[str, dict[str, Score]]:

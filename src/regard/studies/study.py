@@ -51,6 +51,8 @@ class AbstractStudy(ABC):
     """One line for each act."""
     items: ClassVar[tuple[Item, ...]]
     """What the paper did, and what is done here."""
+    builds_on: ClassVar[frozenset[str]] = frozenset()
+    """Studies whose runs may be given with ``--from``, for their networks."""
 
     @abstractmethod
     def data(self, run: StudyRun) -> Scores:

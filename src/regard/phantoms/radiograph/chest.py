@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from regard.phantoms.torso.population import natural_shape
-from regard.phantoms.torso.render import HU_PER_MINERAL, render_torso
+from regard.phantoms.torso.render import HU_PER_MINERAL, LARGEST_CELL, render_torso
 from regard.phantoms.torso.shape import TorsoShape
 from regard.phantoms.torso.structures import BONES, STRUCTURES
 
@@ -69,7 +69,12 @@ def _among(labels: Tensor, names: Sequence[str]) -> Tensor:
 
 
 def render_chest(
-    shape: TorsoShape, spacing_mm: Sequence[float] = SPACING, *, fine: int = 1, device: str = "cpu"
+    shape: TorsoShape,
+    spacing_mm: Sequence[float] = SPACING,
+    *,
+    fine: int = 1,
+    device: str = "cpu",
+    largest_cell_mm: float = LARGEST_CELL,
 ) -> Chest:
     """Render the chest of a torso.
 
@@ -83,13 +88,15 @@ def render_chest(
         Cells along each axis of a voxel that shapes are drawn on.
     device
         Where it is drawn.
+    largest_cell_mm
+        A cell is never longer; 3 mm with voxels of 3 x 6 x 3 mm are three times faster and still show the ribs.
 
     Raises
     ------
     InputError
         If a voxel size is not positive.
     """
-    torso = render_torso(shape, spacing_mm, BOX, fine=fine, device=device)
+    torso = render_torso(shape, spacing_mm, BOX, fine=fine, device=device, largest_cell_mm=largest_cell_mm)
     mineral = (torso.mineral.tensor + torso.calcium.tensor)[0]
     water = (1 + (torso.hu.tensor[0] - HU_PER_MINERAL * mineral) / 1000).clamp(min=0)
     labels = torso.labels.tensor[0]

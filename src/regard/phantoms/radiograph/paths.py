@@ -11,6 +11,7 @@ from regard.phantoms.radiograph.findings import BEHIND, FINDINGS, Finding, draw_
 from regard.phantoms.radiograph.markers import LETTERS, letter
 from regard.phantoms.radiograph.projection import VIEWS, Field, project
 from regard.phantoms.radiograph.vessels import grow_vessels, vessels_of
+from regard.phantoms.torso.render import LARGEST_CELL
 
 __all__ = ["RadiographPaths", "draw_paths", "packed", "paths_of", "unpacked"]
 
@@ -90,7 +91,12 @@ def paths_of(chest: Chest, field: Field, *, seed: int = 0) -> dict[str, Radiogra
 
 
 def draw_paths(
-    seed: int, case: int, field: Field | None = None, *, spacing_mm: tuple[float, float, float] = SPACING
+    seed: int,
+    case: int,
+    field: Field | None = None,
+    *,
+    spacing_mm: tuple[float, float, float] = SPACING,
+    largest_cell_mm: float = LARGEST_CELL,
 ) -> dict[str, RadiographPaths]:
     """Paths of a chest drawn at random, by view.
 
@@ -102,8 +108,10 @@ def draw_paths(
         The picture; None: 256 x 256.
     spacing_mm
         Voxel size of the chest along x, y and z.
+    largest_cell_mm
+        See `render_chest`.
     """
-    chest = render_chest(draw_chest_shape(seed, case), spacing_mm)
+    chest = render_chest(draw_chest_shape(seed, case), spacing_mm, largest_cell_mm=largest_cell_mm)
     return paths_of(chest, field or Field(), seed=seed)
 
 

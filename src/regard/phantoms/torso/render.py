@@ -113,11 +113,17 @@ def grid_of(spacing_mm: Sequence[float], region: Region | str | Box) -> tuple[tu
 
 
 def cells_of(
-    size: Sequence[int], affine: np.ndarray, fine: int, first: int = 0, count: int | None = None, device: str = "cpu"
+    size: Sequence[int],
+    affine: np.ndarray,
+    fine: int,
+    first: int = 0,
+    count: int | None = None,
+    device: str = "cpu",
+    largest: float = LARGEST_CELL,
 ) -> Cells:
     """Fine cells of the slices ``first`` to ``first + count`` of a grid."""
     spacing = np.abs(np.diag(affine)[:3])
-    finer = [max(fine, math.ceil(s / LARGEST_CELL)) for s in spacing]
+    finer = [max(fine, math.ceil(s / largest)) for s in spacing]
     counts = [size[0], size[1], size[2] if count is None else count]
     starts = [0, 0, first]
     axes = []
@@ -174,6 +180,7 @@ def render_torso(
     fine: int = 2,
     factors: Mapping[str, float] | None = None,
     device: str = "cpu",
+    largest_cell_mm: float = LARGEST_CELL,
 ) -> Torso:
     """Render a torso.
 
@@ -191,6 +198,8 @@ def render_torso(
         Any of `FACTORS`, each in [0, 1]: these replace the shape's own, everything else stays.
     device
         Where it is drawn.
+    largest_cell_mm
+        A cell is never longer, however thick the slices are; larger is faster, and thin structures get ragged.
 
     Raises
     ------
@@ -201,11 +210,12 @@ def render_torso(
     """
     shape = with_factors(shape, factors or {})
     size, affine = grid_of(spacing_mm, region)
-    one = cells_of(size, affine, fine, 0, 1, device)
+    one = cells_of(size, affine, fine, 0, 1, device, largest_cell_mm)
     at_once = max(1, CELLS_AT_ONCE // math.prod(one.shape))
     slabs = []
     for first in range(0, size[2], at_once):
-        canvas = Canvas(cells_of(size, affine, fine, first, min(at_once, size[2] - first), device), shape)
+        cells = cells_of(size, affine, fine, first, min(at_once, size[2] - first), device, largest_cell_mm)
+        canvas = Canvas(cells, shape)
         paint_all(canvas)
         slabs.append(_slab(canvas))
     whole = {name: torch.cat([slab[name] for slab in slabs], -1)[None].cpu() for name in slabs[0]}

@@ -1,4 +1,4 @@
-"""How well a yes or no is told: accuracy, precision, recall, specificity, F1, from a confusion matrix."""
+"""How well a yes or no is told: shares with exact or clustered intervals, F1, MCC, kappa, from a confusion matrix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from regard.core.errors import ShapeError
+from regard.evidence.statistics import exact_interval
 from regard.studies.scoring.bootstrap import Score, Statistic, scored
 
-__all__ = ["Confusion", "classification_scores", "classification_statistics"]
+__all__ = ["Confusion", "classification_scores", "classification_statistics", "decision_scores", "share_score"]
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,36 @@ class Confusion:
         return self._share(2 * np.asarray(self.tp), 2 * np.asarray(self.tp) + self.fp + self.fn)
 
 
+    @property
+    def mcc(self) -> np.ndarray:
+        """Correlation of truth and answer (Matthews 1975); NaN where either is always the same."""
+        tp, fp, fn, tn = (np.asarray(v, dtype=float) for v in (self.tp, self.fp, self.fn, self.tn))
+        whole = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+        return self._share(tp * tn - fp * fn, whole)
+
+    @property
+    def kappa(self) -> np.ndarray:
+        """Agreement of truth and answer beyond chance (Cohen 1960); NaN where chance alone agrees always."""
+        tp, fp, fn, tn = (np.asarray(v, dtype=float) for v in (self.tp, self.fp, self.fn, self.tn))
+        n = tp + fp + fn + tn
+        by_chance = (tp + fp) * (tp + fn) + (tn + fp) * (tn + fn)
+        return self._share(n * (tp + tn) - by_chance, n * n - by_chance)
+
+
 _NAMES = ("accuracy", "precision", "recall", "specificity", "f1")
 
 
-def classification_statistics(truth: Sequence[bool], told: Sequence[bool]) -> dict[str, Statistic]:
+def classification_statistics(
+    truth: Sequence[bool], told: Sequence[bool], names: Sequence[str] = _NAMES
+) -> dict[str, Statistic]:
     """Statistics of weights (sample, case), by name.
 
     Parameters
     ----------
     truth, told
         Whether each case is positive, and whether it was told to be, (case,).
+    names
+        Properties of `Confusion`.
 
     Raises
     ------
@@ -81,7 +102,7 @@ def classification_statistics(truth: Sequence[bool], told: Sequence[bool]) -> di
         parts = (is_so & said, ~is_so & said, is_so & ~said, ~is_so & ~said)
         return Confusion(*(weights @ p.astype(float) for p in parts))
 
-    return {name: lambda w, name=name: getattr(counted(w), name) for name in _NAMES}  # type: ignore[misc]
+    return {name: lambda w, name=name: getattr(counted(w), name) for name in names}  # type: ignore[misc]
 
 
 def classification_scores(
@@ -89,3 +110,47 @@ def classification_scores(
 ) -> dict[str, Score]:
     """Accuracy, precision, recall, specificity and F1 with intervals over patients; parameters as above."""
     return {name: scored(s, patients, seed=seed) for name, s in classification_statistics(truth, told).items()}
+
+
+def share_score(happened: Sequence[bool], patients: Sequence[str], *, seed: int = 0) -> Score:
+    """A share of cases: Clopper and Pearson's interval where each is a patient of its own, else one over patients.
+
+    Parameters
+    ----------
+    happened, patients
+        One per case.
+    seed
+        Of the bootstrap over patients.
+    """
+    so = np.asarray(happened, dtype=bool)
+    n, n_patients = len(so), len(set(patients))
+    if n == 0:
+        return Score(float("nan"), float("nan"), float("nan"), 0.95, 0, 0, "1")
+    if n == n_patients:
+        low, high = exact_interval(int(so.sum()), n)
+        return Score(float(so.mean()), low, high, 0.95, n, n, "1")
+    return scored(lambda w: w @ so.astype(float) / w.sum(1), patients, seed=seed)
+
+
+def decision_scores(
+    truth: Sequence[bool], told: Sequence[bool], patients: Sequence[str], *, seed: int = 0
+) -> dict[str, Score]:
+    """Accuracy, sensitivity, specificity and precision (`share_score`); F1, MCC and kappa (bootstrap over patients).
+
+    Parameters
+    ----------
+    truth, told, patients
+        One per case.
+    seed
+        Of the bootstrap.
+    """
+    is_so, said, whose = np.asarray(truth, dtype=bool), np.asarray(told, dtype=bool), np.asarray(patients, dtype=str)
+    further = classification_statistics(truth, told, ("f1", "mcc", "kappa"))
+    shares = {
+        "accuracy": (is_so == said, np.ones(len(is_so), dtype=bool)),
+        "sensitivity": (said, is_so),
+        "specificity": (~said, ~is_so),
+        "precision": (is_so, said),
+    }
+    found = {name: share_score(so[of], list(whose[of]), seed=seed) for name, (so, of) in shares.items()}
+    return {**found, **{name: scored(s, patients, seed=seed) for name, s in further.items()}}

@@ -1,0 +1,1 @@
+"""Tuberculosis in chest radiographs, with and without ribs (Rajaraman 2021)."""
