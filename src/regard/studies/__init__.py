@@ -18,6 +18,10 @@ STUDIES = Registry(
             "regard.studies.bmd.study:BMDStudy",
             "bone mineral density from CT, and where the number comes from (Kang 2023)",
         ),
+        "brain-age": (
+            "regard.studies.brain_age.study:BrainAgeStudy",
+            "brain age from MRI, voxel by voxel and over a cohort (Bintsi 2021)",
+        ),
     },
 )
 """Name to class and one line."""

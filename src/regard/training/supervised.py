@@ -1,5 +1,6 @@
 """Modules that fit a network to what is wanted of it, with Adam and a plateau schedule."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,14 +43,22 @@ class Supervised(lightning.LightningModule):
         Of Adam, at the start.
     plateau
         None keeps the rate.
+    n_annealed
+        Epochs over which the rate falls to almost 0 along half a cosine, in place of a plateau; None: it does not.
     """
 
     def __init__(
-        self, network: nn.Module, loss: Loss, *, learning_rate: float = 1e-3, plateau: Plateau | None = None
+        self,
+        network: nn.Module,
+        loss: Loss,
+        *,
+        learning_rate: float = 1e-3,
+        plateau: Plateau | None = None,
+        n_annealed: int | None = None,
     ) -> None:
         super().__init__()
         self.network, self.loss = network, loss
-        self.learning_rate, self.plateau = learning_rate, plateau
+        self.learning_rate, self.plateau, self.n_annealed = learning_rate, plateau, n_annealed
         self._schedule: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._resumed: dict[str, Any] | None = None
 
@@ -71,6 +80,16 @@ class Supervised(lightning.LightningModule):
                 optimiser, factor=self.plateau.factor, patience=self.plateau.patience, min_lr=self.plateau.min_rate
             )
         return optimiser
+
+    def on_train_epoch_start(self) -> None:
+        if self.n_annealed is None:
+            return
+        # From the epoch alone, so that a resumed training has the same rate.
+        share = 0.5 * (1 + math.cos(math.pi * self.current_epoch / self.n_annealed))
+        optimiser = self.optimizers()
+        assert not isinstance(optimiser, list)
+        for group in optimiser.param_groups:
+            group["lr"] = self.learning_rate * share
 
     # Lightning moves its schedules after it has saved the epoch, so that a resumed training would miss a step.
     def on_train_epoch_end(self) -> None:
