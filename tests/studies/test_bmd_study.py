@@ -24,7 +24,7 @@ from regard.models.zoo import ZOO
 from regard.phantoms.torso import draw_shape, factors_of, measure_l1
 from regard.studies.bmd.cohort import Cohort, Scale
 from regard.studies.bmd.config import SIZES, BMDConfig
-from regard.studies.bmd.networks import masked, split
+from regard.studies.bmd.networks import masked
 from regard.studies.bmd.phantoms import again, dosed, phantom_cohort
 from regard.studies.bmd.predictors import floors
 from regard.studies.bmd.truth import case_truth, rendered

@@ -172,4 +172,5 @@ def _facts(explanation: Explanation, outside: float) -> dict[str, Any]:
         "total": explanation.total,
         "outside": explanation.outside + outside,
         "completeness_error": explanation.completeness_error,
+        "notes": {k: v for k, v in explanation.notes.items() if isinstance(v, (int, float))},
     }

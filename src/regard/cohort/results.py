@@ -30,7 +30,7 @@ __all__ = [
     "volume_on",
 ]
 
-_OF_ONE_CASE = ("total", "outside", "completeness_error")
+_OF_ONE_CASE = ("total", "outside", "completeness_error", "notes")
 
 NULL_WORDS = {"randomised": "weight-randomised network", "surrogate": "surrogate of equal smoothness"}
 """Null map to what it is called in tables."""

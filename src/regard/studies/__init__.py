@@ -26,6 +26,10 @@ STUDIES = Registry(
             "regard.studies.tuberculosis.study:TuberculosisStudy",
             "tuberculosis in chest radiographs with and without ribs, and where it is seen (Rajaraman 2021)",
         ),
+        "brain-age": (
+            "regard.studies.brain_age.study:BrainAgeStudy",
+            "brain age from MRI, voxel by voxel and over a cohort (Bintsi 2021)",
+        ),
     },
 )
 """Name to class and one line."""

@@ -48,6 +48,7 @@ ZOO = Registry(
         "wgan-generator": ("regard.models.zoo.denoisers:wgan_generator", "generator of WGAN-VGG", "image"),
         "monai-resnet18": ("regard.models.zoo.from_monai:resnet18", "ResNet-18 as MONAI builds it", "regression"),
         "monai-unet": ("regard.models.zoo.from_monai:unet", "residual U-Net as MONAI builds it", "image"),
+        "unoise-tiny": (f"{_UNOISE}:unoise_tiny", "U-Net of 3 narrow levels that makes noise maps, ours", "image"),
         "unoise-small": (f"{_UNOISE}:unoise_small", "U-Net of 2 levels that makes noise maps", "image"),
         "unoise-medium": (f"{_UNOISE}:unoise_medium", "U-Net of 3 levels that makes noise maps", "image"),
         "unoise-large": (f"{_UNOISE}:unoise_large", "U-Net of 4 levels that makes noise maps", "image"),

@@ -8,7 +8,7 @@ from regard.core.errors import InputError
 from regard.core.spatial import space
 from regard.models.zoo.layers import layer
 
-__all__ = ["UNoise", "unoise_large", "unoise_medium", "unoise_small", "unoise_utility"]
+__all__ = ["UNoise", "unoise_large", "unoise_medium", "unoise_small", "unoise_tiny", "unoise_utility"]
 
 
 class UNoise(nn.Module):
@@ -77,6 +77,11 @@ class UNoise(nn.Module):
 def _step(spatial_dims: int, before: int, after: int) -> list[nn.Module]:
     conv, norm = layer("Conv", spatial_dims), layer("BatchNorm", spatial_dims)
     return [conv(before, after, 3, padding=1), norm(after), nn.ReLU()]
+
+
+def unoise_tiny(spatial_dims: int = 2, channels: int = 3, outputs: int = 1) -> nn.Module:
+    """Build a noise model of ours for volumes without a GPU, a `UNoise` of 3 levels from 4 channels on."""
+    return UNoise(spatial_dims, channels, outputs, 4, 3)
 
 
 def unoise_small(spatial_dims: int = 2, channels: int = 3, outputs: int = 1) -> nn.Module:

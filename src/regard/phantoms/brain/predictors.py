@@ -16,7 +16,7 @@ from regard.phantoms.brain.atlas import atlas
 from regard.phantoms.brain.lattice import Lattice, sample
 from regard.phantoms.brain.render import Brain
 
-__all__ = ["FEATURES", "LinearPredictor", "hand_measurements", "histogram", "structure_ages"]
+__all__ = ["FEATURES", "LinearPredictor", "hand_measurements", "histogram", "histogram_of", "structure_ages"]
 
 _BINS = 32
 
@@ -70,17 +70,21 @@ class LinearPredictor:
         return ((features.double() - self.mean) / self.spread) @ self.weights + self.constant
 
 
-def _levels(brain: Brain) -> tuple[Tensor, float, float]:
-    """Image (i, j, k), and its intensities of fluid and of white matter, by its own histogram."""
-    image = brain.image[0]
+def _levels(image: Tensor) -> tuple[float, float]:
+    """Intensities of fluid and of white matter of an image (i, j, k), by its own histogram."""
     inside = image[image > 0.05 * image.max()]
     white = float(torch.quantile(inside, 0.85))
-    return image, 0.2 * white, white
+    return 0.2 * white, white
 
 
 def histogram(brain: Brain) -> Tensor:
-    """Share of the brain's voxels in each of 32 bins of intensity by white matter's, (32,)."""
-    image, _, white = _levels(brain)
+    """As `histogram_of`, of a phantom."""
+    return histogram_of(brain.image[0])
+
+
+def histogram_of(image: Tensor) -> Tensor:
+    """Share of the brain's voxels in each of 32 bins of intensity by white matter's, (32,), of an image (i, j, k)."""
+    _, white = _levels(image)
     values = (image[image > 0.05 * white] / white).clamp(0, 1.499)
     return torch.histc(values, _BINS, 0.0, 1.5) / len(values)
 
@@ -111,7 +115,8 @@ def hand_measurements(brain: Brain) -> dict[str, float]:
     A voxel between fluid and grey matter counts by its share. The places are looked up in MNI152 space through the
     image's affine, never in the subject's truth.
     """
-    image, fluid, white = _levels(brain)
+    image = brain.image[0]
+    fluid, white = _levels(image)
     matrix = torch.tensor(brain.in_template.affine).float()
     index = torch.stack(torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in image.shape], indexing="ij"))
     points = torch.einsum("ab,bijk->aijk", matrix[:3, :3], index) + matrix[:3, 3].reshape(3, 1, 1, 1)

@@ -2,24 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from regard.core import randomness
-from regard.core.errors import InputError
-from regard.io.atomic import atomic
-from regard.models import Model, load_model, write_card
-from regard.models.card import ModelCard
+from regard.models import Model, load_model
 from regard.models.zoo.bmd_resnet import BMDResNet
 from regard.models.zoo.bmd_unet import BMDUNet
 from regard.studies.bmd.cohort import MASKED, WINDOW, Cohort, Scale
 from regard.studies.bmd.config import BMDConfig, TrainSection
 from regard.studies.run import StudyRun
+from regard.studies.trained import kept_model, save_trained, seed_of, split
 from regard.training.augmentation import Augmentation
 from regard.training.losses import RarityWeight, outline_loss, weighted_huber
 from regard.training.resumable import Epochs, fit_resumable, seeded
@@ -34,7 +29,6 @@ __all__ = [
     "member_name",
     "outlined",
     "predicted",
-    "split",
     "train_member",
     "train_segmentation",
 ]
@@ -73,37 +67,12 @@ def member_name(case: int, member: int, dose: float | None = None, wanted: Wante
     return f"case{case}{other}{decoy}-member{member}"
 
 
-def split(patients: Sequence[str], share: float, *, seed: int, member: int) -> tuple[set[str], set[str]]:
-    """Patients to train on, and patients to choose the best epoch on; at least one of each.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than two patients.
-    """
-    names = sorted(set(patients))
-    if len(names) < 2:
-        raise InputError(f"{len(names)} patients to train on", "at least two", "give more cases")
-    order = torch.randperm(len(names), generator=randomness.generator(seed, "split", member)).tolist()
-    n_held = min(max(1, round(share * len(names))), len(names) - 1)
-    held = {names[n] for n in order[:n_held]}
-    return set(names) - held, held
-
-
 def _cosine(plan: TrainSection, n_epochs: int) -> Cosine | None:
     return Cosine(n_epochs) if plan.schedule == "cosine" else None
 
 
 def _augmentation(config: BMDConfig) -> Augmentation:
     return Augmentation(config.train.rotation, config.train.flip, config.train.shift)
-
-
-def _save(folder: Path, network: nn.Module, card: dict[str, Any]) -> None:
-    """Write weights, then the card: a model that has a card is complete."""
-    with atomic(folder / "weights.safetensors") as temporary:
-        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
-    write_card(ModelCard.model_validate(card), folder / "card.yaml")
-    (folder / "checkpoint.ckpt").unlink(missing_ok=True)
 
 
 def _card(name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale: Scale, notes: str) -> dict[str, Any]:
@@ -139,21 +108,12 @@ def _card(name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale:
     }
 
 
-def _model(run: StudyRun, name: str) -> Model | None:
-    found = run.find(f"models/{name}/card.yaml")
-    return None if found is None else load_model(found.parent)
-
-
-def _seed(run: StudyRun, name: str) -> int:
-    return randomness.generator(run.seed, name, "network").initial_seed() % 2**31
-
-
 def train_segmentation(run: StudyRun, config: BMDConfig, learn: Cohort, scale: Scale) -> Model:
     """The network that outlines L1: trained, or read if it has been."""
-    done = _model(run, SEGMENTATION)
+    done = kept_model(run, SEGMENTATION)
     if done is not None:
         return done
-    plan, seed = config.train, _seed(run, SEGMENTATION)
+    plan, seed = config.train, seed_of(run, SEGMENTATION)
     learned, held = split(learn.patients, plan.validation, seed=run.seed, member=0)
     some, chosen = learn.of_patients(learned), learn.of_patients(held)
     some = some.of(range(min(len(some), plan.unet_slices)))
@@ -186,7 +146,7 @@ def train_segmentation(run: StudyRun, config: BMDConfig, learn: Cohort, scale: S
     )
     card = _card("bmd-segmentation", "bmd-unet", kwargs, some, scale, "Two scores: L1's body, and all of L1.")
     card["output"] = {"kind": "segmentation", "names": ["body", "vertebra"], "units": ["score"], "grid": "input"}
-    _save(run.path / "models" / SEGMENTATION, network, card)
+    save_trained(run.path / "models" / SEGMENTATION, network, card)
     return load_model(run.path / "models" / SEGMENTATION)
 
 
@@ -245,10 +205,10 @@ def train_member(
         How long, if not as the configuration says.
     """
     name = member_name(case, member, dose, wanted)
-    done = _model(run, name)
+    done = kept_model(run, name)
     if done is not None:
         return done
-    plan, seed = config.train, _seed(run, name)
+    plan, seed = config.train, seed_of(run, name)
     n_epochs = plan.n_epochs if n_epochs is None else n_epochs
     ours, held = split(learn.patients, plan.validation, seed=run.seed, member=member)
     some, chosen = learn.of_patients(ours), learn.of_patients(held)
@@ -296,7 +256,7 @@ def train_member(
     card["layer"] = HOOKED
     card["output"] = {"kind": "regression", "names": [wanted.name], "units": [wanted.unit], "activation": "none"}
     card["trained_on"]["ranges"]["output"] = [float(some.labels.min()), float(some.labels.max())]
-    _save(run.path / "models" / name, network, card)
+    save_trained(run.path / "models" / name, network, card)
     return load_model(run.path / "models" / name)
 
 

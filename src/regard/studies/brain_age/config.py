@@ -1,0 +1,321 @@
+"""Settings of the study, for each size."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from regard.core.errors import InputError
+from regard.explainers.spec import parse_methods
+from regard.phantoms.brain import STRUCTURES
+from regard.studies.config import Section, StudyConfig
+
+__all__ = [
+    "BrainAgeConfig",
+    "DataSection",
+    "ExplainSection",
+    "NETWORKS",
+    "NoiseSection",
+    "PatchSection",
+    "SIZES",
+    "ScoreSection",
+    "TrainSection",
+    "WeighSection",
+]
+
+NETWORKS = {
+    "sfcn": "SFCN, plain regression",
+    "sfcn-bins": "SFCN, soft bins of age",
+    "resnet18": "3D ResNet-18",
+}
+"""Networks of the study, and what they are."""
+
+_Count = Annotated[int, Field(ge=1)]
+_Some = Annotated[int, Field(ge=0)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Above = Annotated[float, Field(gt=0)]
+
+
+class DataSection(Section):
+    """Images and labels.
+
+    Parameters
+    ----------
+    spacing_mm
+        Voxel size of the networks' input.
+    space
+        ``"affine"``: on the template's grid after the affine registration; ``"warped"``: after the deformation was
+        undone too, with the logarithm of the Jacobian as a second channel.
+    doses
+        How strongly each structure ages, by name; 1 where not given.
+    deviation
+        Standard deviation of a structure's age about the subject's [year].
+    n_train, n_calibration, n_test
+        Subjects: to train and choose on, to fit the correction of the age gap on, and to measure on.
+    n_nothing
+        Subjects to train on of a cohort in which nothing ages, and a third as many to measure on; 0: none.
+    """
+
+    spacing_mm: _Above = 4.0
+    space: Literal["affine", "warped"] = "affine"
+    doses: dict[str, _Share] = {}
+    deviation: Annotated[float, Field(ge=0)] = 4.0
+    n_train: _Count = 200
+    n_calibration: _Count = 30
+    n_test: _Count = 40
+    n_nothing: _Some = 40
+
+    @field_validator("doses")
+    @classmethod
+    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+        if set(value) - set(STRUCTURES):
+            raise ValueError(f"doses of {', '.join(STRUCTURES)}")
+        return value
+
+
+class NoiseSection(Section):
+    """The noise model that is trained on the cohort, and the noise of the maps found image by image.
+
+    Parameters
+    ----------
+    zoo
+        Its network; ``""``: none is trained.
+    family, strength, s_max, scales
+        Of the noise, for both; see `regard.explainers.learned.noise_map.NoiseMap`. Scales are in voxels.
+    n_cases
+        Training subjects that it is trained on.
+    n_epochs, batch_size, learning_rate
+        Of the training.
+    """
+
+    zoo: str = "unoise-tiny"
+    family: str = "gaussian"
+    strength: _Above = 0.1
+    s_max: _Above = 1.0
+    scales: tuple[_Count, ...] = (1, 2, 4)
+    n_cases: _Count = 80
+    n_epochs: _Count = 5
+    batch_size: _Count = 8
+    learning_rate: _Above = 3e-3
+
+
+class PatchSection(Section):
+    """The patch-based predecessor: a small network for each place, whose error is a coarse map.
+
+    Parameters
+    ----------
+    size, step
+        Of a patch, and between two of them [voxels]; a size of 0: none is trained.
+    n_epochs, width
+        Of each network.
+    """
+
+    size: _Some = 0
+    step: _Count = 8
+    n_epochs: _Count = 12
+    width: _Count = 8
+
+
+class TrainSection(Section):
+    """Networks.
+
+    Parameters
+    ----------
+    networks
+        Which are trained; the first one is explained.
+    n_members
+        Trainings of the first network, each with a split of its own.
+    widths
+        Channels of the SFCN's blocks.
+    bin_years
+        Width of the soft bins of age.
+    n_epochs, batch_size, learning_rate
+        As usual; Adam, the rate falls along half a cosine.
+    validation
+        Share of the training subjects that choose the best epoch.
+    mirror
+        Whether left and right are exchanged at random.
+    noise, patches
+        Of the noise model and of the patch-based networks.
+    """
+
+    networks: tuple[Literal["sfcn", "sfcn-bins", "resnet18"], ...] = ("sfcn", "sfcn-bins")
+    n_members: _Count = 1
+    widths: tuple[_Count, ...] = (8, 16, 32, 32, 16)
+    bin_years: _Above = 2.0
+    n_epochs: _Count = 16
+    batch_size: _Count = 4
+    learning_rate: _Above = 3e-3
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    mirror: bool = True
+    noise: NoiseSection = NoiseSection()
+    patches: PatchSection = PatchSection()
+
+    @field_validator("networks")
+    @classmethod
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("at least one, each once")
+        return value
+
+
+class ScoreSection(Section):
+    """Scores.
+
+    Parameters
+    ----------
+    penalty
+        Of the ridge regressions that need no network, in cases.
+    """
+
+    penalty: _Above = 1.0
+
+
+class ExplainSection(Section):
+    """Explanations.
+
+    Parameters
+    ----------
+    n_cases
+        Test subjects that are explained.
+    n_pictured
+        Of these, how many get pictures and a place in the report.
+    methods
+        As on the command line; ``noise-map`` without its noise settings takes those of ``train.noise``, and the learned
+        one is added where it was trained.
+    n_extent, strengths
+        Cases and lambdas of the curve of the map's extent.
+    null
+        What regions are compared with.
+    """
+
+    n_cases: _Count = 20
+    n_pictured: _Count = 2
+    methods: tuple[str, ...] = (
+        "noise-map:cell=2,n_steps=40,n_draws=1",
+        "grad-ram",
+        "integrated-gradients:n_steps=16",
+        "smoothgrad:n_samples=8",
+        "occlusion:window=6,stride=4",
+    )
+    n_extent: _Some = 2
+    strengths: tuple[_Above, ...] = (0.003, 0.03, 0.3, 3.0)
+    null: Literal["surrogate", "randomised"] = "surrogate"
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            parse_methods(value)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+
+class WeighSection(Section):
+    """Evidence.
+
+    Parameters
+    ----------
+    n_null
+        Surrogate maps in all.
+    n_truth
+        Explained subjects that are rendered again for model truth.
+    n_effects
+        Subjects that the planted effect of each region is averaged over.
+    """
+
+    n_null: _Count = 99
+    n_truth: _Count = 10
+    n_effects: _Count = 4
+
+
+class BrainAgeConfig(StudyConfig):
+    """Settings of the study; a section for each act."""
+
+    data: DataSection = DataSection()
+    train: TrainSection = TrainSection()
+    score: ScoreSection = ScoreSection()
+    explain: ExplainSection = ExplainSection()
+    weigh: WeighSection = WeighSection()
+
+
+SIZES: dict[str, BrainAgeConfig] = {
+    "smoke": BrainAgeConfig(
+        size="smoke",
+        data=DataSection(
+            spacing_mm=8.0, doses={"cortex": 0.0, "lesions": 0.0}, n_train=24, n_calibration=6, n_test=10, n_nothing=9
+        ),
+        train=TrainSection(widths=(4, 8, 8), n_epochs=3, noise=NoiseSection(n_cases=12, n_epochs=1, scales=(1, 2))),
+        explain=ExplainSection(
+            n_cases=4,
+            n_pictured=1,
+            methods=(
+                "noise-map:n_steps=6,n_draws=1",
+                "grad-ram",
+                "integrated-gradients:n_steps=4",
+                "smoothgrad:n_samples=2",
+                "occlusion:window=6,stride=6",
+            ),
+            n_extent=1,
+            strengths=(0.01, 1.0),
+        ),
+        weigh=WeighSection(n_null=9, n_truth=2, n_effects=1),
+    ),
+    "default": BrainAgeConfig(),
+    "reference": BrainAgeConfig(
+        size="reference",
+        data=DataSection(n_train=500, n_calibration=60, n_test=100, n_nothing=90),
+        train=TrainSection(
+            networks=("sfcn", "sfcn-bins", "resnet18"),
+            n_members=5,
+            n_epochs=30,
+            noise=NoiseSection(n_cases=250, n_epochs=8),
+            patches=PatchSection(size=8),
+        ),
+        explain=ExplainSection(
+            n_cases=40,
+            n_pictured=3,
+            methods=(
+                "noise-map:cell=2,n_steps=60,n_draws=1",
+                "noise-map:cell=2,n_steps=60,n_draws=1,family=correlated@noise-map-correlated",
+                "grad-ram",
+                "integrated-gradients:n_steps=24",
+                "smoothgrad:n_samples=16",
+                "occlusion:window=6,stride=3",
+            ),
+            n_extent=4,
+            strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+        ),
+        weigh=WeighSection(n_truth=20, n_effects=8),
+    ),
+    "paper": BrainAgeConfig(
+        size="paper",
+        data=DataSection(spacing_mm=1.0, n_train=11000, n_calibration=1375, n_test=1375, n_nothing=900),
+        train=TrainSection(
+            networks=("resnet18", "sfcn-bins", "sfcn"),
+            n_members=5,
+            widths=(32, 64, 128, 256, 256, 64),
+            bin_years=1.0,
+            n_epochs=100,
+            learning_rate=1e-3,
+            noise=NoiseSection(zoo="unoise-large", n_cases=11000, n_epochs=50, scales=(2, 4, 8)),
+            patches=PatchSection(size=32, step=32, n_epochs=40, width=16),
+        ),
+        explain=ExplainSection(
+            n_cases=1375,
+            n_pictured=6,
+            methods=(
+                "noise-map:cell=4,n_steps=100,n_draws=2",
+                "noise-map:cell=4,n_steps=100,n_draws=2,family=correlated@noise-map-correlated",
+                "grad-ram",
+                "integrated-gradients:n_steps=50",
+                "smoothgrad:n_samples=50",
+                "occlusion:window=16,stride=8",
+            ),
+            n_extent=16,
+            strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+        ),
+        weigh=WeighSection(n_truth=100, n_effects=16),
+    ),
+}
+"""Settings by size. At ``paper`` all subjects together are the published 13,750."""
