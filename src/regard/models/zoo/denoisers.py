@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CNN10", "REDCNN", "WGANGenerator", "cnn10", "redcnn", "wgan_generator"]
+__all__ = ["CNN10", "REDCNN", "Rescaled", "WGANGenerator", "cnn10", "redcnn", "wgan_generator"]
 
 
 class CNN10(nn.Module):
@@ -87,16 +87,40 @@ class WGANGenerator(nn.Module):
         return self.layers(x)  # type: ignore[no-any-return]
 
 
-def cnn10(width: int = 64) -> nn.Module:
-    """Build a `CNN10`; parameters as there."""
-    return CNN10(width)
+class Rescaled(nn.Module):
+    """A network on standardised images whose output is brought back to a unit: ``network(x) deviation + mean``.
+
+    Parameters
+    ----------
+    network
+        Standardised images to standardised images.
+    mean, deviation
+        Of the training images, in their unit.
+    """
+
+    def __init__(self, network: nn.Module, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.network, self.mean, self.deviation = network, mean, deviation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardised image (batch, 1, row, column) to one in the unit."""
+        return self.network(x) * self.deviation + self.mean  # type: ignore[no-any-return]
 
 
-def redcnn(width: int = 96) -> nn.Module:
-    """Build a `REDCNN`; parameters as there."""
-    return REDCNN(width)
+def cnn10(width: int = 64, mean: float = 0.0, deviation: float = 1.0) -> nn.Module:
+    """Build a `CNN10`, `Rescaled` where ``mean`` or ``deviation`` are given; parameters as there."""
+    return _rescaled(CNN10(width), mean, deviation)
 
 
-def wgan_generator(width: int = 32, n_layers: int = 8) -> nn.Module:
-    """Build a `WGANGenerator`; parameters as there."""
-    return WGANGenerator(width, n_layers)
+def redcnn(width: int = 96, mean: float = 0.0, deviation: float = 1.0) -> nn.Module:
+    """Build a `REDCNN`, `Rescaled` where ``mean`` or ``deviation`` are given; parameters as there."""
+    return _rescaled(REDCNN(width), mean, deviation)
+
+
+def wgan_generator(width: int = 32, n_layers: int = 8, mean: float = 0.0, deviation: float = 1.0) -> nn.Module:
+    """Build a `WGANGenerator`, `Rescaled` where ``mean`` or ``deviation`` are given; parameters as there."""
+    return _rescaled(WGANGenerator(width, n_layers), mean, deviation)
+
+
+def _rescaled(network: nn.Module, mean: float, deviation: float) -> nn.Module:
+    return network if (mean, deviation) == (0.0, 1.0) else Rescaled(network, mean, deviation)
