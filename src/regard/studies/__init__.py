@@ -18,6 +18,10 @@ STUDIES = Registry(
             "regard.studies.bmd.study:BMDStudy",
             "bone mineral density from CT, and where the number comes from (Kang 2023)",
         ),
+        "ldct": (
+            "regard.studies.ldct.study:LDCTStudy",
+            "low-dose CT denoisers, and what they do not see (Eulig 2025)",
+        ),
     },
 )
 """Name to class and one line."""

@@ -1,5 +1,6 @@
 """Training the denoisers, and asking them."""
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from regard.core import randomness
 from regard.core.errors import InputError
+from regard.explainers.generative.fit_sampler import fit_sampler
+from regard.explainers.generative.sampler import Sampler, SamplerSizes, read_sampler, write_sampler
 from regard.io.atomic import atomic
 from regard.models import Model, load_model, write_card
 from regard.models.card import ModelCard
@@ -19,7 +22,7 @@ from regard.studies.run import StudyRun
 from regard.training.restore import fit_restorer
 from regard.training.resumable import seeded
 
-__all__ = ["function_of", "train_denoiser", "whole"]
+__all__ = ["function_of", "train_denoiser", "train_sampler", "whole"]
 
 
 def _card(name: str, zoo: str, kwargs: dict[str, Any], learn: Slices, config: LDCTConfig, real: bool) -> ModelCard:
@@ -92,6 +95,30 @@ def train_denoiser(run: StudyRun, config: LDCTConfig, learn: Slices, name: str) 
     write_card(_card(name, zoo, kwargs, learn, config, run.data is not None), folder / "card.yaml")
     (folder / "checkpoint.ckpt").unlink(missing_ok=True)
     return load_model(folder, device=run.device)
+
+
+def train_sampler(run: StudyRun, config: LDCTConfig, learn: Slices, model: Model) -> Sampler:
+    """The sampler of a denoiser's invariances: trained, or read if it has been.
+
+    It lies where ``regard invariances --sampler`` looks for it in a run folder.
+    """
+    done = run.find("models/sampler/sampler.json")
+    if done is None:
+        plan, function = config.explain, function_of(model)
+        sampler, facts = fit_sampler(
+            [function] * len(learn),
+            list(learn.low.split(1)),
+            sizes=SamplerSizes.of_patch(plan.sampler_patch),
+            n_patches=plan.sampler_patches,
+            n_steps=plan.sampler_steps,
+            batch_size=plan.sampler_batch,
+            seed=run.seed,
+            folder=run.path / "models" / "sampler",
+        )
+        write_sampler(run.path, sampler, {"weights_sha256": model.weights_sha256, "facts": facts})
+        shutil.rmtree(run.path / "models" / "sampler" / "checkpoints", ignore_errors=True)
+        done = run.path / "models/sampler/sampler.json"
+    return read_sampler(done.parent.parent.parent, weights_sha256=model.weights_sha256)[0]
 
 
 def function_of(model: Model) -> Callable[[Tensor], Tensor]:

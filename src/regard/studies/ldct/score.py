@@ -18,7 +18,7 @@ from regard.phantoms.lowdose.spectrum import noise_power_spectrum, radial
 from regard.studies.ldct.config import NETWORKS
 from regard.studies.ldct.material import Material
 from regard.studies.ldct.networks import function_of, whole
-from regard.studies.ldct.slices import Liver
+from regard.studies.ldct.slices import Repeated
 from regard.studies.scoring.bootstrap import Score, mean_score
 
 __all__ = ["FLOORS", "candidates", "noise_level", "score_all", "spectra"]
@@ -69,7 +69,7 @@ def _images(material: Material, found: Tensor) -> dict[str, list[float]]:
     return {k: v.tolist() for k, v in values.items()}
 
 
-def _liver(material: Material, liver: Liver, function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+def _liver(material: Material, liver: Repeated, function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """What a model observer, and the noise, say of one liver."""
     data = material.config.data
     absent, present = function(liver.absent), function(liver.present)

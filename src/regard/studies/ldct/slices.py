@@ -1,11 +1,13 @@
-"""What the acts share of the data: pairs of slices, and scans of one liver again and again."""
+"""What the acts share of the data: pairs of slices, and places that were scanned again and again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Liver", "Slices"]
+from regard.explainers.generative.noise import Noise
+
+__all__ = ["Repeated", "Scene", "Slices"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Slices:
 
 
 @dataclass(frozen=True, eq=False)
-class Liver:
+class Repeated:
     """One place in one patient, scanned again and again at low dose, with a lesion in its middle and without.
 
     Parameters
@@ -74,3 +76,26 @@ class Liver:
         """Noise of the scans without lesion, around their mean, with their variance (draw, 1, row, column)."""
         n = len(self.absent)
         return (self.absent - self.absent.mean(0, keepdim=True)) * float((n / (n - 1)) ** 0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A patch whose invariances are sought.
+
+    Parameters
+    ----------
+    case, patient
+        Ids.
+    image
+        At low dose (1, 1, row, column) [HU].
+    noise
+        Of the image.
+    clean
+        Without noise; None for real scans.
+    """
+
+    case: str
+    patient: str
+    image: Tensor
+    noise: Noise
+    clean: Tensor | None

@@ -47,7 +47,8 @@ class LDCTStudy(AbstractStudy):
         return self._kept[1]
 
     def data(self, run: StudyRun) -> Scores:
-        self._material(run).livers
+        material = self._material(run)
+        run.stage("repeated scans", len(material.livers), len(material.livers) + len(material.scenes))
         return {}
 
     def train(self, run: StudyRun) -> Scores:
@@ -56,6 +57,7 @@ class LDCTStudy(AbstractStudy):
         for n, name in enumerate(names):
             run.stage(name, n, len(names))
             material.model(name)
+        material.sampler()
         return {}
 
     def score(self, run: StudyRun) -> Scores:
