@@ -100,22 +100,27 @@ class TrainSection(Section):
         Of those trained with the mean squared error.
     cnn10_width, redcnn_width, wgan_width
         Channels; 64, 96 and 32 as published.
-    n_adversarial, adversarial_batch
-        Steps and batch of WGAN-VGG and DU-GAN.
+    n_adversarial, adversarial_batch, adversarial_rate
+        Steps, batch and learning rate of WGAN-VGG and DU-GAN.
+    identity_start
+        Whether denoisers start by giving their input back, which is ours: a short training then needs not find the image
+        again.
     vgg_width, vgg_steps
         Of our own VGG-16, which stands for the published perceptual loss of ImageNet weights.
     """
 
     networks: tuple[Network, ...] = ("cnn10", "redcnn")
-    n_steps: _Count = 500
+    n_steps: _Count = 2000
     batch_size: _Count = 8
-    patch: _Count = 40
+    patch: _Count = 32
     learning_rate: _Positive = 1e-3
     cnn10_width: _Count = 64
     redcnn_width: _Count = 24
     wgan_width: _Count = 32
     n_adversarial: _Count = 400
     adversarial_batch: _Count = 8
+    adversarial_rate: _Positive = 2e-4
+    identity_start: bool = True
     vgg_width: _Count = 16
     vgg_steps: _Count = 200
 
@@ -157,7 +162,8 @@ class ExplainSection(Section):
     sampler_patch, sampler_patches, sampler_steps, sampler_batch
         Of its training; the patch decides its sizes (64: 64 latents, 6 blocks).
     perceptual
-        Weight of the perceptual loss of our own VGG-16; 0 leaves it out.
+        Weight of the perceptual loss of our own VGG-16, against the absolute error summed over pixels (published: 102);
+        0 leaves it out.
     n_drawn
         Samples that are drawn for each patch.
     """
@@ -187,10 +193,16 @@ class WeighSection(Section):
         Radii of the lesions whose largest hidden contrast is sought.
     largest_hu
         Largest contrast that is tried.
+    n_planted, planted_samples, planted_steps
+        Of the denoiser that was taught to ignore one structure: images, samples of each, steps of its training; 0
+        images leave the truth tests out.
     """
 
     radii_mm: tuple[_Positive, ...] = (4.0, 6.0, 10.0)
     largest_hu: _Positive = 400.0
+    n_planted: int = 12
+    planted_samples: _Count = 8
+    planted_steps: _Count = 500
 
 
 class LDCTConfig(StudyConfig):
@@ -217,16 +229,16 @@ SIZES: dict[str, LDCTConfig] = {
             n_cases=1, n_samples=4, n_steps=6, n_control=2, curve=(1.0, 2.0), sampler_patch=32, sampler_patches=24,
             sampler_steps=8, sampler_batch=6, n_drawn=4,
         ),
-        weigh=WeighSection(radii_mm=(8.0, 16.0)),
+        weigh=WeighSection(radii_mm=(8.0, 16.0), n_planted=2, planted_samples=2, planted_steps=20),
     ),
     "default": LDCTConfig(),
     "reference": LDCTConfig(
         size="reference",
         data=DataSection(n_train=60, n_test=24, n_chest=2, n_draws=24),
-        train=TrainSection(networks=_ALL, n_steps=2000, patch=48, redcnn_width=48, n_adversarial=1200),
+        train=TrainSection(networks=_ALL, n_steps=4000, redcnn_width=32, n_adversarial=1500),
         explain=ExplainSection(
             n_cases=8, n_samples=16, n_steps=40, n_control=6, curve=(0.5, 1.0, 2.0, 4.0), sampler_patches=2048,
-            sampler_steps=2500, perceptual=0.1, n_drawn=100,
+            sampler_steps=2500, perceptual=100.0, n_drawn=100,
         ),
     ),
     "paper": LDCTConfig(
@@ -237,11 +249,11 @@ SIZES: dict[str, LDCTConfig] = {
         ),
         train=TrainSection(
             networks=_ALL, n_steps=90_000, batch_size=70, patch=128, learning_rate=1e-4, redcnn_width=96,
-            n_adversarial=67_000, adversarial_batch=77, vgg_width=64, vgg_steps=20_000,
+            identity_start=False, n_adversarial=67_000, adversarial_batch=77, vgg_width=64, vgg_steps=20_000,
         ),
         explain=ExplainSection(
             n_cases=10, n_samples=100, n_steps=60, n_control=20, curve=(0.5, 1.0, 2.0, 4.0), sampler_patches=200_000,
-            sampler_steps=100_000, sampler_batch=64, perceptual=0.1, n_drawn=100,
+            sampler_steps=100_000, sampler_batch=64, perceptual=100.0, n_drawn=100,
         ),
     ),
 }  # fmt: skip

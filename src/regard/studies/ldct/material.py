@@ -10,6 +10,7 @@ from regard.explainers.generative.sampler import Sampler
 from regard.models import Model
 from regard.studies.ldct.config import LDCTConfig
 from regard.studies.ldct.networks import train_denoiser, train_sampler
+from regard.studies.ldct.pairs import pair_scenes, pair_slices
 from regard.studies.ldct.phantoms import livers, phantom_slices, scenes
 from regard.studies.ldct.slices import Repeated, Scene, Slices
 from regard.studies.run import StudyRun
@@ -51,7 +52,9 @@ class Material:
     def scenes(self) -> list[Scene]:
         """Patches whose invariances are sought."""
         if "scenes" not in self._kept:
-            self._kept["scenes"] = scenes(self.run, self.config, self.test)
+            self._kept["scenes"] = (
+                scenes(self.run, self.config, self.test) if self.phantoms else pair_scenes(self.config, self.test)
+            )
         return self._kept["scenes"]  # type: ignore[return-value]
 
     def model(self, name: str) -> Model:
@@ -85,4 +88,6 @@ class Material:
 
 def material_of(run: StudyRun, config: LDCTConfig) -> Material:
     """The data of a run: scanned, read from the user's folder, or read from its pieces."""
+    if run.data is not None:
+        return Material(run, config, *pair_slices(run, config))
     return Material(run, config, phantom_slices(run, config, "train"), phantom_slices(run, config, "test"))

@@ -9,18 +9,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from regard.core import randomness
-from regard.core.errors import InputError
 from regard.explainers.generative.fit_sampler import fit_sampler
 from regard.explainers.generative.sampler import Sampler, SamplerSizes, read_sampler, write_sampler
 from regard.io.atomic import atomic
 from regard.models import Model, load_model, write_card
 from regard.models.card import ModelCard
-from regard.models.zoo.denoisers import CNN10, REDCNN
+from regard.models.zoo.denoisers import CNN10, REDCNN, WGANGenerator, start_at_identity
+from regard.models.zoo.vgg import VGG16
 from regard.studies.ldct.config import NETWORKS, LDCTConfig
 from regard.studies.ldct.slices import Slices
 from regard.studies.run import StudyRun
-from regard.training.restore import fit_restorer
+from regard.training.adversarial import fit_du_gan, fit_wgan_vgg
+from regard.training.perceptual import fit_features, perceptual_distance
 from regard.training.resumable import seeded
+from regard.training.restore import Patches, fit_restorer
 
 __all__ = ["function_of", "train_denoiser", "train_sampler", "whole"]
 
@@ -61,35 +63,72 @@ def _card(name: str, zoo: str, kwargs: dict[str, Any], learn: Slices, config: LD
     return ModelCard.model_validate(said)
 
 
-def train_denoiser(run: StudyRun, config: LDCTConfig, learn: Slices, name: str) -> Model:
-    """One of the paper's denoisers: trained, or read if it has been.
+def _seed(run: StudyRun, name: str) -> int:
+    return randomness.generator(run.seed, name, "network").initial_seed() % 2**31
 
-    Raises
-    ------
-    InputError
-        If its training is not known.
+
+def own_features(run: StudyRun, config: LDCTConfig, learn: Slices) -> VGG16:
+    """Our own VGG-16 for perceptual losses: trained to tell doses, and of phantoms abdomen from chest; kept.
+
+    It stands for the published one of ImageNet, whose weights are not here.
     """
+    plan = config.train
+    mean, deviation = float(learn.low.mean()), float(learn.low.std())
+
+    def make() -> dict[str, Tensor]:
+        kind = torch.tensor([int(run.data is None and not c.endswith("-0")) for c in learn.cases])
+        images, labels = torch.cat([learn.low, learn.full]), torch.cat([2 * kind, 2 * kind + 1])
+        network = fit_features(
+            (images - mean) / deviation, labels, width=plan.vgg_width, patch=min(32, images.shape[-1]),
+            n_steps=plan.vgg_steps, seed=_seed(run, "features"), folder=run.path / "checkpoints" / "vgg16",
+            device=run.device,
+        )  # fmt: skip
+        with torch.no_grad():
+            said = network(((images - mean) / deviation)[:, :, :64, :64]).argmax(1)
+        return {**network.state_dict(), "accuracy": (said == labels).float().mean()[None]}
+
+    state = run.tensors("train/vgg16", make)
+    state.pop("accuracy")
+    network = VGG16(1, len(state["classifier.bias"]), plan.vgg_width, dropout=0.0)
+    network.load_state_dict(state)
+    return network.requires_grad_(False).eval()
+
+
+def train_denoiser(run: StudyRun, config: LDCTConfig, learn: Slices, name: str) -> Model:
+    """One of the paper's denoisers: trained, or read if it has been."""
     done = run.find(f"models/{name}/card.yaml")
     if done is not None:
         return load_model(done.parent, device=run.device)
     plan = config.train
     inputs, wanted = learn.low, learn.wanted(config.data.target)
-    kwargs: dict[str, Any] = {"mean": float(inputs.mean()), "deviation": float(inputs.std())}
-    folder, seed = run.path / "models" / name, randomness.generator(run.seed, name, "network").initial_seed() % 2**31
+    mean, deviation = float(inputs.mean()), float(inputs.std())
+    folder, seed = run.path / "models" / name, _seed(run, name)
+    zoo, builder, width = {
+        "cnn10": ("cnn10", CNN10, plan.cnn10_width),
+        "redcnn": ("redcnn", REDCNN, plan.redcnn_width),
+        "wgan-vgg": ("wgan-generator", WGANGenerator, plan.wgan_width),
+        "du-gan": ("redcnn", REDCNN, plan.redcnn_width),
+    }[name]
+    kwargs: dict[str, Any] = {"width": width, "mean": mean, "deviation": deviation}
     with seeded(seed, "weights"):
-        network: nn.Module
-        if name == "cnn10":
-            zoo, kwargs["width"] = "cnn10", plan.cnn10_width
-            network = CNN10(plan.cnn10_width)
-        elif name == "redcnn":
-            zoo, kwargs["width"] = "redcnn", plan.redcnn_width
-            network = REDCNN(plan.redcnn_width)
+        network = builder(width)
+    if plan.identity_start:
+        start_at_identity(network)
+    if name in ("cnn10", "redcnn"):
+        fit_restorer(
+            network, inputs, wanted, n_steps=plan.n_steps, batch_size=plan.batch_size, patch=plan.patch,
+            learning_rate=plan.learning_rate, seed=seed, folder=folder, device=run.device,
+        )  # fmt: skip
+    else:
+        pairs = Patches((inputs - mean) / deviation, (wanted - mean) / deviation, plan.patch, 1, seed)
+        options: dict[str, Any] = {
+            "n_steps": plan.n_adversarial, "batch_size": plan.adversarial_batch,
+            "learning_rate": plan.adversarial_rate, "seed": seed, "folder": folder, "device": run.device,
+        }  # fmt: skip
+        if name == "wgan-vgg":
+            fit_wgan_vgg(network, pairs, own_features(run, config, learn), **options)
         else:
-            raise InputError(f"the network '{name}'", f"one of {', '.join(NETWORKS)}")
-    fit_restorer(
-        network, inputs, wanted, n_steps=plan.n_steps, batch_size=plan.batch_size, patch=plan.patch,
-        learning_rate=plan.learning_rate, seed=seed, folder=folder, device=run.device,
-    )  # fmt: skip
+            fit_du_gan(network, pairs, **options)
     with atomic(folder / "weights.safetensors") as temporary:
         save_file({f"network.{k}": v.cpu().contiguous() for k, v in network.state_dict().items()}, temporary)
     write_card(_card(name, zoo, kwargs, learn, config, run.data is not None), folder / "card.yaml")
@@ -105,6 +144,13 @@ def train_sampler(run: StudyRun, config: LDCTConfig, learn: Slices, model: Model
     done = run.find("models/sampler/sampler.json")
     if done is None:
         plan, function = config.explain, function_of(model)
+        perceptual = None
+        if plan.perceptual:
+            features = own_features(run, config, learn)
+
+            def perceptual(found: Tensor, wanted: Tensor) -> Tensor:
+                return plan.perceptual * perceptual_distance(features, found, wanted)
+
         sampler, facts = fit_sampler(
             [function] * len(learn),
             list(learn.low.split(1)),
@@ -112,6 +158,7 @@ def train_sampler(run: StudyRun, config: LDCTConfig, learn: Slices, model: Model
             n_patches=plan.sampler_patches,
             n_steps=plan.sampler_steps,
             batch_size=plan.sampler_batch,
+            perceptual=perceptual,
             seed=run.seed,
             folder=run.path / "models" / "sampler",
         )

@@ -99,7 +99,8 @@ def varied_place(image: Tensor, margin: int) -> tuple[int, int]:
 
 def _least(score: Tensor, margin: int) -> tuple[int, int]:
     inside = torch.full_like(score, 1e6)
-    inside[margin : score.shape[0] - margin, margin : score.shape[1] - margin] = 0
+    rows, columns = (slice(margin, max(margin + 1, n - margin + 1)) for n in score.shape)
+    inside[rows, columns] = 0
     row, column = divmod(int((score + inside).argmin()), score.shape[1])
     return row, column
 

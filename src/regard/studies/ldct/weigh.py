@@ -5,7 +5,9 @@ Both ways to tell anatomy from noise are ours; those of the paper are unknown.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,14 +23,25 @@ from regard.studies.ldct.explain import Found, searched
 from regard.studies.ldct.material import Material
 from regard.studies.ldct.networks import function_of
 from regard.studies.ldct.slices import Repeated
-from regard.studies.scoring.bootstrap import Score, mean_score
+from regard.studies.ldct.truth import (
+    contrast_left,
+    found_structures,
+    gaussian_truth,
+    identity_hides,
+    planted_images,
+    train_ignoring,
+)
+from regard.studies.scoring.bootstrap import Score, mean_score, scored
 
-__all__ = ["MASKS", "hidden_contrast", "weigh_cases"]
+__all__ = ["LINEAR_N", "MASKS", "hidden_contrast", "weigh_cases"]
 
 Function = Callable[[Tensor], Tensor]
 
 MASKS = {"lung": (-2000.0, -400.0), "fat": (-200.0, -40.0), "soft_tissue": (-40.0, 150.0), "bone": (150.0, 5000.0)}
 """HU that a mask takes in, of the image blurred by two pixels."""
+
+LINEAR_N = (50, 200, 800)
+"""Samples of the linear truth test."""
 
 _GRID = 40
 
@@ -177,4 +190,47 @@ def weigh_cases(material: Material) -> dict[str, dict[str, Score]]:
                 excess = [row[f"network_{radius:g}"] - row[f"{control}_{radius:g}"] for row in rows]
                 group[f"excess_over_{control}_{radius:g}"] = mean_score(excess, patients, "HU")
         scores[f"lesions_{name}"] = group
+    return {**scores, **_truth(material)}
+
+
+def _truth(material: Material) -> dict[str, dict[str, Score]]:
+    """Where the answer is known: groups ``truth_linear``, ``truth_planted``, ``truth_identity``."""
+    plan, run = material.config.weigh, material.run
+    if not plan.n_planted:
+        return {}
+    run.stage("where the answer is known", len(material.config.train.networks), len(material.config.train.networks) + 1)
+
+    def planted() -> dict[str, Any]:
+        network = train_ignoring(n_steps=plan.planted_steps, seed=run.seed)
+        images = planted_images(plan.n_planted, seed=run.seed, first=1000)
+        ring, discs = found_structures(network, images, n_samples=plan.planted_samples, seed=run.seed)
+        with torch.no_grad():
+            left = contrast_left(network(images.noisy), images)
+        return {"ring": ring, "discs": discs, "left": left, "identity": identity_hides(images.of(range(min(2, len(images.noisy)))))}
+
+    said = run.record("weigh/planted", planted)
+    n = plan.n_planted
+    images = [f"planted-{k}" for k in range(n)]
+    ring, discs = np.array(said["ring"]), np.array(said["discs"]).reshape(n, -1)
+    pairs = (ring[:, None, None] > discs[None]).mean(2) + 0.5 * (ring[:, None, None] == discs[None]).mean(2)
+    left = np.array(said["left"])
+    scores = {
+        "truth_planted": {
+            "auc": scored(lambda w: np.einsum("si,ij,sj->s", w, pairs, w) / w.sum(1) ** 2, images),
+            "ring_changed": mean_score(list(ring), images, "1"),
+            "discs_changed": mean_score(list(discs.mean(1)), images, "1"),
+            "ring_in_output": mean_score(list(left[:, 0]), images, "1"),
+            "discs_in_output": mean_score(list(left[:, 1:].mean(1)), images, "1"),
+        },
+        "truth_identity": {"largest_distance": plain_score(float(said["identity"]), min(2, n), "d'")},
+    }
+    for n_samples in LINEAR_N:
+        for name, value in gaussian_truth(n_samples, seed=run.seed).items():
+            unit = "rad" if name == "angle" else "1"
+            scores.setdefault("truth_linear", {})[f"{name}_n{n_samples}"] = plain_score(value, n_samples, unit)
     return scores
+
+
+def plain_score(value: float, n: int, unit: str) -> Score:
+    """A figure without interval."""
+    return Score(value, math.nan, math.nan, 0.95, n, 0, unit)
