@@ -30,6 +30,7 @@ from regard.studies.bmd.predictors import floors
 from regard.studies.bmd.truth import case_truth, rendered
 from regard.studies.config import resolve
 from regard.studies.run import StudyRun
+from regard.studies.trained import split
 
 TINY = [
     "data.n_train=6", "data.n_calibration=0", "data.n_test=4",

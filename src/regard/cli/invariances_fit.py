@@ -23,27 +23,12 @@ from regard.models.provenance import versions
 __all__ = ["fit_run"]
 
 FIT_STEPS = 600
-_WIDTHS = (96, 64, 48, 32)
-
-
-def sizes_for(patch: int) -> SamplerSizes:
-    """Sizes of the networks for patches of 8, 16, 32 or 64 pixels.
-
-    Raises
-    ------
-    InputError
-        If the patch is of another size.
-    """
-    n = {8: 1, 16: 2, 32: 3, 64: 4}.get(patch)
-    if n is None:
-        raise InputError(f"--patch {patch} for a sampler", "8, 16, 32 or 64")
-    return SamplerSizes(size=patch, n_latent=16 * n, widths=_WIDTHS[-n:], n_code=2 * n)
 
 
 def fit_run(request: InvariancesRequest) -> int:
     """Make a sampler from the images of a request and return the exit code."""
     device = set_up(device=request.device, threads=request.threads, verbose=request.verbose, quiet=request.quiet)
-    sizes = sizes_for(request.patch or 64)
+    sizes = SamplerSizes.of_patch(request.patch or 64)
     cases = find_cases(list(request.paths), further_inputs(request.further))
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     config = settings(request, model, cases, device)

@@ -154,8 +154,10 @@ def _draw(
     image = _volume(posed, found.image[0], unit)
     whole = found.is_image and found.outputs.shape[2:] == found.image.shape[2:]
     output = _volume(posed, found.output[0], output_unit) if whole else float(found.output.flatten()[0])
-    order = sorted(rows, key=lambda r: (not r["accepted"], r["kind"] != "anatomy", -r["distance"]))
-    picked = order[: SHOWN - 1] + [r for r in order[SHOWN - 1 :] if r["kind"] == "noise" and r["accepted"]][:1]
+    order = sorted(rows, key=lambda r: (not r["accepted"], r["kind"] != "anatomy", r["scale"] == 0, -r["distance"]))
+    # The last row is a realisation of noise, where there is one: what every denoiser should not see.
+    noise = [r for r in order if r["scale"] == 0 and r["accepted"]][:1]
+    picked = [r for r in order if r not in noise][: SHOWN - len(noise)] + noise
     gallery = []
     for r in picked:
         k = r["sample"] - 1

@@ -30,6 +30,10 @@ STUDIES = Registry(
             "regard.studies.brain_age.study:BrainAgeStudy",
             "brain age from MRI, voxel by voxel and over a cohort (Bintsi 2021)",
         ),
+        "ldct": (
+            "regard.studies.ldct.study:LDCTStudy",
+            "low-dose CT denoisers, and what they do not see (Eulig 2025)",
+        ),
     },
 )
 """Name to class and one line."""

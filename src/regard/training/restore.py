@@ -1,19 +1,21 @@
 """Training a network that restores: images in, images out, by patches."""
 
-import logging
-import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import lightning
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
 
-from regard.core import batching, randomness
+from regard.core import randomness
 from regard.core.errors import ShapeError
+from regard.training.resumable import Epochs, fit_resumable
 
 __all__ = ["Patches", "Restore", "Standardised", "fit_restorer"]
+
+EPOCH = 50
+"""Steps of an epoch: how often a checkpoint may be kept."""
 
 
 class Standardised(nn.Module):
@@ -40,7 +42,7 @@ class Standardised(nn.Module):
         return self.network((x - self.mean) / self.deviation) * self.deviation + self.mean  # type: ignore[no-any-return]
 
 
-class Patches(Dataset[tuple[Tensor, Tensor]]):
+class Patches:
     """Random patches of pairs of images, the same for the same seed.
 
     Parameters
@@ -50,7 +52,7 @@ class Patches(Dataset[tuple[Tensor, Tensor]]):
     size
         Side of a patch [pixel].
     n
-        Number of patches.
+        Patches of an epoch.
     seed
         Of their places.
     """
@@ -61,16 +63,19 @@ class Patches(Dataset[tuple[Tensor, Tensor]]):
             raise ShapeError(got, "pairs of one shape, larger than a patch")
         self.inputs, self.wanted, self.size, self.n, self.seed = inputs, wanted, size, n, seed
 
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+    def one(self, number: int) -> tuple[Tensor, Tensor]:
+        """Patch of a number, (1, row, column) of both; half of them mirrored."""
         u = randomness.uniform((4,), self.seed, "patch", number).tolist()
         case = int(u[0] * len(self.inputs))
         row, column = (int(v * (s - self.size + 1)) for v, s in zip(u[1:3], self.inputs.shape[2:], strict=True))
         cut = (case, slice(None), slice(row, row + self.size), slice(column, column + self.size))
         pair = self.inputs[cut], self.wanted[cut]
         return (pair[0].flip(-1), pair[1].flip(-1)) if u[3] < 0.5 else pair
+
+    def batch(self, numbers: Sequence[int], epoch: int = 0) -> tuple[Tensor, Tensor]:
+        """Patches of an epoch, (batch, 1, row, column) of both."""
+        pairs = [self.one(epoch * self.n + k) for k in numbers]
+        return torch.stack([a for a, _ in pairs]), torch.stack([b for _, b in pairs])
 
 
 class Restore(lightning.LightningModule):
@@ -93,9 +98,6 @@ class Restore(lightning.LightningModule):
 
     def training_step(self, batch: Sequence[Tensor], _: int) -> Tensor:
         inputs, wanted = batch
-        progress = batching.current_progress()
-        if progress is not None:
-            progress("training", self.trainer.global_step + 1, self.n_steps)
         return functional.mse_loss(self.network(inputs), wanted)
 
     def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
@@ -114,7 +116,8 @@ def fit_restorer(
     patch: int = 48,
     learning_rate: float = 1e-3,
     seed: int = 0,
-    accelerator: str = "cpu",
+    folder: Path | None = None,
+    device: str = "cpu",
 ) -> Standardised:
     """Train a network on standardised patches, and return it as a function of images in their unit.
 
@@ -128,28 +131,22 @@ def fit_restorer(
         As usual; ``patch`` is the side of a patch [pixel].
     seed
         Of the patches.
-    accelerator
-        Lightning's name of the device.
+    folder
+        Where a checkpoint is kept, from which a training that was cut off goes on; None: none.
+    device
+        Where it is trained.
     """
     mean, deviation = float(inputs.mean()), float(inputs.std())
-    pairs = Patches((inputs - mean) / deviation, (wanted - mean) / deviation, patch, n_steps * batch_size, seed)
-    module = Restore(network, learning_rate=learning_rate, n_steps=n_steps)
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            trainer = lightning.Trainer(
-                max_epochs=1,
-                accelerator=accelerator,
-                devices=1,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
-            trainer.fit(module, DataLoader(pairs, batch_size))
-    finally:
-        logger.setLevel(level)
+    n_epochs = max(1, round(n_steps / EPOCH))
+    n = -(-n_steps // n_epochs) * batch_size
+    pairs = Patches((inputs - mean) / deviation, (wanted - mean) / deviation, patch, n, seed)
+    fit_resumable(
+        Restore(network, learning_rate=learning_rate, n_steps=n_epochs * n // batch_size),
+        Epochs(pairs.batch, n),
+        n_epochs=n_epochs,
+        batch_size=batch_size,
+        seed=seed,
+        folder=folder,
+        device=device,
+    )
     return Standardised(network, mean, deviation).eval()

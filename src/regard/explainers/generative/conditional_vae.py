@@ -3,10 +3,10 @@
 The small variant of Eulig et al. 2025. As there: the encoder sees x and y, part of the latent starts the decoder and a
 part modulates each block, y is shown (nearest neighbour) before every block and before the last convolution, the last
 norm is ActNorm. Reduced: encoder a ResNet of MONAI from scratch instead of ResNet-50 of ImageNet; no class embedding,
-self-attention, spectral norm, critic or perceptual loss.
+self-attention, spectral norm or critic. A perceptual loss can be given; ImageNet's weights are not here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from monai.networks.nets import ResNet
@@ -108,7 +108,15 @@ class ConditionalVAE(nn.Module):
         return self.last(x)  # type: ignore[no-any-return]
 
 
-def vae_loss(vae: ConditionalVAE, x: Tensor, y: Tensor, noise: Tensor, *, weight_kl: float) -> Tensor:
+def vae_loss(
+    vae: ConditionalVAE,
+    x: Tensor,
+    y: Tensor,
+    noise: Tensor,
+    *,
+    weight_kl: float,
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
     """Absolute error summed over pixels, plus the divergence summed over latents, mean over the batch.
 
     Parameters
@@ -121,9 +129,12 @@ def vae_loss(vae: ConditionalVAE, x: Tensor, y: Tensor, noise: Tensor, *, weight
         Standard normal numbers (batch, latent) of the draw.
     weight_kl
         Weight of the divergence. Published: 0.57504 to an absolute error weighted 0.0011852.
+    perceptual
+        Adds a weighted distance of what was made and the images (batch, channels, size, size); None: none.
     """
     mean, log_variance = vae.encode(x, y)
     found = vae.decode(mean + noise * (0.5 * log_variance).exp(), y)
     error = (found - x).abs().flatten(1).sum(1)
     divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
-    return (error + weight_kl * divergence).mean()
+    total = (error + weight_kl * divergence).mean()
+    return total if perceptual is None else total + perceptual(found, x)

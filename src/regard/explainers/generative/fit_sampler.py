@@ -42,6 +42,7 @@ def fit_sampler(
     batch_size: int = 16,
     learning_rate: float = 1e-3,
     weight_kl: float | None = None,
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
     seed: int = 0,
     folder: Path | None = None,
     every_s: float = 20.0,
@@ -66,6 +67,8 @@ def fit_sampler(
         Of the divergence against the standardised absolute error summed over pixels; None: a hundredth of the
         published ratio, which the published networks share with a perceptual and an adversarial loss that are
         not here: with it alone the latent stays unused.
+    perceptual
+        Weighted distance of standardised images that is added to the autoencoder's loss; None: none.
     seed
         Of patches, order and draws.
     folder
@@ -99,7 +102,7 @@ def fit_sampler(
 
     def of_vae(step: int) -> Tensor:
         a, b, noise = batch(step, "vae")
-        return vae_loss(sampler.vae, a, b, noise, weight_kl=weight)
+        return vae_loss(sampler.vae, a, b, noise, weight_kl=weight, perceptual=perceptual)
 
     def of_inn(step: int) -> Tensor:
         a, b, noise = batch(step, "inn")

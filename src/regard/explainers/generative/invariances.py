@@ -15,7 +15,7 @@ from regard.explainers.generative.controls import equal_blur, gaussian_filter, i
 from regard.explainers.generative.detectability import Detectability, usable_scales
 from regard.explainers.generative.hidden import Search, hidden_changes, hidden_noise
 from regard.explainers.generative.level_set import smooth_level_set
-from regard.explainers.generative.noise import NoiseModel
+from regard.explainers.generative.noise import Noise
 
 __all__ = ["Calibration", "Invariances", "Kind", "calibrate", "check", "find_invariances"]
 
@@ -132,7 +132,7 @@ def _of(noise: Tensor, function: Function, image: Tensor) -> Tensor:
 def calibrate(
     function: Function,
     image: Tensor,
-    noise: NoiseModel,
+    noise: Noise,
     *,
     n_draws: int = 16,
     scales: Sequence[float] = OUTPUT_SCALES,
@@ -196,7 +196,7 @@ def check(
 def find_invariances(
     function: Function,
     image: Tensor,
-    noise: NoiseModel,
+    noise: Noise,
     *,
     n: int = 100,
     tolerance: float | None = None,

@@ -14,12 +14,19 @@ Function = Callable[[Tensor], Tensor]
 
 
 def onto_level_set(
-    function: Function, start: Tensor, wanted: Tensor, *, n_steps: int = 4, rank_tolerance: float = 1e-6
+    function: Function,
+    start: Tensor,
+    wanted: Tensor,
+    *,
+    n_steps: int = 4,
+    rank_tolerance: float = 1e-6,
+    largest: float = math.inf,
 ) -> Tensor:
     """Move latents the shortest way to where the function has the wanted value.
 
     Each step solves ``J dz = wanted - f(z)`` for the smallest dz, so that nothing moves along the level set. For a
-    linear f and latents drawn from N(0, I) the result is a draw from the conditional Gaussian.
+    linear f and latents drawn from N(0, I) the result is a draw from the conditional Gaussian. A step that leads
+    farther away is shortened, and left out where that does not help.
 
     Parameters
     ----------
@@ -33,6 +40,8 @@ def onto_level_set(
         Gauss-Newton steps.
     rank_tolerance
         Singular values below this share of the largest count as 0.
+    largest
+        Longest step.
 
     Returns
     -------
@@ -51,11 +60,26 @@ def onto_level_set(
                 (back,) = torch.autograd.grad(output, x, probe, create_graph=True)
                 (columns,) = torch.autograd.grad(back, probe, torch.eye(len(one)).to(one))
             jacobian = columns.flatten(1).T.double()
-            rest = (wanted.expand_as(output[:1]) if len(wanted) == 1 else wanted[len(moved)][None]) - output[:1]
-            step = torch.linalg.pinv(jacobian, rtol=rank_tolerance) @ rest.detach().flatten().double()
-            moved.append(one + step.to(one))
+            goal = wanted[:1] if len(wanted) == 1 else wanted[len(moved)][None]
+            rest = (goal - output[:1]).detach()
+            step = torch.linalg.pinv(jacobian, rtol=rank_tolerance) @ rest.flatten().double()
+            step = step * min(1.0, largest / max(float(step.norm()), math.ulp(0.0)))
+            moved.append(_shortened(function, one, step.to(one), goal, float(rest.norm())))
         z = torch.stack(moved)
     return z.detach()
+
+
+_SHARES = (1.0, 0.5, 0.25, 0.1, 0.03)
+"""Of a step, tried in turn."""
+
+
+@torch.no_grad()
+def _shortened(function: Function, z: Tensor, step: Tensor, goal: Tensor, before: float) -> Tensor:
+    for share in _SHARES:
+        there = z + share * step
+        if float((function(there[None]) - goal).norm()) <= before:
+            return there
+    return z
 
 
 def smooth_level_set(

@@ -2,15 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from regard.core import randomness
-from regard.core.errors import InputError
-from regard.core.spatial import blur, space, space_axes, windows
+from regard.core.errors import InputError, ShapeError
+from regard.core.spatial import blur, expand_cases, space, space_axes, windows
 
-__all__ = ["NoiseModel", "estimate_noise"]
+__all__ = ["DrawnNoise", "Noise", "NoiseModel", "estimate_noise"]
 
 _PATCH = 12
 _STRUCTURE = 2.0
@@ -20,6 +21,60 @@ _NOISY = 0.3
 _FEWEST = 4
 """With fewer such patches the noise is taken as white."""
 _CONSTANT = 1e-9
+
+
+class Noise(Protocol):
+    """What a search needs to know of an image's noise."""
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of a voxel."""
+
+    def draw(self, like: Tensor, draws: range, *, seed: int = 0, case: str = "case") -> Tensor:
+        """Noise (draw, channel, \\*space), keyed by draw."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnNoise:
+    """Noise of which there are draws: of a place that was scanned again and again.
+
+    Parameters
+    ----------
+    draws
+        (draw, channel, \\*space), of mean 0.
+
+    Notes
+    -----
+    The draws themselves come first. Further ones are sums of them with Gaussian weights, which have the same
+    covariance, wherever in the image.
+    """
+
+    draws: Tensor
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of a voxel."""
+        return float(self.draws.double().square().mean().sqrt())
+
+    def draw(self, like: Tensor, draws: range, *, seed: int = 0, case: str = "case") -> Tensor:
+        """Noise (draw, channel, \\*space), keyed by draw; parameters as `NoiseModel.draw`.
+
+        Raises
+        ------
+        ShapeError
+            If ``like`` is not of the draws' shape.
+        """
+        if like.shape[1:] != self.draws.shape[1:]:
+            raise ShapeError(f"noise of {tuple(self.draws.shape[1:])} for {tuple(like.shape[1:])}", "one shape")
+        known, n = self.draws.to(like), len(self.draws)
+        found = []
+        for k in draws:
+            if k < n:
+                found.append(known[k])
+                continue
+            weights = randomness.normal(known.new_empty(n), seed, case, f"weights {k}") / n**0.5
+            found.append((known * expand_cases(weights, known)).sum(0))
+        return torch.stack(found)
 
 
 @dataclass(frozen=True, eq=False)

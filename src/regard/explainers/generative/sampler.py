@@ -52,6 +52,20 @@ class SamplerSizes:
     depth: int = 1
     embedded: int = 64
 
+    @classmethod
+    def of_patch(cls, patch: int) -> "SamplerSizes":
+        """Sizes for patches of 8, 16, 32 or 64 pixels; 64 is the small variant.
+
+        Raises
+        ------
+        InputError
+            If the patch is of another size.
+        """
+        n = {8: 1, 16: 2, 32: 3, 64: 4}.get(patch)
+        if n is None:
+            raise InputError(f"a sampler of patches of {patch} pixels", "8, 16, 32 or 64")
+        return cls(size=patch, n_latent=16 * n, widths=cls.widths[-n:], n_code=2 * n)
+
 
 class Sampler(nn.Module):
     """Autoencoder, invertible network and what they were standardised with.
@@ -177,7 +191,11 @@ def draw_invariances(
         def coarse(found: Tensor) -> Tensor:
             return interpolate(found, [max(1, s // 4) for s in space(found)]) if has_space(found) else found
 
-        z = onto_level_set(lambda one: coarse(function(made(one))), z, coarse(output), n_steps=n_newton)
+        # No farther than a latent is long.
+        reach = sampler.sizes.n_latent**0.5
+        z = onto_level_set(
+            lambda one: coarse(function(made(one))), z, coarse(output), n_steps=n_newton, largest=reach
+        )
     with torch.no_grad():
         samples = made(z)
         floor = check(function, image, made(own) if form == "published" else image + lost, calibration, allowed)

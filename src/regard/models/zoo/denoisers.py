@@ -3,7 +3,16 @@
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CNN10", "REDCNN", "WGANGenerator", "cnn10", "redcnn", "wgan_generator"]
+__all__ = [
+    "CNN10",
+    "REDCNN",
+    "Rescaled",
+    "WGANGenerator",
+    "cnn10",
+    "redcnn",
+    "start_at_identity",
+    "wgan_generator",
+]
 
 
 class CNN10(nn.Module):
@@ -87,16 +96,69 @@ class WGANGenerator(nn.Module):
         return self.layers(x)  # type: ignore[no-any-return]
 
 
-def cnn10(width: int = 64) -> nn.Module:
-    """Build a `CNN10`; parameters as there."""
-    return CNN10(width)
+@torch.no_grad()
+def start_at_identity(network: nn.Module) -> None:
+    """Set the weights of an untrained `CNN10`, `REDCNN` or `WGANGenerator` so that it gives its input back.
+
+    Ours: a short training then goes into the noise and not into finding the image again. Two channels carry the image
+    and its negative past each ReLU; the last layer begins with nothing else.
+    """
+    if isinstance(network, REDCNN):
+        for tensor in network.up[-1].parameters():
+            tensor.zero_()
+        return
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    for n, layer in enumerate(layers):
+        middle = tuple(k // 2 for k in layer.kernel_size)
+        weight, bias = layer.weight, layer.bias
+        assert bias is not None
+        last = n == len(layers) - 1
+        carried = 1 if last else 2
+        weight[:carried] = 0
+        bias[:carried] = 0
+        for sign, channel in ((1.0, 0), (-1.0, 1)):
+            if n == 0:
+                weight[(channel, 0, *middle)] = sign
+            elif last:
+                weight[(0, channel, *middle)] = sign
+            else:
+                weight[(channel, channel, *middle)] = 1.0
 
 
-def redcnn(width: int = 96) -> nn.Module:
-    """Build a `REDCNN`; parameters as there."""
-    return REDCNN(width)
+class Rescaled(nn.Module):
+    """A network on standardised images whose output is brought back to a unit: ``network(x) deviation + mean``.
+
+    Parameters
+    ----------
+    network
+        Standardised images to standardised images.
+    mean, deviation
+        Of the training images, in their unit.
+    """
+
+    def __init__(self, network: nn.Module, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.network, self.mean, self.deviation = network, mean, deviation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardised image (batch, 1, row, column) to one in the unit."""
+        return self.network(x) * self.deviation + self.mean  # type: ignore[no-any-return]
 
 
-def wgan_generator(width: int = 32, n_layers: int = 8) -> nn.Module:
-    """Build a `WGANGenerator`; parameters as there."""
-    return WGANGenerator(width, n_layers)
+def cnn10(width: int = 64, mean: float = 0.0, deviation: float = 1.0) -> nn.Module:
+    """Build a `CNN10`, `Rescaled` where ``mean`` or ``deviation`` are given; parameters as there."""
+    return _rescaled(CNN10(width), mean, deviation)
+
+
+def redcnn(width: int = 96, mean: float = 0.0, deviation: float = 1.0) -> nn.Module:
+    """Build a `REDCNN`, `Rescaled` where ``mean`` or ``deviation`` are given; parameters as there."""
+    return _rescaled(REDCNN(width), mean, deviation)
+
+
+def wgan_generator(width: int = 32, n_layers: int = 8, mean: float = 0.0, deviation: float = 1.0) -> nn.Module:
+    """Build a `WGANGenerator`, `Rescaled` where ``mean`` or ``deviation`` are given; parameters as there."""
+    return _rescaled(WGANGenerator(width, n_layers), mean, deviation)
+
+
+def _rescaled(network: nn.Module, mean: float, deviation: float) -> nn.Module:
+    return network if (mean, deviation) == (0.0, 1.0) else Rescaled(network, mean, deviation)

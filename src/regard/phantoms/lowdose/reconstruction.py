@@ -14,7 +14,15 @@ __all__ = ["backproject", "reconstruct"]
 _AT_ONCE = 2**22
 
 
-def reconstruct(sinogram: Tensor, beam: Beam, size: int, spacing_mm: float, *, kernel: str = "hann") -> Tensor:
+def reconstruct(
+    sinogram: Tensor,
+    beam: Beam,
+    size: int,
+    spacing_mm: float,
+    *,
+    kernel: str = "hann",
+    centre_mm: tuple[float, float] = (0.0, 0.0),
+) -> Tensor:
     """Reconstruct attenuation by filtered back-projection.
 
     Parameters
@@ -27,6 +35,8 @@ def reconstruct(sinogram: Tensor, beam: Beam, size: int, spacing_mm: float, *, k
         Pixels along each side, and their size [mm].
     kernel
         Name in `KERNELS`.
+    centre_mm
+        Middle of the image (row, column), from the middle of the scanner [mm]: a part is as good as the whole.
 
     Returns
     -------
@@ -43,16 +53,19 @@ def reconstruct(sinogram: Tensor, beam: Beam, size: int, spacing_mm: float, *, k
         raise ShapeError(got, f"(batch, 1, {beam.n_views}, {beam.n_detectors})")
     if isinstance(beam, FanBeam):
         sinogram = sinogram * (beam.source_mm * beam.offsets().cos()).to(sinogram)
-    return backproject(filter_views(sinogram, beam, kernel), beam, size, spacing_mm)
+    return backproject(filter_views(sinogram, beam, kernel), beam, size, spacing_mm, centre_mm=centre_mm)
 
 
-def backproject(filtered: Tensor, beam: Beam, size: int, spacing_mm: float) -> Tensor:
+def backproject(
+    filtered: Tensor, beam: Beam, size: int, spacing_mm: float, *, centre_mm: tuple[float, float] = (0.0, 0.0)
+) -> Tensor:
     """Integrate filtered views (batch, 1, view, detector) over the angle, by linear interpolation between cells.
 
     Parameters as `reconstruct`; views of a fan are weighted by the inverse square of the distance to the source.
     """
     axis = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2) * spacing_mm
-    row, column = (c.reshape(1, -1) for c in torch.meshgrid(axis, axis, indexing="ij"))
+    axes = [axis + middle for middle in centre_mm]
+    row, column = (c.reshape(1, -1) for c in torch.meshgrid(*axes, indexing="ij"))
     total = filtered.new_zeros(len(filtered), size * size)
     chunk = max(1, _AT_ONCE // (size * size * len(filtered)))
     for angles, views in zip(beam.angles().split(chunk), filtered[:, 0].split(chunk, 1), strict=True):

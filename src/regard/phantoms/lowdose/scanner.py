@@ -106,14 +106,36 @@ class LowDoseScanner:
         InputError
             If the object's grid is not fine enough.
         """
+        paths = self.line_integrals(image, spacing_mm, pixel_mm)
+        return self.image_of(paths, size, pixel_mm, dose=dose, seed=seed, case=case, draw=draw)
+
+    def line_integrals(self, image: Tensor, spacing_mm: float, pixel_mm: float) -> Tensor:
+        """Line integrals (batch, 1, view, detector) of an object, without noise; parameters and errors as `scan`."""
         if spacing_mm > pixel_mm / 2 * (1 + 1e-9):
             got = f"an object in pixels of {spacing_mm:g} mm for a reconstruction in {pixel_mm:g} mm"
             raise InputError(got, "an object at least twice as fine", "render it on a finer grid")
-        paths = project(to_attenuation(image, self.water), spacing_mm, self.beam)
+        return project(to_attenuation(image, self.water), spacing_mm, self.beam)
+
+    def image_of(
+        self,
+        paths: Tensor,
+        size: int,
+        pixel_mm: float,
+        *,
+        dose: float | None = 1.0,
+        centre_mm: tuple[float, float] = (0.0, 0.0),
+        seed: int = 0,
+        case: str = "case",
+        draw: int | str = 0,
+    ) -> Tensor:
+        """Measure line integrals at a dose and reconstruct them; parameters as `scan`, ``centre_mm`` as `reconstruct`.
+
+        An object that is scanned again and again needs to be projected once.
+        """
         if dose is not None:
             generator = randomness.generator(seed, case, f"counts {draw}")
             paths = measure(paths, self.photons_per_ray(paths, dose), self.electronic, generator)
-        found = reconstruct(paths, self.beam, size, pixel_mm, kernel=self.kernel)
+        found = reconstruct(paths, self.beam, size, pixel_mm, kernel=self.kernel, centre_mm=centre_mm)
         return to_hounsfield(found, self.water)
 
     def dose_noise(
