@@ -16,7 +16,7 @@ from regard.studies.bmd.material import Material
 from regard.studies.bmd.networks import HOOKED
 from regard.studies.scoring.bootstrap import Score, mean_score
 
-__all__ = ["explain_cases", "explained", "maps_of"]
+__all__ = ["ensemble_labels", "explain_cases", "explained", "maps_of"]
 
 _CAMS = ("grad-cam", "grad-ram", "grad-ramp", "crm", "random-cam")
 _PUBLISHED = ("grad-ram", "grad-ramp", "crm")
@@ -41,6 +41,11 @@ def plan(section: ExplainSection, case: int) -> dict[str, list[MethodSpec]]:
     early = [_labelled(s, "early", layer=section.early_layer) for s in cams]
     published = [_labelled(s, "published", form="published") for s in specs if s.name in _PUBLISHED]
     return {"ensemble": specs + early + published, "single": [_labelled(s, "single") for s in cams]}
+
+
+def ensemble_labels(section: ExplainSection) -> list[str]:
+    """Labels of the ensemble's maps of case 1."""
+    return [s.label for s in plan(section, 1)["ensemble"]]
 
 
 def _scan(material: Material, cohort: Cohort, n: int, case: int) -> Volume:
@@ -87,7 +92,7 @@ def explain_cases(material: Material) -> dict[str, dict[str, Score]]:
         for explanation in shown:
             path = str(material.run.folder.map_path(cohort.cases[n], explanation.name))
             overlay(explanation, path.removesuffix(".nii.gz") + ".png", scale=scales)
-    return _agreement(material, cohort, [s.label for s in parse_methods(section.methods)])
+    return _agreement(material, cohort, ensemble_labels(section))
 
 
 def _agreement(material: Material, cohort: Cohort, labels: Sequence[str]) -> dict[str, dict[str, Score]]:
