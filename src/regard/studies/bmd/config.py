@@ -178,7 +178,7 @@ class ExplainSection(Section):
         A layer of finer places, for the CAMs that are drawn there too.
     """
 
-    n_cases: _Count = 12
+    n_cases: _Count = 10
     n_pictured: _Count = 3
     methods: _Methods = (
         "grad-cam",

@@ -36,10 +36,8 @@ def _accuracy(material: Material, scores: Scores) -> list[str]:
     r = one["pearson_r"].value
     if math.isnan(r) or r < _WEAK:
         reason = "it was hardly trained at this size" if material.config.size == "smoke" else "it learned little"
-        return [
-            f"This network is of no use: its readings hardly follow the densitometer's; {reason} "
-            f"(r = {said(one['pearson_r'])}). What follows shows how a report looks, and nothing about bone."
-        ]
+        text = f"This network is of no use: its readings hardly follow the densitometer's; {reason} "
+        return [f"{text}(r = {said(one['pearson_r'])}). What follows shows how a report looks, and nothing about bone."]
     text = (
         f"On {one['mae'].n_patients} patients it had never seen it was off by {said(one['mae'])} g/cm2 on average (in "
         "brackets: 95 % interval), and its readings follow the densitometer's with "
