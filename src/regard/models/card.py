@@ -235,11 +235,14 @@ class TrainedOn(_Strict):
         Lowest and highest value of each fact: ``spacing_mm``, ``intensity``, ``shape``, ``output``, ``age`` ...
     site
         Where they came from.
+    simulated
+        Whether all of them were simulated: every real case is then outside of what the network knows.
     """
 
     n: int | None = None
     ranges: dict[str, tuple[float, float]] = {}
     site: str | None = None
+    simulated: bool = False
 
 
 class ModelCard(_Strict):

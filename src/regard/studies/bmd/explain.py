@@ -7,7 +7,7 @@ from regard.core.volume import Volume
 from regard.explain import explain_case
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import read_map, save_map
-from regard.models import Ensemble
+from regard.models import Ensemble, Model
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
 from regard.studies.bmd.cohort import Cohort
@@ -52,17 +52,31 @@ def _scan(material: Material, cohort: Cohort, n: int, case: int) -> Volume:
     return cohort.volume(n, material.images(cohort, case)[n, 0])
 
 
+def _asked(material: Material, case: int, kind: str) -> Model:
+    """The ensemble of a case, or its first network; on phantoms, without the warning that those were simulated."""
+    models = material.members(case)
+    card = models[0].card
+    if material.phantoms:
+        card = card.model_copy(update={"trained_on": card.trained_on.model_copy(update={"simulated": False})})
+    if kind == "ensemble" and len(models) > 1:
+        return Ensemble([Model(m.network, card, weights_sha256=m.weights_sha256) for m in models])
+    return Model(models[0].network, card, weights_sha256=models[0].weights_sha256)
+
+
 def _explain_one(material: Material, cohort: Cohort, n: int) -> None:
     folder, name = material.run.folder, cohort.cases[n]
     for case in CASES:
-        models = material.members(case)
         for kind, specs in plan(material.config.explain, case).items():
             left = [s for s in specs if not folder.is_done(name, s.label)]
             if not left:
                 continue
-            model = Ensemble(models) if kind == "ensemble" and len(models) > 1 else models[0]
             found = explain_case(
-                model, _scan(material, cohort, n, case), left, layer=HOOKED, seed=material.run.seed, case=name
+                _asked(material, case, kind),
+                _scan(material, cohort, n, case),
+                left,
+                layer=HOOKED,
+                seed=material.run.seed,
+                case=name,
             ).explanations
             for explanation in found:
                 save_map(explanation, folder.map_path(name, explanation.name))

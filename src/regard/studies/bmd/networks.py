@@ -28,6 +28,7 @@ from regard.training.supervised import Cosine, Plateau, Supervised
 __all__ = [
     "AREAL",
     "HOOKED",
+    "SEGMENTATION",
     "TRABECULAR",
     "Wanted",
     "masked",
@@ -134,8 +135,9 @@ def _card(name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale:
                 "intensity": [float(cohort.images.min()), float(cohort.images.max())],
             },
             "site": "user's cases" if cohort.real else "torso phantoms",
+            "simulated": not cohort.real,
         },
-        "notes": notes if cohort.real else f"{notes} Trained on phantoms: every patient is outside what it knows.",
+        "notes": notes,
     }
 
 

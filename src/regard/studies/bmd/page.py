@@ -85,9 +85,9 @@ def _mapped(run: StudyRun, material: Material, scores: Scores, figures: Path) ->
         if rows:
             draw_maps(rows, figures / "maps.png")
             text = (
-                "Mean over the networks of case 1. Red raises the reading, blue lowers it; each map is drawn on a scale "
-                "of its own. The layer that the paper hooks has few cells: its maps say little more than a quarter of "
-                "the picture. The 'early' maps are of a layer with more."
+                "Mean over the networks of case 1. Red raises the reading, blue lowers it; each map is drawn on a "
+                "scale of its own. The layer that the paper hooks has few cells: its maps say little more than a "
+                "quarter of the picture. Maps called early are of a layer with more."
             )
             found.append(Chapter("Where the number comes from", [text], figures / "maps.png"))
     found += _table(
