@@ -19,7 +19,7 @@ from regard.studies.scoring.bootstrap import Score, mean_score
 __all__ = ["ensemble_labels", "explain_cases", "explained", "maps_of"]
 
 _CAMS = ("grad-cam", "grad-ram", "grad-ramp", "crm", "random-cam")
-_PUBLISHED = ("grad-ram", "grad-ramp", "crm")
+_PUBLISHED = ("grad-cam", "grad-ram", "grad-ramp", "crm")
 _MASKED_CASES = ("grad-ram", "grad-ramp", "integrated-gradients")
 
 
@@ -39,7 +39,7 @@ def plan(section: ExplainSection, case: int) -> dict[str, list[MethodSpec]]:
     if case > 1:
         return {"ensemble": [_labelled(s, f"case{case}") for s in specs if s.name in _MASKED_CASES], "single": []}
     early = [_labelled(s, "early", layer=section.early_layer) for s in cams]
-    published = [_labelled(s, "published", form="published") for s in specs if s.name in _PUBLISHED]
+    published = [_labelled(s, "published", form="published") for s in specs + early if s.name in _PUBLISHED]
     return {"ensemble": specs + early + published, "single": [_labelled(s, "single") for s in cams]}
 
 
