@@ -26,7 +26,8 @@ ITEMS = (
         "segmentation U-Net with a ResNet101v2 encoder",
         "reduced",
         "to an encoder of plain convolution blocks with a quarter of the channels below paper; at paper a ResNet101v2 "
-        "without pre-training (whether the paper's had any is not known); trained with a Dice loss and the cross-entropy of every pixel",
+        "without pre-training (whether the paper's had any is not known); its loss is Dice plus every pixel's "
+        "cross-entropy (the paper's is not stated, its files are called dice)",
     ),
     Item("classical segmentation", "done", "threshold, region growing, active contour in the same table; ours, the "
          "paper has none"),
