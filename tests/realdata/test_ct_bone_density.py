@@ -96,13 +96,18 @@ def test_every_map_lies_on_the_slice_and_its_number_is_stamped(reading: Reading)
     assert all(0 < value < 3 for value in reading.densities.values())
 
 
-def test_the_outline_meets_the_mask_better_than_chance(reading: Reading, mask: tuple[Path, Volume]) -> None:
-    """One CT, a network of 48 phantom slices: the bound says that the outline is on the vertebra, no more."""
-    wanted = resample(mask[1].with_tensor((mask[1].tensor > 0.5).float()), reading.image.grid, order=1).tensor[
-        0, ..., 0
+def test_the_outline_lies_on_the_vertebra(reading: Reading, mask: tuple[Path, Volume]) -> None:
+    """It meets the mask better than the same outline moved anywhere by 4 cm or more; how well is not for this test."""
+    vertebra = mask[1].with_tensor((mask[1].tensor > 0.5).float())
+    wanted = resample(vertebra, reading.image.grid, order=1).tensor[0, ..., 0].numpy() > 0.5
+    found = reading.outline.tensor[0, ..., 0].numpy() > 0
+    moved = [
+        dice(np.roll(found, (i, j), (0, 1)), wanted)
+        for i in range(-40, 41, 4)
+        for j in range(-40, 41, 4)
+        if i * i + j * j >= 400
     ]
-    found = reading.outline.tensor[0, ..., 0]
-    assert dice((found > 0).numpy(), (wanted > 0.5).numpy()) > 0.5
+    assert dice(found, wanted) > max(moved)
     by_hand = [outline(reading.image.tensor[0, ..., 0].T.numpy()) for outline in CLASSICAL.values()]
     assert all(0 < m.sum() < m.size / 4 for m in by_hand)
 
@@ -114,5 +119,5 @@ def test_the_command_line_stamps_it_too(run: Path, reading: Reading, tmp_path: P
     (path,) = (tmp_path / "out/maps").glob("*_relevance.nii.gz")
     stored = read_map(path)
     assert np.allclose(stored.relevance.affine, reading.image.affine)
-    assert any("simulated" in w for w in stored.warnings)
+    assert any("simulated" in w for w in stored.sidecar["warnings"])
     assert "outside of what the network knows" in (tmp_path / "out/report.html").read_text()
