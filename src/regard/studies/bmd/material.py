@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -36,11 +37,19 @@ class Material:
     calibrate: Cohort | None
     test: Cohort
     _kept: dict[str, object] = field(default_factory=dict)
+    _of_cohorts: WeakKeyDictionary[Cohort, dict[str, object]] = field(default_factory=WeakKeyDictionary)
 
     def _once(self, name: str, make: Callable[[], object]) -> object:
         if name not in self._kept:
             self._kept[name] = make()
         return self._kept[name]
+
+    def _once_for(self, cohort: Cohort, name: str, make: Callable[[], object]) -> object:
+        """As `_once`, for one cohort and as long as it lives: another may get its place in memory."""
+        own = self._of_cohorts.setdefault(cohort, {})
+        if name not in own:
+            own[name] = make()
+        return own[name]
 
     @property
     def scale(self) -> Scale:
@@ -80,7 +89,7 @@ class Material:
             given = torch.stack([cohort.body, cohort.vertebra], 1)
             return torch.where(torch.isnan(given), found, given)
 
-        return self._once(f"probabilities {id(cohort)}", make)  # type: ignore[return-value]
+        return self._once_for(cohort, "probabilities", make)  # type: ignore[return-value]
 
     def images(self, cohort: Cohort, case: int) -> Tensor:
         """HU (case, 1, row, column) as one of the three cases shows them."""
@@ -135,8 +144,9 @@ class Material:
 
     def predictions(self, cohort: Cohort, case: int) -> np.ndarray:
         """Density [g/cm2] that each member reads, (member, case)."""
-        return self._once(  # type: ignore[return-value]
-            f"predictions {id(cohort)} {case}",
+        return self._once_for(  # type: ignore[return-value]
+            cohort,
+            f"predictions {case}",
             lambda: predicted(self.members(case), self.images(cohort, case), self.scale),
         )
 
