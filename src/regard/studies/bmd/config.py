@@ -11,6 +11,7 @@ from regard.studies.config import Section, StudyConfig
 
 __all__ = [
     "CASES",
+    "DECOY_CASES",
     "BMDConfig",
     "DataSection",
     "ExplainSection",
@@ -22,6 +23,9 @@ __all__ = [
 
 CASES = {1: "the slice", 2: "the vertebra alone", 3: "the vertebral body alone"}
 """The paper's three cases."""
+
+DECOY_CASES = (1, 3)
+"""The cases that the decoy's dose-response compares: the decoy in view, and all but L1's body masked out."""
 
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]

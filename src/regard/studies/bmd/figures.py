@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from regard.core.explanation import Explanation
 from regard.io.atomic import atomic
 from regard.report.colours import is_signed, scale_of
-from regard.studies.bmd.config import CASES
-from regard.studies.bmd.decoy import DECOY_CASES, group_name
+from regard.studies.bmd.config import CASES, DECOY_CASES
+from regard.studies.bmd.decoy import group_name
 from regard.studies.bmd.material import Material
 from regard.studies.run import Scores
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regard.models import Model
 from regard.studies.bmd.cohort import Cohort, Scale
-from regard.studies.bmd.config import BMDConfig
+from regard.studies.bmd.config import CASES, DECOY_CASES, BMDConfig
 from regard.studies.bmd.networks import TRABECULAR, masked, outlined, predicted, train_member, train_segmentation
 from regard.studies.bmd.phantoms import phantom_cohort
 from regard.studies.bmd.table import table_cohorts
@@ -104,6 +104,14 @@ class Material:
         shares = outlined(self.segmentation(), images, Scale.of(self.outliner.images))
         return masked(images, shares, case, self.config.train.segmented_below)
 
+    def trains(self, label: str, done: int) -> None:
+        """Tell which network is trained next, and how many are."""
+        plan = self.config.train
+        decoys = len(DECOY_CASES) * len(self.config.data.doses) * plan.n_decoy_members if self.phantoms else 0
+        second = plan.n_second_members if self.phantoms else 0
+        if self.run.act == "train":
+            self.run.stage(label, done, 1 + len(CASES) * plan.n_members + second + decoys)
+
     def members(self, case: int) -> list[Model]:
         """The ensemble of a case."""
         n = self.config.train.n_members
@@ -112,8 +120,7 @@ class Material:
             found = []
             learn = None
             for member in range(n):
-                if self.run.act == "train":
-                    self.run.stage(f"case {case}, member {member + 1}", (case - 1) * n + member, 3 * n)
+                self.trains(f"case {case}, member {member + 1}", 1 + (case - 1) * n + member)
                 if learn is None:
                     learn = self.seen(self.learn, case)
                 found.append(train_member(self.run, self.config, learn, self.scale, case, member))
@@ -126,6 +133,7 @@ class Material:
 
         def make() -> list[Model]:
             plan, middle = self.config.train, self.learn.one_each()
+            self.trains("second target", 1 + len(CASES) * plan.n_members)
             learn = replace(middle, labels=middle.second)
             return [
                 train_member(

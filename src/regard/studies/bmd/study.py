@@ -64,7 +64,7 @@ class BMDStudy(AbstractStudy):
 
     def train(self, run: StudyRun) -> Scores:
         material = self._material(run)
-        run.stage("segmentation network", 0, 3 * self._config(run).train.n_members)
+        material.trains("segmentation network", 0)
         material.segmentation()
         for case in (1, 2, 3):
             material.members(case)

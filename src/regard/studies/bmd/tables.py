@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from regard.studies.bmd.config import CASES, BMDConfig
-from regard.studies.bmd.decoy import DECOY_CASES, group_name
+from regard.studies.bmd.config import CASES, DECOY_CASES, BMDConfig
+from regard.studies.bmd.decoy import group_name
 from regard.studies.bmd.structures import PARTS_SHOWN
 from regard.studies.bmd.weigh import AT_DATA
 from regard.studies.run import Scores
