@@ -233,10 +233,8 @@ class TrainedOn(_Strict):
         Number of cases, or None when unknown.
     ranges
         Lowest and highest value of each fact: ``spacing_mm``, ``intensity``, ``shape``, ``output``, ``age`` ...
-    site
-        Where they came from.
-    simulated
-        Whether all of them were simulated: every real case is then outside of what the network knows.
+    site, simulated
+        Where they came from, and whether all were simulated: every real case is then outside.
     """
 
     n: int | None = None
