@@ -46,6 +46,19 @@ def test_slices_lie_where_the_mask_says(tmp_path: Path) -> None:
     assert by_height[1].image.affine[2, 3] == pytest.approx(wanted[2])
 
 
+def test_a_thick_slice_lies_in_the_middle_of_what_it_averages(tmp_path: Path) -> None:
+    """HU that rise by 20 with each mm of height, in a scan of 4 mm: a slice of 8 mm holds those of its own middle."""
+    height = AFFINE[2, 3] + 4.0 * np.arange(8)
+    rising = np.broadcast_to(20 * (height - height[0]) - 200, (40, 40, 8))
+    write(tmp_path / "ct.nii.gz", rising)
+    at = float(height[0] + 15.0)
+    case = Case("a", {"image": tmp_path / "ct.nii.gz"}, {"label": "0.9", "patient": "p", "l1": f"{at}"})
+    (cut,) = slices_through_l1(case, shape=(24, 24), spacing_mm=4.5, slice_mm=8.0, offsets_mm=(0.0,))
+    assert cut.image.affine[2, 3] == pytest.approx(at)
+    assert cut.image.unit == "HU"
+    assert float(cut.image.tensor[0, 12, 12, 0]) == pytest.approx(20 * 15.0 - 200, abs=0.1)
+
+
 def test_a_slice_of_any_orientation_gives_the_same(tmp_path: Path) -> None:
     """The same anatomy stored with other axes is cut the same."""
     plain = Volume(torch.tensor(body(0.9, 1)).float()[None], AFFINE, "HU")

@@ -403,3 +403,17 @@ def test_leaving_the_training_data_is_said() -> None:
     assert outside_training(card, thick) == ["spacing 3.0 mm; trained on 0.5 to 1.0 mm"]
     assert "spacing unknown" in outside_training(card, Volume.from_array(np.zeros((64, 64)), unit="HU"))[0]
     assert Model(lambda x: x, card).card is card
+
+
+def test_a_network_of_simulated_images_says_so_of_every_case() -> None:
+    card = ModelCard.model_validate(
+        {
+            "name": "m",
+            "zoo": "small-regressor",
+            "inputs": [{}],
+            "output": {"kind": "regression", "names": ["y"], "units": ["1"]},
+            "trained_on": {"simulated": True, "site": "phantoms"},
+        }
+    )
+    (said,) = outside_training(card, Volume.from_array(np.zeros((4, 4)), unit="HU"))
+    assert "simulated" in said and "phantoms" in said and "outside" in said

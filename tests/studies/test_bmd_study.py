@@ -5,20 +5,22 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from bmd_tree import DEFECTS, tree
+from bmd_tree import AFFINE, DEFECTS, tree
 
 from regard.cli import main
-from regard.core.errors import CardError, InputError
+from regard.core.errors import CardError, FolderError, InputError
 from regard.explainers.spec import parse_methods
-from regard.io import RunFolder
+from regard.io import RunFolder, read_table
 from regard.models import load_model
 from regard.models.zoo import ZOO
 from regard.phantoms.torso import draw_shape, factors_of, measure_l1
@@ -27,6 +29,7 @@ from regard.studies.bmd.config import SIZES, BMDConfig
 from regard.studies.bmd.networks import masked
 from regard.studies.bmd.phantoms import again, dosed, phantom_cohort
 from regard.studies.bmd.predictors import floors
+from regard.studies.bmd.reading import read_ct
 from regard.studies.bmd.truth import case_truth, rendered
 from regard.studies.config import resolve
 from regard.studies.run import StudyRun
@@ -37,8 +40,13 @@ TINY = [
     "data.doses=[0.0,0.9]", "train.n_epochs=1", "train.n_decoy_epochs=1", "train.unet_epochs=1",
     "train.unet_slices=6", "train.unet_widths=[4,4,4,4]", "score.n_outlined=2",
     "explain.methods=[grad-cam,grad-ram,grad-ramp,random-cam]", "explain.n_cases=2", "explain.n_pictured=1",
-    "weigh.methods=[grad-ram,'grad-ram:layer=stages.1@grad-ram-early']", "weigh.n_null=3", "weigh.n_truth=2", "weigh.factors=[trabecular,aortic_calcium]",
+    "weigh.methods=[grad-ram,'grad-ram:layer=stages.1@grad-ram-early']",
+    "weigh.n_null=3", "weigh.n_truth=2", "weigh.factors=[trabecular,aortic_calcium]",
 ]  # fmt: skip
+
+
+MIDDLE = AFFINE[:3, :3] @ [19.5, 22, 3.5] + AFFINE[:3, 3]
+"""Of the vertebra in every scan of the tree [RAS mm]."""
 
 
 def sets(*more: str) -> list[str]:
@@ -76,8 +84,34 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert not list(finished.rglob("*.ckpt"))
     assert len(list((finished / "maps").glob("*_desc-gradram_relevance.nii.gz"))) == 2
     page = (finished / "report.html").read_text()
-    for words in ("for a clinician", "Are the maps true?", "A shortcut, by dose", "At the decision"):
+    for words in ("for a clinician", "Are the maps true?", "A shortcut, by dose", "At the decision", "second target"):
         assert words in page
+    assert "hardly follow" in page  # a network that learned nothing is not praised
+    where = groups["where_grad-ram-early-published"]
+    assert sum(s["value"] for s in where.values()) == pytest.approx(1.0)
+    assert groups["where_pixels"]["share_body"]["value"] < 0.1
+
+
+def test_one_ct_is_read_with_the_networks_of_a_run(finished: Path, tmp_path: Path) -> None:
+    table = tree(tmp_path, n_good=2, defects=False)
+    case = read_table(table)[1]
+    found = read_ct(finished, case, ["grad-ramp"])
+    assert np.allclose(found.image.grid.to_world([31.5, 31.5, 0]), MIDDLE)
+    assert found.outline.grid.matches(found.image.grid) and set(found.outline.tensor.unique().tolist()) <= {0, 1, 2}
+    assert set(found.densities) == {1, 2, 3}
+    (relevance,) = (e.relevance for e in found.explanations)
+    assert np.array_equal(relevance.affine, found.image.affine)
+    assert any("simulated" in w for w in found.warnings)
+    # By hand: the first network's reading of the slice that was cut.
+    model = load_model(finished / "models/case1-member0")
+    normalise = model.card.inputs[0].normalise
+    x = (found.image.tensor[0, :, :, 0].T[None, None].clamp(-500, 1300) - normalise.mean) / normalise.std
+    members = [load_model(finished / f"models/case1-member{n}").network for n in (0, 1)]
+    with torch.no_grad():
+        assert found.densities[1] == pytest.approx(float(sum(m(x) for m in members)) / 2, abs=1e-6)
+    with pytest.raises(FolderError, match="networks of case 1"):
+        shutil.copytree(finished, tmp_path / "r", ignore=shutil.ignore_patterns("models"))
+        read_ct(tmp_path / "r", case)
 
 
 def test_a_finished_run_is_only_told_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

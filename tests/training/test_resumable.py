@@ -1,16 +1,19 @@
 """Training goes on where it was cut off, and ends the same."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
+from regard.core.errors import InputError
 from regard.core.randomness import normal
 from regard.training.augmentation import Augmentation
 from regard.training.losses import RarityWeight, dice_loss, weighted_huber
 from regard.training.resumable import Epochs, fit_resumable, seeded
-from regard.training.supervised import Plateau, Supervised
+from regard.training.supervised import Cosine, Plateau, Supervised
 
 IMAGES = torch.stack([normal(torch.zeros(1, 8, 8), 0, str(n), "x") for n in range(20)])
 LABELS = IMAGES.mean((1, 2, 3)) + 1
@@ -20,7 +23,9 @@ class _Stop(Exception):
     pass
 
 
-def _train(folder: Path | None, stop_in: int | None = None, n_epochs: int = 6) -> tuple[dict, list]:
+def _train(
+    folder: Path | None, stop_in: int | None = None, n_epochs: int = 6, schedule: dict[str, Any] | None = None
+) -> tuple[dict, list]:
     moves = Augmentation()
     seen = []
 
@@ -38,7 +43,10 @@ def _train(folder: Path | None, stop_in: int | None = None, n_epochs: int = 6) -
             nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)
         )
     module = Supervised(
-        network, lambda out, y: weighted_huber(out[:, 0], y), learning_rate=0.03, plateau=Plateau(0, 0.5)
+        network,
+        lambda out, y: weighted_huber(out[:, 0], y),
+        learning_rate=0.03,
+        **(schedule or {"plateau": Plateau(0, 0.5)}),
     )
     history = fit_resumable(
         module, Epochs(learn, 14), Epochs(held, 6), n_epochs=n_epochs, batch_size=5, seed=2, folder=folder, every_s=0
@@ -47,18 +55,35 @@ def _train(folder: Path | None, stop_in: int | None = None, n_epochs: int = 6) -
 
 
 @pytest.mark.parametrize("stop_in", [1, 3, 5])
-def test_a_training_that_was_cut_off_ends_the_same(tmp_path: Path, stop_in: int) -> None:
-    whole, history = _train(None)
+@pytest.mark.parametrize("schedule", [{"plateau": Plateau(0, 0.5)}, {"cosine": Cosine(6)}], ids=["plateau", "cosine"])
+def test_a_training_that_was_cut_off_ends_the_same(tmp_path: Path, stop_in: int, schedule: dict[str, Any]) -> None:
+    whole, history = _train(None, schedule=schedule)
     before = torch.random.get_rng_state()
     with pytest.raises(_Stop):
-        _train(tmp_path, stop_in)
-    resumed, again = _train(tmp_path)
+        _train(tmp_path, stop_in, schedule=schedule)
+    resumed, again = _train(tmp_path, schedule=schedule)
     assert torch.equal(before, torch.random.get_rng_state())
     assert again == history
     assert len(history) == 6
     assert len({h["val_loss"] for h in history}) > 1
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
+
+
+def test_a_rate_falls_along_half_a_cosine() -> None:
+    cosine = Cosine(8)
+    assert [round(cosine.share(n), 4) for n in (0, 4, 8, 9)] == [1.0, 0.5, 0.0, 0.0]
+    module = Supervised(nn.Linear(2, 1), functional.mse_loss, learning_rate=0.1, cosine=Cosine(4))
+    rates = []
+    draw = Epochs(lambda cases, epoch: rates.append(_rate(module)) or (torch.ones(1, 2), torch.ones(1, 1)), 1)  # type: ignore
+    fit_resumable(module, draw, n_epochs=4, batch_size=1)
+    assert rates == pytest.approx([0.1 * cosine.share(2 * n) for n in range(4)])
+    with pytest.raises(InputError, match="at most one"):
+        Supervised(nn.Linear(2, 1), functional.mse_loss, plateau=Plateau(), cosine=Cosine(4))
+
+
+def _rate(module: Supervised) -> float:
+    return float(module.trainer.optimizers[0].param_groups[0]["lr"])
 
 
 def test_the_best_epoch_is_kept_not_the_last() -> None:

@@ -28,6 +28,9 @@ SPLITS = ("train", "calibration", "test")
 _LOWEST, _HIGHEST = 0.1, 3.0
 """Areal densities that a spine can have [g/cm2]."""
 
+_AIR = -1000.0
+"""Where the scan ends [HU]."""
+
 _NEEDED = ("patient", "label")
 
 
@@ -169,11 +172,12 @@ def slices_through_l1(
     found = []
     for offset in (0.0,) if single else offsets_mm:
         n_fine = 1 if single else max(1, round(slice_mm / scan.spacing[along]))
-        planes = []
-        for k in range(n_fine):
-            z = middle[2] + offset + slice_mm * ((k + 0.5) / n_fine - 0.5)
-            planes.append(_plane(scan, shape, spacing_mm, slice_mm, (middle[0], middle[1], z)))
-        image = planes[len(planes) // 2].with_tensor(torch.stack([p.tensor for p in planes]).mean(0))
+        heights = [middle[2] + offset + slice_mm * ((k + 0.5) / n_fine - 0.5) for k in range(n_fine)]
+        planes = [
+            resample(scan, _grid(shape, spacing_mm, slice_mm, (*middle[:2], z)), order=1, fill=_AIR) for z in heights
+        ]
+        grid = _grid(shape, spacing_mm, slice_mm, (*middle[:2], middle[2] + offset))
+        image = Volume(torch.stack([p.tensor for p in planes]).mean(0), grid.affine, "HU", source=scan.source)
         body = vertebra = None
         if mask is not None:
             parts = [(mask.tensor[:1] - value).abs() < 0.5 for value in (1, 2)]
@@ -185,13 +189,11 @@ def slices_through_l1(
     return found
 
 
-def _plane(
-    scan: Volume, shape: tuple[int, int], spacing: float, slice_mm: float, middle: tuple[float, float, float]
-) -> Volume:
-    """A slice with its middle at a place, axes left, posterior, superior; air where the scan ends."""
+def _grid(shape: tuple[int, int], spacing: float, slice_mm: float, middle: Sequence[float]) -> Grid:
+    """A slice with its middle at a place, axes left, posterior, superior."""
     affine = np.diag([-spacing, -spacing, slice_mm, 1.0])
     affine[:3, 3] = np.add(middle, [spacing * (shape[1] - 1) / 2, spacing * (shape[0] - 1) / 2, 0.0])
-    return resample(scan, Grid((shape[1], shape[0], 1), affine), order=1, fill=-1000.0)
+    return Grid((shape[1], shape[0], 1), affine)
 
 
 def digest(image: Tensor) -> str:

@@ -233,13 +233,14 @@ class TrainedOn(_Strict):
         Number of cases, or None when unknown.
     ranges
         Lowest and highest value of each fact: ``spacing_mm``, ``intensity``, ``shape``, ``output``, ``age`` ...
-    site
-        Where they came from.
+    site, simulated
+        Where they came from, and whether all were simulated: every real case is then outside.
     """
 
     n: int | None = None
     ranges: dict[str, tuple[float, float]] = {}
     site: str | None = None
+    simulated: bool = False
 
 
 class ModelCard(_Strict):

@@ -37,6 +37,9 @@ def outside_training(
     """
     volumes = {card.inputs[0].name: scans} if isinstance(scans, Volume) else scans
     ranges, found = card.trained_on.ranges, []
+    if card.trained_on.simulated:
+        made = f" ({card.trained_on.site})" if card.trained_on.site else ""
+        found.append(f"trained on simulated images alone{made}: a real case is outside of what the network knows")
 
     def compare(what: str, values: list[float], key: str, unit: str = "") -> None:
         if key not in ranges:

@@ -11,6 +11,7 @@ from regard.studies.config import Section, StudyConfig
 
 __all__ = [
     "CASES",
+    "DECOY_CASES",
     "BMDConfig",
     "DataSection",
     "ExplainSection",
@@ -22,6 +23,9 @@ __all__ = [
 
 CASES = {1: "the slice", 2: "the vertebra alone", 3: "the vertebral body alone"}
 """The paper's three cases."""
+
+DECOY_CASES = (1, 3)
+"""The cases that the decoy's dose-response compares: the decoy in view, and all but L1's body masked out."""
 
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -69,7 +73,7 @@ class DataSection(Section):
     spacing_mm: Annotated[float, Field(gt=0)] = 2.0
     slice_mm: Annotated[float, Field(gt=0)] = 5.0
     offsets_mm: tuple[float, ...] = (-5.0, 0.0, 5.0)
-    fine: _Count = 2
+    fine: _Count = 1
     n_train: _Count = 120
     n_calibration: int = 30
     n_test: _Count = 40
@@ -178,7 +182,7 @@ class ExplainSection(Section):
         A layer of finer places, for the CAMs that are drawn there too.
     """
 
-    n_cases: _Count = 12
+    n_cases: _Count = 10
     n_pictured: _Count = 3
     methods: _Methods = (
         "grad-cam",
@@ -271,7 +275,7 @@ SIZES: dict[str, BMDConfig] = {
     "default": BMDConfig(),
     "reference": BMDConfig(
         size="reference",
-        data=DataSection(n_train=400, n_calibration=80, n_test=100, doses=_DOSES),
+        data=DataSection(fine=2, n_train=400, n_calibration=80, n_test=100, doses=_DOSES),
         train=TrainSection(n_members=5, n_epochs=20, n_decoy_epochs=25, unet_epochs=20, unet_slices=400),
         score=ScoreSection(n_outlined=100),
         explain=ExplainSection(n_cases=24, n_pictured=4),
@@ -285,7 +289,9 @@ SIZES: dict[str, BMDConfig] = {
     ),
     "paper": BMDConfig(
         size="paper",
-        data=DataSection(shape=(256, 256), spacing_mm=1.0, n_train=746, n_calibration=150, n_test=152, doses=_DOSES),
+        data=DataSection(
+            shape=(256, 256), spacing_mm=1.0, fine=2, n_train=746, n_calibration=150, n_test=152, doses=_DOSES
+        ),
         train=TrainSection(
             n_members=10, n_epochs=150, schedule="plateau", learning_rate=0.001, min_rate=0.001,
             n_decoy_members=2, n_decoy_epochs=150,

@@ -7,6 +7,7 @@ from regard.core.target import Output
 from regard.explainers.spec import parse_methods
 from regard.models import Model
 from regard.studies.bmd.cohort import Cohort
+from regard.studies.bmd.config import CASES, DECOY_CASES
 from regard.studies.bmd.material import Material
 from regard.studies.bmd.networks import HOOKED, predicted, train_member
 from regard.studies.bmd.phantoms import phantom_cohort
@@ -15,10 +16,7 @@ from regard.studies.bmd.truth import Rendered, rendered
 from regard.studies.scoring.bootstrap import Score, mean_score
 from regard.studies.scoring.regression import regression_scores
 
-__all__ = ["DECOY_CASES", "decoy_scores", "group_name", "train_decoys"]
-
-DECOY_CASES = (1, 3)
-"""The cases that are compared: with the decoy in view, and with all but L1's body masked out."""
+__all__ = ["decoy_scores", "group_name", "train_decoys"]
 
 _FALSE_ALARMS = 0.05
 
@@ -51,11 +49,13 @@ def _members(material: Material, dose: float, case: int) -> list[Model]:
 
 def train_decoys(material: Material) -> None:
     """Train the networks of every dose."""
-    doses = material.config.data.doses
-    for n, dose in enumerate(doses):
+    plan = material.config.train
+    done = 1 + len(CASES) * plan.n_members + plan.n_second_members
+    for dose in material.config.data.doses:
         for case in DECOY_CASES:
-            material.run.stage(f"decoy {dose:g}, case {case}", n, len(doses))
+            material.trains(f"decoy {dose:g}, case {case}", done)
             _members(material, dose, case)
+            done += plan.n_decoy_members
 
 
 def _module(model: Model) -> nn.Module:
@@ -120,8 +120,9 @@ def decoy_scores(material: Material) -> dict[str, dict[str, Score]]:
     """
     config, scores = material.config, {}
     null: dict[str, list[float]] = {}
+    weighed = min(config.explain.n_cases, config.weigh.n_truth)
     for k, dose in enumerate(config.data.doses):
-        material.run.stage(f"decoy {dose:g}", k, len(config.data.doses))
+        material.run.stage(f"decoy {dose:g}", weighed + k, weighed + len(config.data.doses))
         for case in DECOY_CASES:
             name = f"weigh/decoy{dose:g}-case{case}"
             n_truth = min(config.weigh.n_truth, config.data.n_test)

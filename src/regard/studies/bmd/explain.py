@@ -7,7 +7,7 @@ from regard.core.volume import Volume
 from regard.explain import explain_case
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import read_map, save_map
-from regard.models import Ensemble
+from regard.models import Ensemble, Model
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
 from regard.studies.bmd.cohort import Cohort
@@ -16,10 +16,10 @@ from regard.studies.bmd.material import Material
 from regard.studies.bmd.networks import HOOKED
 from regard.studies.scoring.bootstrap import Score, mean_score
 
-__all__ = ["explain_cases", "explained", "maps_of"]
+__all__ = ["ensemble_labels", "explain_cases", "explained", "maps_of"]
 
 _CAMS = ("grad-cam", "grad-ram", "grad-ramp", "crm", "random-cam")
-_PUBLISHED = ("grad-ram", "grad-ramp", "crm")
+_PUBLISHED = ("grad-cam", "grad-ram", "grad-ramp", "crm")
 _MASKED_CASES = ("grad-ram", "grad-ramp", "integrated-gradients")
 
 
@@ -39,25 +39,44 @@ def plan(section: ExplainSection, case: int) -> dict[str, list[MethodSpec]]:
     if case > 1:
         return {"ensemble": [_labelled(s, f"case{case}") for s in specs if s.name in _MASKED_CASES], "single": []}
     early = [_labelled(s, "early", layer=section.early_layer) for s in cams]
-    published = [_labelled(s, "published", form="published") for s in specs if s.name in _PUBLISHED]
+    published = [_labelled(s, "published", form="published") for s in specs + early if s.name in _PUBLISHED]
     return {"ensemble": specs + early + published, "single": [_labelled(s, "single") for s in cams]}
+
+
+def ensemble_labels(section: ExplainSection) -> list[str]:
+    """Labels of the ensemble's maps of case 1."""
+    return [s.label for s in plan(section, 1)["ensemble"]]
 
 
 def _scan(material: Material, cohort: Cohort, n: int, case: int) -> Volume:
     return cohort.volume(n, material.images(cohort, case)[n, 0])
 
 
+def _asked(material: Material, case: int, kind: str) -> Model:
+    """The ensemble of a case, or its first network; on phantoms, without the warning that those were simulated."""
+    models = material.members(case)
+    card = models[0].card
+    if material.phantoms:
+        card = card.model_copy(update={"trained_on": card.trained_on.model_copy(update={"simulated": False})})
+    if kind == "ensemble" and len(models) > 1:
+        return Ensemble([Model(m.network, card, weights_sha256=m.weights_sha256) for m in models])
+    return Model(models[0].network, card, weights_sha256=models[0].weights_sha256)
+
+
 def _explain_one(material: Material, cohort: Cohort, n: int) -> None:
     folder, name = material.run.folder, cohort.cases[n]
     for case in CASES:
-        models = material.members(case)
         for kind, specs in plan(material.config.explain, case).items():
             left = [s for s in specs if not folder.is_done(name, s.label)]
             if not left:
                 continue
-            model = Ensemble(models) if kind == "ensemble" and len(models) > 1 else models[0]
             found = explain_case(
-                model, _scan(material, cohort, n, case), left, layer=HOOKED, seed=material.run.seed, case=name
+                _asked(material, case, kind),
+                _scan(material, cohort, n, case),
+                left,
+                layer=HOOKED,
+                seed=material.run.seed,
+                case=name,
             ).explanations
             for explanation in found:
                 save_map(explanation, folder.map_path(name, explanation.name))
@@ -87,7 +106,7 @@ def explain_cases(material: Material) -> dict[str, dict[str, Score]]:
         for explanation in shown:
             path = str(material.run.folder.map_path(cohort.cases[n], explanation.name))
             overlay(explanation, path.removesuffix(".nii.gz") + ".png", scale=scales)
-    return _agreement(material, cohort, [s.label for s in parse_methods(section.methods)])
+    return _agreement(material, cohort, ensemble_labels(section))
 
 
 def _agreement(material: Material, cohort: Cohort, labels: Sequence[str]) -> dict[str, dict[str, Score]]:

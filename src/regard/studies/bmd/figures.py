@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from regard.core.explanation import Explanation
 from regard.io.atomic import atomic
 from regard.report.colours import is_signed, scale_of
-from regard.studies.bmd.config import CASES
-from regard.studies.bmd.decoy import DECOY_CASES, group_name
+from regard.studies.bmd.config import CASES, DECOY_CASES
+from regard.studies.bmd.decoy import group_name
 from regard.studies.bmd.material import Material
 from regard.studies.run import Scores
 
@@ -42,7 +42,8 @@ def draw_agreement(material: Material, scores: Scores, path: Path) -> None:
         above.scatter(labels, read, s=12, color=_COLOURS[0], alpha=0.6, lw=0)
         for line in (above.axvline, above.axhline):
             line(border, color="0.8", lw=1, ls=":")
-        said = f"r = {group['pearson_r']}" if group else ""
+        known = bool(group) and np.isfinite(group["pearson_r"].value)
+        said = f"r = {group['pearson_r']}" if known else "one reading for all"
         above.set_title(f"Case {case}: {name}\n{said}", fontsize=10)
         below.scatter(labels, read - labels, s=12, color=_COLOURS[0], alpha=0.6, lw=0)
         for which, style in (("bias", "-"), ("loa_low", "--"), ("loa_high", "--")):

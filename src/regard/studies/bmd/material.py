@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from regard.models import Model
 from regard.studies.bmd.cohort import Cohort, Scale
-from regard.studies.bmd.config import BMDConfig
+from regard.studies.bmd.config import CASES, DECOY_CASES, BMDConfig
 from regard.studies.bmd.networks import TRABECULAR, masked, outlined, predicted, train_member, train_segmentation
 from regard.studies.bmd.phantoms import phantom_cohort
 from regard.studies.bmd.table import table_cohorts
@@ -36,11 +37,19 @@ class Material:
     calibrate: Cohort | None
     test: Cohort
     _kept: dict[str, object] = field(default_factory=dict)
+    _of_cohorts: WeakKeyDictionary[Cohort, dict[str, object]] = field(default_factory=WeakKeyDictionary)
 
     def _once(self, name: str, make: Callable[[], object]) -> object:
         if name not in self._kept:
             self._kept[name] = make()
         return self._kept[name]
+
+    def _once_for(self, cohort: Cohort, name: str, make: Callable[[], object]) -> object:
+        """As `_once`, for one cohort and as long as it lives: another may get its place in memory."""
+        own = self._of_cohorts.setdefault(cohort, {})
+        if name not in own:
+            own[name] = make()
+        return own[name]
 
     @property
     def scale(self) -> Scale:
@@ -80,7 +89,7 @@ class Material:
             given = torch.stack([cohort.body, cohort.vertebra], 1)
             return torch.where(torch.isnan(given), found, given)
 
-        return self._once(f"probabilities {id(cohort)}", make)  # type: ignore[return-value]
+        return self._once_for(cohort, "probabilities", make)  # type: ignore[return-value]
 
     def images(self, cohort: Cohort, case: int) -> Tensor:
         """HU (case, 1, row, column) as one of the three cases shows them."""
@@ -95,6 +104,14 @@ class Material:
         shares = outlined(self.segmentation(), images, Scale.of(self.outliner.images))
         return masked(images, shares, case, self.config.train.segmented_below)
 
+    def trains(self, label: str, done: int) -> None:
+        """Tell which network is trained next, and how many are."""
+        plan = self.config.train
+        decoys = len(DECOY_CASES) * len(self.config.data.doses) * plan.n_decoy_members if self.phantoms else 0
+        second = plan.n_second_members if self.phantoms else 0
+        if self.run.act == "train":
+            self.run.stage(label, done, 1 + len(CASES) * plan.n_members + second + decoys)
+
     def members(self, case: int) -> list[Model]:
         """The ensemble of a case."""
         n = self.config.train.n_members
@@ -103,8 +120,7 @@ class Material:
             found = []
             learn = None
             for member in range(n):
-                if self.run.act == "train":
-                    self.run.stage(f"case {case}, member {member + 1}", (case - 1) * n + member, 3 * n)
+                self.trains(f"case {case}, member {member + 1}", 1 + (case - 1) * n + member)
                 if learn is None:
                     learn = self.seen(self.learn, case)
                 found.append(train_member(self.run, self.config, learn, self.scale, case, member))
@@ -117,6 +133,7 @@ class Material:
 
         def make() -> list[Model]:
             plan, middle = self.config.train, self.learn.one_each()
+            self.trains("second target", 1 + len(CASES) * plan.n_members)
             learn = replace(middle, labels=middle.second)
             return [
                 train_member(
@@ -135,8 +152,9 @@ class Material:
 
     def predictions(self, cohort: Cohort, case: int) -> np.ndarray:
         """Density [g/cm2] that each member reads, (member, case)."""
-        return self._once(  # type: ignore[return-value]
-            f"predictions {id(cohort)} {case}",
+        return self._once_for(  # type: ignore[return-value]
+            cohort,
+            f"predictions {case}",
             lambda: predicted(self.members(case), self.images(cohort, case), self.scale),
         )
 

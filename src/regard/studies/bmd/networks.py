@@ -23,6 +23,7 @@ from regard.training.supervised import Cosine, Plateau, Supervised
 __all__ = [
     "AREAL",
     "HOOKED",
+    "SEGMENTATION",
     "TRABECULAR",
     "Wanted",
     "masked",
@@ -103,8 +104,9 @@ def _card(name: str, zoo: str, kwargs: dict[str, object], cohort: Cohort, scale:
                 "intensity": [float(cohort.images.min()), float(cohort.images.max())],
             },
             "site": "user's cases" if cohort.real else "torso phantoms",
+            "simulated": not cohort.real,
         },
-        "notes": notes if cohort.real else f"{notes} Trained on phantoms: every patient is outside what it knows.",
+        "notes": notes,
     }
 
 
@@ -152,9 +154,10 @@ def train_segmentation(run: StudyRun, config: BMDConfig, learn: Cohort, scale: S
 
 @torch.no_grad()
 def outlined(model: Model, images: Tensor, scale: Scale, *, batch: int = 32) -> Tensor:
-    """Probability of L1's body and of all of L1, (case, 2, row, column)."""
+    """Probability of L1's body and of all of L1, (case, 2, row, column); the body is a part of it."""
     network: nn.Module = model.network  # type: ignore[assignment]
-    return torch.cat([network(scale(part)).sigmoid() for part in images.split(batch)])
+    found = torch.cat([network(scale(part)).sigmoid() for part in images.split(batch)])
+    return torch.stack([found[:, 0], found.amax(1)], 1)
 
 
 def masked(images: Tensor, probabilities: Tensor, case: int, below: float) -> Tensor:

@@ -27,7 +27,7 @@ from regard.studies.bmd.cohort import Cohort, joined
 from regard.studies.bmd.config import BMDConfig, DataSection
 from regard.studies.run import StudyRun
 
-__all__ = ["PARTS", "again", "dosed", "phantom_cohort"]
+__all__ = ["PARTS", "again", "dosed", "phantom_cohort", "structures_of"]
 
 PARTS = ("train", "calibration", "test")
 """Parts of the data; no torso is in two of them."""
@@ -172,6 +172,16 @@ def phantom_cohort(run: StudyRun, config: BMDConfig, part: str, n: int, *, dose:
     return joined(found)
 
 
+def _of_patient(run: StudyRun, config: BMDConfig, patient: str) -> tuple[TorsoShape, L1Measure]:
+    """The torso of a patient, with a decoy that says nothing."""
+    data = config.data
+    part, _, text = patient.rpartition("-")
+    number = int(text)
+    start = number - number % _AT_ONCE
+    n = {"train": data.n_train, "calibration": data.n_calibration, "test": data.n_test}[part]
+    return _drawn(run, data.decoy, part, start, min(_AT_ONCE, n - start))[number - start]
+
+
 def again(
     run: StudyRun, config: BMDConfig, patient: str, changes: Sequence[Mapping[str, float]], *, dose: float | None = None
 ) -> tuple[Tensor, dict[str, float]]:
@@ -196,11 +206,7 @@ def again(
         The patient's own.
     """
     data = config.data
-    part, _, text = patient.rpartition("-")
-    number = int(text)
-    start = number - number % _AT_ONCE
-    n = {"train": data.n_train, "calibration": data.n_calibration, "test": data.n_test}[part]
-    shape, measure = _drawn(run, data.decoy, part, start, min(_AT_ONCE, n - start))[number - start]
+    shape, measure = _of_patient(run, config, patient)
     shape = dosed(shape, measure.areal_bmd, data.decoy, dose or 0.0)
     planes = []
     for change in changes:
@@ -208,3 +214,14 @@ def again(
         planes.append(_plane(image)[None])
     images = torch.stack(planes) if planes else torch.empty(0, 1, *data.shape)
     return images, factors_of(shape)
+
+
+def structures_of(run: StudyRun, config: BMDConfig, patient: str) -> Tensor:
+    """Number of the structure (`regard.phantoms.torso.STRUCTURES`) in each pixel of the middle slice, (row, column)."""
+
+    def make() -> dict[str, Tensor]:
+        shape, _ = _of_patient(run, config, patient)
+        ((torso, _),) = _rendered(config.data, shape, {}, seed=run.seed, middle=True)
+        return {"structures": _plane(torso.labels).to(torch.int16)}
+
+    return run.tensors(f"explain/structures-{patient}", make)["structures"]

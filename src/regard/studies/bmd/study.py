@@ -6,11 +6,12 @@ from typing import ClassVar
 from regard.studies.bmd.about import ITEMS
 from regard.studies.bmd.config import SIZES, BMDConfig
 from regard.studies.bmd.decoy import decoy_scores, train_decoys
-from regard.studies.bmd.explain import explain_cases
+from regard.studies.bmd.explain import ensemble_labels, explain_cases, explained
 from regard.studies.bmd.material import Material, material_of
 from regard.studies.bmd.page import write_page
 from regard.studies.bmd.phantoms import phantom_cohort
 from regard.studies.bmd.score import score_all
+from regard.studies.bmd.structures import structure_scores
 from regard.studies.bmd.weigh import weigh_maps
 from regard.studies.config import StudyConfig
 from regard.studies.run import Scores, StudyRun
@@ -63,7 +64,7 @@ class BMDStudy(AbstractStudy):
 
     def train(self, run: StudyRun) -> Scores:
         material = self._material(run)
-        run.stage("segmentation network", 0, 3 * self._config(run).train.n_members)
+        material.trains("segmentation network", 0)
         material.segmentation()
         for case in (1, 2, 3):
             material.members(case)
@@ -76,7 +77,9 @@ class BMDStudy(AbstractStudy):
         return score_all(self._material(run))
 
     def explain(self, run: StudyRun) -> Scores:
-        return explain_cases(self._material(run))
+        material = self._material(run)
+        found = explain_cases(material)
+        return {**found, **structure_scores(material, explained(material), ensemble_labels(self._config(run).explain))}
 
     def weigh(self, run: StudyRun) -> Scores:
         material = self._material(run)
