@@ -147,7 +147,8 @@ class ExplainSection(Section):
     methods
         As on the command line. LAM explains the edges of the region, the others its mean.
     region
-        Side of the square that is explained where no finding is known [pixel].
+        Side of the square that is explained where no finding is known; of a finding, the part in a square of twice
+        this [pixel].
     """
 
     n_cases: _Count = 12
@@ -155,8 +156,7 @@ class ExplainSection(Section):
     methods: tuple[str, ...] = (
         "lam:sigma=6,n_steps=24",
         "integrated-gradients:n_steps=24",
-        "gradient",
-        "occlusion:window=16,stride=8",
+        "occlusion:window=12,stride=6",
     )
     region: _Count = 24
 
@@ -181,7 +181,7 @@ class WeighSection(Section):
         Explained radiographs whose maps are weighed.
     """
 
-    n_null: _Count = 60
+    n_null: _Count = 90
     n_cases: _Count = 10
 
 

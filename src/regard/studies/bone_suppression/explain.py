@@ -33,13 +33,17 @@ def explained(material: Material) -> Pairs:
 def region_of(material: Material, cohort: Pairs, n: int) -> Tensor:
     """The region of the output that is explained, (row, column) of bool.
 
-    The finding, where one is known and smaller than a tenth of the picture; otherwise the square in which the best
-    network takes most away, or behind bone in the lungs where they are known.
+    The part of the finding, where one is known, in a square of twice the usual side around its middle; otherwise the
+    square in which the best network takes most away, or behind bone in the lungs where they are known.
     """
-    finding = cohort.finding[n]
-    if 0 < float(finding.float().mean()) < 0.1 and cohort.kinds[n] != "miliary":
-        return finding
     side = material.config.explain.region
+    if bool(cohort.finding[n].any()) and cohort.kinds[n] != "miliary":
+        places = torch.nonzero(cohort.finding[n]).float()
+        middle = places[(places - places.mean(0)).square().sum(1).argmin()].long().tolist()
+        around = torch.zeros_like(cohort.finding[n])
+        rows, columns = (slice(max(0, m - side), m + side) for m in middle)
+        around[rows, columns] = True
+        return cohort.finding[n] & around
     with torch.no_grad():
         taken = (cohort.images[n : n + 1] - material.network(material.best)(cohort.images[n : n + 1])).abs()
     if bool(cohort.lung[n].any()):
