@@ -18,6 +18,7 @@ from regard.models import load_model
 from regard.models.zoo.bone_suppression import ae_bs, convnet_bs, resnet_bs, rl_bs
 from regard.studies.bone_suppression.baselines import baselines, fit_filter
 from regard.studies.bone_suppression.config import NETWORKS, SIZES, BoneSuppressionConfig, ScoreSection
+from regard.studies.bone_suppression.explain import reach
 from regard.studies.bone_suppression.folder import read_grey
 from regard.studies.bone_suppression.measures import contrast, kept, likenesses, suppression
 from regard.studies.bone_suppression.networks import build
@@ -25,7 +26,6 @@ from regard.studies.bone_suppression.pairs import Pairs
 from regard.studies.bone_suppression.phantoms import again, phantom_pairs
 from regard.studies.bone_suppression.preparation import FILTERS, Variation, saturated_pair
 from regard.studies.bone_suppression.preparation import _filtered as filtered
-from regard.studies.bone_suppression.weigh import reach
 from regard.studies.config import resolve
 from regard.studies.run import StudyRun
 from regard.training.augmentation import Augmentation

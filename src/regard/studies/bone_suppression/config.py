@@ -141,7 +141,7 @@ class ExplainSection(Section):
     Parameters
     ----------
     n_cases
-        Test radiographs that are explained.
+        Test radiographs whose maps are kept.
     n_pictured
         Of these, how many get pictures and a place in the report.
     methods
@@ -151,12 +151,12 @@ class ExplainSection(Section):
         this [pixel].
     """
 
-    n_cases: _Count = 12
+    n_cases: _Count = 4
     n_pictured: _Count = 3
     methods: tuple[str, ...] = (
         "lam:sigma=6,n_steps=24",
         "integrated-gradients:n_steps=24",
-        "occlusion:window=12,stride=6",
+        "occlusion:window=16,stride=8",
     )
     region: _Count = 24
 
@@ -178,7 +178,7 @@ class WeighSection(Section):
     n_null
         Surrogate maps in all.
     n_cases
-        Explained radiographs whose maps are weighed.
+        Test radiographs whose maps are weighed, on the square around the region.
     """
 
     n_null: _Count = 90
@@ -216,7 +216,7 @@ SIZES: dict[str, BoneSuppressionConfig] = {
         data=DataSection(n_train=60, n_validation=8, n_test=30),
         train=TrainSection(networks=NETWORKS, resnet_width=32, resnet_blocks=8, narrow=2, n_epochs=20),
         score=ScoreSection(filter_width=21, filter_pixels=200_000),
-        explain=ExplainSection(n_cases=20, n_pictured=4),
+        explain=ExplainSection(n_cases=8, n_pictured=4),
         weigh=WeighSection(n_null=99, n_cases=20),
     ),
     "paper": BoneSuppressionConfig(

@@ -1,7 +1,6 @@
 """Whether the maps are true: against what the network's region depends on when the chest is rendered again."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import torch
@@ -17,14 +16,13 @@ from regard.evidence.verdict import FAITHFUL, PLACED
 from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, weigh_case
 from regard.explainers.spec import MethodSpec
 from regard.phantoms.truth import USED, VISIBLE, shapley
-from regard.studies.bone_suppression.config import TrainSection
-from regard.studies.bone_suppression.explain import explained, region_of, specs_of, target_of
+from regard.studies.bone_suppression.explain import explained, region_of, specs_of, square_of, target_of
 from regard.studies.bone_suppression.material import Material
 from regard.studies.bone_suppression.pairs import Pairs
 from regard.studies.bone_suppression.phantoms import again
 from regard.studies.scoring.bootstrap import Score
 
-__all__ = ["FACTORS", "places_of", "reach", "square_of", "weigh_maps"]
+__all__ = ["FACTORS", "places_of", "weigh_maps"]
 
 FACTORS = ("finding", "bone", "marker")
 """What is changed in a chest that is rendered again."""
@@ -62,30 +60,6 @@ def places_of(
     core = torch.stack([s for k, s in enumerate(shown) if bool(used[k]) or k == int(shares.argmax())]).any(0)
     decoy = shown[FACTORS.index("marker")] & ~core
     return Places(core, None, decoy if bool(decoy.any()) else None, None)
-
-
-def reach(name: str, section: TrainSection) -> int:
-    """How far from a pixel of the output a network of the study sees [pixel]."""
-    return {"ae-bs": 28, "convnet-bs": 7, "rl-bs": 9, "resnet-bs": 2 * section.resnet_blocks + 3}[name]
-
-
-def square_of(material: Material, region: Tensor) -> tuple[slice, slice]:
-    """Rows and columns of the square that holds all that a region of the output depends on.
-
-    A pixel outside cannot change the region, as no layer reaches so far; on the square alone the region is the same,
-    and a hundred questions cost what a few of the whole radiograph do. Squares of all regions are of one size, and lie
-    on the grid of the autoencoder's halvings.
-    """
-    size = region.shape[-1]
-    far = max(reach(n, material.config.train) for n in material.config.train.networks)
-    side = min(size, 4 * math.ceil((2 * material.config.explain.region + 2 * far + 4) / 4))
-    cuts = []
-    for axis in (1, 0):
-        at = torch.nonzero(region.any(axis)).flatten()
-        middle = (int(at[0]) + int(at[-1])) // 2
-        first = min(max(0, middle - side // 2), size - side) // 4 * 4
-        cuts.append(slice(first, first + side))
-    return cuts[0], cuts[1]
 
 
 def _explains(spec: MethodSpec, region: Tensor, seed: int, case: str) -> Explain:
@@ -134,8 +108,8 @@ def _score(row: Comparison) -> Score:
 
 def weigh_maps(material: Material) -> dict[str, dict[str, Score]]:
     """Weigh the maps of the best network and write the evidence."""
-    cohort, section = explained(material), material.config.weigh
-    cohort = cohort.of(range(min(len(cohort), section.n_cases)))
+    section = material.config.weigh
+    cohort = explained(material, section.n_cases)
     truth = material.phantoms and any(cohort.kinds)
     plan = Plan.of(
         [FAITHFUL, *([PLACED] if truth else [])],
