@@ -151,14 +151,14 @@ class ExplainSection(Section):
         this [pixel].
     """
 
-    n_cases: _Count = 4
+    n_cases: _Count = 3
     n_pictured: _Count = 3
     methods: tuple[str, ...] = (
         "lam:sigma=6,n_steps=24",
         "integrated-gradients:n_steps=24",
         "occlusion:window=16,stride=8",
     )
-    region: _Count = 24
+    region: _Count = 16
 
     @field_validator("methods")
     @classmethod

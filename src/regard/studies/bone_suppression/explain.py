@@ -75,7 +75,7 @@ def square_of(material: Material, region: Tensor) -> tuple[slice, slice]:
     on the grid of the autoencoder's halvings.
     """
     size = region.shape[-1]
-    far = max(reach(n, material.config.train) for n in material.config.train.networks)
+    far = reach(material.best, material.config.train)
     side = min(size, 4 * math.ceil((2 * material.config.explain.region + 2 * far + 4) / 4))
     cuts = []
     for axis in (1, 0):
