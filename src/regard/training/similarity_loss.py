@@ -71,6 +71,9 @@ def ms_ssim(found: Tensor, wanted: Tensor, *, n_scales: int = 5, span: float = 1
         raise InputError(f"n_scales={n_scales}", f"1 to {len(SCALES)}")
     if found.shape != wanted.shape:
         raise ShapeError(f"images of shape {tuple(found.shape)} and {tuple(wanted.shape)}", "the same shape")
+    if found.dtype in (torch.float16, torch.bfloat16):
+        found = found.float()
+    wanted = wanted.to(found)
     size = space(found)
     least = _KERNEL * 2 ** (n_scales - 1)
     if min(size) < least:
@@ -83,7 +86,9 @@ def ms_ssim(found: Tensor, wanted: Tensor, *, n_scales: int = 5, span: float = 1
     pool = getattr(functional, f"avg_pool{n_axes}d")
     total = torch.ones(found.shape[:2], dtype=found.dtype, device=found.device)
     for n, weight in enumerate(weights):
-        whole, structure = _ssim_and_structure(found, wanted, span)
+        # A variance is a small difference of large numbers, which half precision would turn to noise.
+        with torch.autocast(found.device.type, enabled=False):
+            whole, structure = _ssim_and_structure(found, wanted, span)
         last = n == n_scales - 1
         mean = (whole if last else structure).mean(space_axes(found))
         # A power below 1 has no slope at 0: a hair above it keeps the gradient finite.

@@ -19,7 +19,7 @@ SPACING = (2.0, 4.0, 2.0)
 HEART = 1.03
 """Attenuation of the heart with its fat relative to water."""
 
-BOX = ((-188.0, 188.0), (-160.0, 190.0), (-8.0, 364.0))
+BOX = ((-188.0, 188.0), (-160.0, 190.0), (-14.0, 358.0))
 """What the rays of either view pass, in mm."""
 
 _NO_TABLE = 500.0

@@ -141,24 +141,24 @@ class ExplainSection(Section):
     Parameters
     ----------
     n_cases
-        Test radiographs that are explained.
+        Test radiographs whose maps are kept.
     n_pictured
         Of these, how many get pictures and a place in the report.
     methods
         As on the command line. LAM explains the edges of the region, the others its mean.
     region
-        Side of the square that is explained where no finding is known [pixel].
+        Side of the square that is explained where no finding is known; of a finding, the part in a square of twice
+        this [pixel].
     """
 
-    n_cases: _Count = 12
+    n_cases: _Count = 3
     n_pictured: _Count = 3
     methods: tuple[str, ...] = (
         "lam:sigma=6,n_steps=24",
         "integrated-gradients:n_steps=24",
-        "gradient",
         "occlusion:window=16,stride=8",
     )
-    region: _Count = 24
+    region: _Count = 16
 
     @field_validator("methods")
     @classmethod
@@ -178,10 +178,10 @@ class WeighSection(Section):
     n_null
         Surrogate maps in all.
     n_cases
-        Explained radiographs whose maps are weighed.
+        Test radiographs whose maps are weighed, on the square around the region.
     """
 
-    n_null: _Count = 60
+    n_null: _Count = 90
     n_cases: _Count = 10
 
 
@@ -216,7 +216,7 @@ SIZES: dict[str, BoneSuppressionConfig] = {
         data=DataSection(n_train=60, n_validation=8, n_test=30),
         train=TrainSection(networks=NETWORKS, resnet_width=32, resnet_blocks=8, narrow=2, n_epochs=20),
         score=ScoreSection(filter_width=21, filter_pixels=200_000),
-        explain=ExplainSection(n_cases=20, n_pictured=4),
+        explain=ExplainSection(n_cases=8, n_pictured=4),
         weigh=WeighSection(n_null=99, n_cases=20),
     ),
     "paper": BoneSuppressionConfig(

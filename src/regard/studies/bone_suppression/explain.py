@@ -1,5 +1,6 @@
 """Maps of the best network: which input made a region of its output, and what it took away that was not bone."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,31 +16,36 @@ from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import read_map, save_map
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
+from regard.studies.bone_suppression.config import TrainSection
 from regard.studies.bone_suppression.material import Material
 from regard.studies.bone_suppression.pairs import Pairs, picture
 from regard.studies.bone_suppression.phantoms import again
 from regard.studies.scoring.bootstrap import Score, mean_score
 
-__all__ = ["explain_cases", "explained", "maps_of", "region_of", "target_of", "wrongly_removed"]
+__all__ = ["explain_cases", "explained", "maps_of", "reach", "region_of", "square_of", "target_of", "wrongly_removed"]
 
 
-def explained(material: Material) -> Pairs:
-    """The test radiographs that are explained: those with a finding first."""
+def explained(material: Material, n_cases: int | None = None) -> Pairs:
+    """The test radiographs that are explained, those with a finding first; None: as many as have maps."""
     test = material.test
     order = sorted(range(len(test)), key=lambda n: test.kinds[n] in ("", "miliary"))
-    return test.of(order[: material.config.explain.n_cases])
+    return test.of(order[: n_cases or material.config.explain.n_cases])
 
 
 def region_of(material: Material, cohort: Pairs, n: int) -> Tensor:
     """The region of the output that is explained, (row, column) of bool.
 
-    The finding, where one is known and smaller than a tenth of the picture; otherwise the square in which the best
-    network takes most away, or behind bone in the lungs where they are known.
+    The part of the finding, where one is known, in a square of twice the usual side around its middle; otherwise the
+    square in which the best network takes most away, or behind bone in the lungs where they are known.
     """
-    finding = cohort.finding[n]
-    if 0 < float(finding.float().mean()) < 0.1 and cohort.kinds[n] != "miliary":
-        return finding
     side = material.config.explain.region
+    if bool(cohort.finding[n].any()) and cohort.kinds[n] != "miliary":
+        places = torch.nonzero(cohort.finding[n]).float()
+        middle = places[(places - places.mean(0)).square().sum(1).argmin()].long().tolist()
+        around = torch.zeros_like(cohort.finding[n])
+        rows, columns = (slice(max(0, m - side), m + side) for m in middle)
+        around[rows, columns] = True
+        return cohort.finding[n] & around
     with torch.no_grad():
         taken = (cohort.images[n : n + 1] - material.network(material.best)(cohort.images[n : n + 1])).abs()
     if bool(cohort.lung[n].any()):
@@ -54,6 +60,30 @@ def region_of(material: Material, cohort: Pairs, n: int) -> Tensor:
     region = torch.zeros(size, size, dtype=torch.bool)
     region[row - half : row + half, column - half : column + half] = True
     return region
+
+
+def reach(name: str, section: TrainSection) -> int:
+    """How far from a pixel of the output a network of the study sees [pixel]."""
+    return {"ae-bs": 28, "convnet-bs": 7, "rl-bs": 9, "resnet-bs": 2 * section.resnet_blocks + 3}[name]
+
+
+def square_of(material: Material, region: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of the square that holds all that a region of the output depends on.
+
+    A pixel outside cannot change the region, as no layer reaches so far; on the square alone the region is the same,
+    and a hundred questions cost what a few of the whole radiograph do. Squares of all regions are of one size, and lie
+    on the grid of the autoencoder's halvings.
+    """
+    size = region.shape[-1]
+    far = reach(material.best, material.config.train)
+    side = min(size, 4 * math.ceil((2 * material.config.explain.region + 2 * far + 4) / 4))
+    cuts = []
+    for axis in (1, 0):
+        at = torch.nonzero(region.any(axis)).flatten()
+        middle = (int(at[0]) + int(at[-1])) // 2
+        first = min(max(0, middle - side // 2), size - side) // 4 * 4
+        cuts.append(slice(first, first + side))
+    return cuts[0], cuts[1]
 
 
 def target_of(spec: MethodSpec, region: Volume | Tensor) -> AbstractTarget:
@@ -97,12 +127,16 @@ def explain_cases(material: Material) -> dict[str, dict[str, Score]]:
     for n, case in enumerate(cohort.cases):
         material.run.stage(case, n, len(cohort))
         region = _region_volume(material, cohort, n)
+        near = torch.zeros_like(cohort.images[n, 0])
+        near[square_of(material, region_of(material, cohort, n))] = 1
         for spec in specs_of(material):
             if folder.is_done(case, spec.label):
                 continue
             found = explain_case(
-                model, cohort.volume(n), [spec], target=target_of(spec, region), seed=material.run.seed, case=case
-            ).explanations
+                model, cohort.volume(n), [spec], target=target_of(spec, region), seed=material.run.seed, case=case,
+                # Hiding what no layer carries to the region would take most of the time.
+                mask=picture(near, "label") if spec.method.takes_mask else None,
+            ).explanations  # fmt: skip
             for explanation in found:
                 save_map(explanation, folder.map_path(case, explanation.name))
     for n in range(min(material.config.explain.n_pictured, len(cohort))):
@@ -111,10 +145,10 @@ def explain_cases(material: Material) -> dict[str, dict[str, Score]]:
         for explanation in shown:
             path = str(folder.map_path(cohort.cases[n], explanation.name))
             overlay(explanation, path.removesuffix(".nii.gz") + ".png", scale=scales)
-    return {"explained": _reach(material, cohort), **_dependence(material, cohort)}
+    return {"explained": _near(material, cohort), **_dependence(material)}
 
 
-def _reach(material: Material, cohort: Pairs) -> dict[str, Score]:
+def _near(material: Material, cohort: Pairs) -> dict[str, Score]:
     """Share of each map's size that lies in the explained region or within 8 pixels of it."""
     values: dict[str, list[float]] = {}
     for n in range(len(cohort)):
@@ -127,14 +161,14 @@ def _reach(material: Material, cohort: Pairs) -> dict[str, Score]:
     return {f"share_near_region_{k}": mean_score(v, list(cohort.patients)[: len(v)]) for k, v in values.items()}
 
 
-def _dependence(material: Material, cohort: Pairs) -> dict[str, dict[str, Score]]:
+def _dependence(material: Material) -> dict[str, dict[str, Score]]:
     """What moving one thing from nothing to all does to the mean of the region, in the best network and in truth.
 
     What a perfect suppressor gives: all of the finding, none of the bone, none of the letter.
     """
     if not material.phantoms:
         return {}
-    network = material.network(material.best)
+    network, cohort = material.network(material.best), material.test
     with_finding = [n for n, kind in enumerate(cohort.kinds) if kind]
     values: dict[str, list[float]] = {}
     for n in with_finding:

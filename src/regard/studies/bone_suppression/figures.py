@@ -33,7 +33,7 @@ def _shown(material: Material) -> list[str]:
 
 def _rows(material: Material, n: int = 3) -> list[int]:
     test = material.test
-    order = sorted(range(len(test)), key=lambda k: (not test.kinds[k], k))
+    order = sorted(range(len(test)), key=lambda k: (test.kinds[k] in ("", "miliary"), k))
     return order[: min(n, len(test))]
 
 
@@ -51,7 +51,7 @@ def draw_side_by_side(material: Material, path: Path) -> None:
             axis.set_axis_off()
             axis.imshow(image.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
             axis.set_title(title.replace("_", " "), fontsize=8)
-        if bool(test.finding[n].any()):
+        if bool(test.finding[n].any()) and test.kinds[n] != "miliary":
             axis_row[1].contour(test.finding[n].float().numpy(), levels=[0.5], colors="#e69f00", linewidths=0.8)
     _save(figure, path)
 
@@ -74,7 +74,7 @@ def draw_removed(material: Material, path: Path) -> None:
             axis.set_axis_off()
             axis.imshow(image.numpy(), cmap=colours, vmin=low, vmax=high)
             axis.set_title(title, fontsize=8)
-        if bool(test.finding[n].any()):
+        if bool(test.finding[n].any()) and test.kinds[n] != "miliary":
             axis_row[3].contour(test.finding[n].float().numpy(), levels=[0.5], colors="k", linewidths=0.8)
     _save(figure, path)
 

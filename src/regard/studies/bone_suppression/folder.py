@@ -127,7 +127,7 @@ def folder_pairs(run: StudyRun, config: BoneSuppressionConfig) -> tuple[Pairs, P
         return kept
 
     # The record comes second: where it is, the tensors are.
-    tensors = run.tensors("data/folder", lambda: read_all()["tensors"])
+    tensors: dict[str, Any] = dict(run.tensors("data/folder", lambda: read_all()["tensors"]))
     rows = run.record("data/folder", lambda: {"rows": read_all()["rows"]})["rows"]
     n, size = len(rows), config.data.size
     unknown, nowhere = torch.full((n, 1, size, size), torch.nan), torch.zeros(n, size, size, dtype=torch.bool)

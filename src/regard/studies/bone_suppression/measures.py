@@ -15,7 +15,13 @@ from regard.training.similarity_loss import ms_ssim
 
 __all__ = ["UNITS", "bone_suppression_ratio", "contrast", "kept", "likenesses", "suppression"]
 
-UNITS = {"mae": "grey", "psnr": "dB", "changed_elsewhere": "grey", "histogram_earth_mover": "grey"}
+UNITS = {
+    "mae": "grey",
+    "psnr": "dB",
+    "changed_elsewhere": "grey",
+    "histogram_earth_mover": "grey",
+    "contrast_gained": "grey",
+}
 """Unit of the measures that have one; the others are shares."""
 
 _RING = 7

@@ -1,5 +1,6 @@
 """Training the four networks, and asking them."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from regard.core import randomness
+from regard.core.errors import InputError
 from regard.io.atomic import atomic
 from regard.models import Model, load_model, write_card
 from regard.models.card import ModelCard
@@ -130,6 +132,10 @@ def train_network(run: StudyRun, config: BoneSuppressionConfig, name: str, learn
         device=run.device,
         label=f"{name}, epoch",
     )
+    if not any(math.isfinite(row.get("val_loss", math.nan)) for row in history):
+        raise InputError(
+            f"a loss of {name} that is no number in any epoch", "a finite one", "lower train.learning_rate"
+        )
     run.record(f"train/{name}", lambda: {"epochs": history})
     with atomic(folder / "weights.safetensors") as temporary:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)

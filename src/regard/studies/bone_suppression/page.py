@@ -22,7 +22,7 @@ from regard.studies.study import AbstractStudy
 __all__ = ["write_page"]
 
 _LIKENESS = ("mae", "psnr", "ssim", "ms_ssim", "bone_suppression_ratio", "bone_removed", "changed_elsewhere")
-_FINDINGS = ("finding_kept", "finding_kept_behind_bone", "contrast_kept")
+_FINDINGS = ("finding_kept", "finding_kept_behind_bone", "contrast_gained")
 _HISTOGRAMS = ("correlation", "intersection", "chi_squared", "bhattacharyya", "earth_mover")
 
 
@@ -148,7 +148,9 @@ def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: S
         )  # fmt: skip
         text = (
             "Red: taken away though it was no bone, or more than the bone was worth. Blue: bone left. The outline is "
-            "the finding."
+            "the finding. Finding kept: change that the finding makes in the output, as a share of that in the truth "
+            "(1 is right). Contrast gained: brightness of the finding above the lung around it, less that in the "
+            "truth (0 is right; ribs over the finding raise it)."
         )
         found = _rows(material, scores, _FINDINGS) if material.phantoms else []
         chapters.append(

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regard.core.volume import Volume
+
 __all__ = ["AFFINE", "Pairs", "joined", "picture"]
 
 _TENSORS = ("images", "soft", "plain", "plain_soft", "finding", "bone", "lung")
@@ -59,7 +61,22 @@ class Pairs:
     def of(self, keep: Sequence[int]) -> "Pairs":
         """Some of the cases, in the order given."""
         rows = list(keep)
-        tensors: dict[str, Any] = {name: torch.cat([getattr(p, name) for p in parts]) for name in _TENSORS}
+        tensors: dict[str, Any] = {name: getattr(self, name)[rows] for name in _TENSORS}
+        names: dict[str, Any] = {k: tuple(getattr(self, k)[n] for n in rows) for k in _NAMES}
+        return Pairs(**tensors, **names, real=self.real)
 
+    def volume(self, n: int) -> Volume:
+        """A radiograph as a volume that is a slice thick."""
+        return picture(self.images[n, 0], "grey", self.cases[n])
+
+
+def picture(image: Tensor, unit: str, source: str = "") -> Volume:
+    """A picture (row, column) as a volume with the axes column, row."""
+    return Volume(image.T[None, :, :, None].contiguous().float(), AFFINE, unit, source=source)
+
+
+def joined(parts: Sequence[Pairs]) -> Pairs:
+    """Pairs of one shape, one after the other."""
+    tensors: dict[str, Any] = {name: torch.cat([getattr(p, name) for p in parts]) for name in _TENSORS}
     names: dict[str, Any] = {k: tuple(v for p in parts for v in getattr(p, k)) for k in _NAMES}
     return Pairs(**tensors, **names, real=any(p.real for p in parts))

@@ -22,8 +22,8 @@ def values_of(material: Material, name: str) -> dict[str, list[float]]:
     values = likenesses(found, test.soft, bins=section.bins, scales=material.config.train.scales)
     values |= suppression(found, test.soft, test.images)
     if material.phantoms:
-        wanted = contrast(test.soft, test.finding, test.lung)
-        values["contrast_kept"] = contrast(found.clamp(0, 1), test.finding, test.lung) / wanted
+        seen = contrast(found.clamp(0, 1), test.finding, test.lung)
+        values["contrast_gained"] = seen - contrast(test.soft, test.finding, test.lung)
         plain = material.found(name, "plain")
         values["finding_kept"] = kept(found, plain, test.soft, test.plain_soft, test.finding)
         values["finding_kept_behind_bone"] = kept(found, plain, test.soft, test.plain_soft, test.finding & test.bone)

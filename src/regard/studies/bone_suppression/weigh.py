@@ -16,7 +16,7 @@ from regard.evidence.verdict import FAITHFUL, PLACED
 from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, weigh_case
 from regard.explainers.spec import MethodSpec
 from regard.phantoms.truth import USED, VISIBLE, shapley
-from regard.studies.bone_suppression.explain import explained, region_of, specs_of, target_of
+from regard.studies.bone_suppression.explain import explained, region_of, specs_of, square_of, target_of
 from regard.studies.bone_suppression.material import Material
 from regard.studies.bone_suppression.pairs import Pairs
 from regard.studies.bone_suppression.phantoms import again
@@ -28,7 +28,9 @@ FACTORS = ("finding", "bone", "marker")
 """What is changed in a chest that is rendered again."""
 
 
-def places_of(material: Material, patient: str, goal: Callable[[Tensor], Tensor]) -> Places:
+def places_of(
+    material: Material, patient: str, goal: Callable[[Tensor], Tensor], square: tuple[slice, slice]
+) -> Places:
     """Where the factors show that a region of the output depends on.
 
     Parameters
@@ -39,6 +41,8 @@ def places_of(material: Material, patient: str, goal: Callable[[Tensor], Tensor]
         A phantom.
     goal
         Radiographs (n, 1, row, column) to the region's mean (n,).
+    square
+        Rows and columns that are looked at.
     """
     run, config = material.run, material.config
     subsets = range(2 ** len(FACTORS))
@@ -47,13 +51,13 @@ def places_of(material: Material, patient: str, goal: Callable[[Tensor], Tensor]
     with torch.no_grad():
         shares = shapley(goal(images).double()).abs()
     used = (shares / shares.sum().clamp_min(1e-300)) >= USED
-    used[shares.argmax()] = True
     whole = len(subsets) - 1
     shown = []
     for k in range(len(FACTORS)):
         change = (images[whole] - images[whole - 2**k])[0].abs()
+        change = change[square]
         shown.append(change > VISIBLE * change.max().clamp_min(1e-6))
-    core = torch.stack([s for k, s in enumerate(shown) if bool(used[k])]).any(0)
+    core = torch.stack([s for k, s in enumerate(shown) if bool(used[k]) or k == int(shares.argmax())]).any(0)
     decoy = shown[FACTORS.index("marker")] & ~core
     return Places(core, None, decoy if bool(decoy.any()) else None, None)
 
@@ -70,13 +74,17 @@ def _weigh_one(
     material: Material, cohort: Pairs, n: int, plan: Plan, maps: dict[str, list[Tensor]]
 ) -> list[WeighedMap]:
     network, case, seed = material.network(material.best), cohort.cases[n], material.run.seed
-    x, region = cohort.images[n : n + 1], region_of(material, cohort, n).float()
+    whole = region_of(material, cohort, n).float()
+    row, column = square_of(material, whole)
+    x, region = cohort.images[n : n + 1, :, row, column], whole[row, column]
     mean = Mean(region, name="region")
     places = None
     if material.phantoms and cohort.kinds[n]:
-        places = places_of(material, cohort.patients[n], lambda images: mean(network(images)))
+        places = places_of(
+            material, cohort.patients[n], lambda images: mean(network(images[..., row, column])), (row, column)
+        )
     with torch.no_grad():
-        values = torch.stack([mean(network(i[None]))[0] for i in material.test.images])
+        values = mean(network(material.test.images[..., row, column]))
     spread = float(values.std()) if len(values) > 1 else None
     exhibits, beside = {}, {}
     for spec in specs_of(material):
@@ -100,8 +108,8 @@ def _score(row: Comparison) -> Score:
 
 def weigh_maps(material: Material) -> dict[str, dict[str, Score]]:
     """Weigh the maps of the best network and write the evidence."""
-    cohort, section = explained(material), material.config.weigh
-    cohort = cohort.of(range(min(len(cohort), section.n_cases)))
+    section = material.config.weigh
+    cohort = explained(material, section.n_cases)
     truth = material.phantoms and any(cohort.kinds)
     plan = Plan.of(
         [FAITHFUL, *([PLACED] if truth else [])],
@@ -114,14 +122,13 @@ def weigh_maps(material: Material) -> dict[str, dict[str, Score]]:
         material.run.stage(case, n, len(cohort))
 
         def make(n: int = n) -> dict[str, object]:
-            if not maps:
+            for k, c in enumerate(cohort.cases if not maps else ()):
+                region = region_of(material, cohort, k).float()
+                row, column = square_of(material, region)
                 for spec in specs_of(material):
-                    maps[spec.label] = [
-                        _explains(spec, region_of(material, cohort, k).float(), material.run.seed, c)(
-                            network, cohort.images[k : k + 1]
-                        )
-                        for k, c in enumerate(cohort.cases)
-                    ]
+                    explain = _explains(spec, region[row, column], material.run.seed, c)
+                    made = explain(network, cohort.images[k : k + 1, :, row, column])
+                    maps.setdefault(spec.label, []).append(made)
             return {"maps": [dataclasses.asdict(m) for m in _weigh_one(material, cohort, n, plan, maps)]}
 
         weighed += [weighed_map(m) for m in material.run.record(f"weigh/map-{case}", make)["maps"]]
