@@ -155,7 +155,7 @@ class ExplainSection(Section):
     methods: tuple[str, ...] = (
         "crm",
         "grad-cam",
-        "grad-cam++",
+        "grad-cam++@grad-cam-pp",
         "layer-cam",
         "score-cam",
         "random-cam",
