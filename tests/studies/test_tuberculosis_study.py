@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from radiograph_tree import DEFECTS, mura, shenzhen
+from shenzhen_tree import DEFECTS, mura, shenzhen
 from torch import Tensor, nn
 
 from regard.cli import main

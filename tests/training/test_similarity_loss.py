@@ -56,6 +56,14 @@ def test_equal_images_are_alike_and_the_loss_has_a_gradient() -> None:
     assert math.isclose(float(loss.detach()), float(expected.detach()), abs_tol=1e-6)
 
 
+def test_mixed_precision_does_not_change_it() -> None:
+    x, noise = 0.5 + 0.02 * torch.rand(1, 1, 176, 176), 0.002 * torch.randn(1, 1, 176, 176)
+    alone = ms_ssim(x, x + noise)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(ms_ssim(x, x + noise), alone)
+        assert bool(torch.isfinite(similarity_and_error(x.bfloat16(), x)))
+
+
 def test_five_scales_need_176_voxels() -> None:
     with pytest.raises(ShapeError, match="at least 176 along every axis for 5 scales"):
         ms_ssim(torch.rand(1, 1, 160, 160), torch.rand(1, 1, 160, 160))

@@ -22,6 +22,10 @@ STUDIES = Registry(
             "regard.studies.tuberculosis.study:TuberculosisStudy",
             "tuberculosis in chest radiographs with and without ribs, and where it is seen (Rajaraman 2021)",
         ),
+        "bone-suppression": (
+            "regard.studies.bone_suppression.study:BoneSuppressionStudy",
+            "bone suppression in chest radiographs, and what it takes away besides (Rajaraman 2021)",
+        ),
     },
 )
 """Name to class and one line."""

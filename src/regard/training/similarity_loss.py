@@ -15,6 +15,30 @@ SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _KERNEL, _SIGMA = 11, 1.5
 
 
+def _windowed(images: Tensor) -> Tensor:
+    """Gaussian mean over each window that lies inside, one axis after the other: (batch, channel, \\*space)."""
+    n_axes, channels = len(space(images)), images.shape[1]
+    offset = torch.arange(_KERNEL, dtype=images.dtype, device=images.device) - (_KERNEL - 1) / 2
+    line = torch.exp(-0.5 * (offset / _SIGMA).square())
+    line = line / line.sum()
+    conv = getattr(functional, f"conv{n_axes}d")
+    for axis in range(n_axes):
+        shape = [1] * n_axes
+        shape[axis] = _KERNEL
+        weight = line.reshape(1, 1, *shape).expand(channels, 1, *shape)
+        images = conv(images, weight, groups=channels)
+    return images
+
+
+def _ssim_and_structure(found: Tensor, wanted: Tensor, span: float) -> tuple[Tensor, Tensor]:
+    """Similarity, and its part of contrast and structure, at each place (batch, channel, \\*space)."""
+    small, smaller = (0.01 * span) ** 2, (0.03 * span) ** 2
+    moments = torch.cat((found, wanted, found.square(), wanted.square(), found * wanted), 1)
+    a, b, aa, bb, ab = _windowed(moments).chunk(5, 1)
+    structure = (2 * (ab - a * b) + smaller) / (aa - a.square() + bb - b.square() + smaller)
+    return structure * (2 * a * b + small) / (a.square() + b.square() + small), structure
+
+
 def ms_ssim(found: Tensor, wanted: Tensor, *, n_scales: int = 5, span: float = 1.0) -> Tensor:
     """Multi-scale structural similarity of each case.
 
@@ -43,12 +67,13 @@ def ms_ssim(found: Tensor, wanted: Tensor, *, n_scales: int = 5, span: float = 1
     InputError
         If there are not 1 to 5 scales.
     """
-    from monai.metrics.regression import compute_ssim_and_cs
-
     if not 1 <= n_scales <= len(SCALES):
         raise InputError(f"n_scales={n_scales}", f"1 to {len(SCALES)}")
     if found.shape != wanted.shape:
         raise ShapeError(f"images of shape {tuple(found.shape)} and {tuple(wanted.shape)}", "the same shape")
+    if found.dtype in (torch.float16, torch.bfloat16):
+        found = found.float()
+    wanted = wanted.to(found)
     size = space(found)
     least = _KERNEL * 2 ** (n_scales - 1)
     if min(size) < least:
@@ -61,9 +86,9 @@ def ms_ssim(found: Tensor, wanted: Tensor, *, n_scales: int = 5, span: float = 1
     pool = getattr(functional, f"avg_pool{n_axes}d")
     total = torch.ones(found.shape[:2], dtype=found.dtype, device=found.device)
     for n, weight in enumerate(weights):
-        whole, structure = compute_ssim_and_cs(
-            found, wanted, n_axes, [_KERNEL] * n_axes, [_SIGMA] * n_axes, data_range=span
-        )
+        # A variance is a small difference of large numbers, which half precision would turn to noise.
+        with torch.autocast(found.device.type, enabled=False):
+            whole, structure = _ssim_and_structure(found, wanted, span)
         last = n == n_scales - 1
         mean = (whole if last else structure).mean(space_axes(found))
         # A power below 1 has no slope at 0: a hair above it keeps the gradient finite.

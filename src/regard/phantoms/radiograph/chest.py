@@ -19,6 +19,9 @@ SPACING = (2.0, 4.0, 2.0)
 HEART = 1.03
 """Attenuation of the heart with its fat relative to water."""
 
+BOX = ((-188.0, 188.0), (-160.0, 190.0), (-14.0, 358.0))
+"""What the rays of either view pass, in mm."""
+
 _NO_TABLE = 500.0
 
 
@@ -93,7 +96,7 @@ def render_chest(
     InputError
         If a voxel size is not positive.
     """
-    torso = render_torso(shape, spacing_mm, "chest", fine=fine, device=device, largest_cell_mm=largest_cell_mm)
+    torso = render_torso(shape, spacing_mm, BOX, fine=fine, device=device, largest_cell_mm=largest_cell_mm)
     mineral = (torso.mineral.tensor + torso.calcium.tensor)[0]
     water = (1 + (torso.hu.tensor[0] - HU_PER_MINERAL * mineral) / 1000).clamp(min=0)
     labels = torso.labels.tensor[0]

@@ -116,7 +116,12 @@ class _Place:
     def centre(self, kind: str, side: int, low: float, high: float) -> list[float]:
         """A place that lies behind bone in half of the cases, and between the bones in the other half."""
         points = self.points(kind, CANDIDATES, side, low, high)
-        at = shadow(self.view, self.field, points)[:, :2].round().long().clamp(0, self.field.size - 1)
+        at = shadow(self.view, self.field, points)[:, :2].round().long()
+        margin = round(12 / self.field.pixel_mm)
+        seen = ((at >= margin) & (at < self.field.size - margin)).all(1)
+        if bool(seen.any()):
+            points, at = points[seen], at[seen]
+        at = at.clamp(0, self.field.size - 1)
         width = 2 * round(5 / self.field.pixel_mm) + 1
         near = functional.avg_pool2d(self.bone[None, None], width, 1, width // 2)[0, 0]
         covered = near[at[:, 0], at[:, 1]]
@@ -198,8 +203,10 @@ def _balls(nodules: Tensor, view: View, field: Field) -> Tensor:
         r = radius * scale
         reach = math.ceil(r / pixel) + 1
         top, left = max(0, round(row) - reach), max(0, round(column) - reach)
-        rows = torch.arange(top, min(field.size, round(row) + reach + 1)) - row
-        columns = torch.arange(left, min(field.size, round(column) + reach + 1)) - column
+        bottom, right = min(field.size, round(row) + reach + 1), min(field.size, round(column) + reach + 1)
+        if top >= bottom or left >= right:
+            continue
+        rows, columns = torch.arange(top, bottom) - row, torch.arange(left, right) - column
         far = (rows.square()[:, None] + columns.square()[None]) * pixel**2
         # A ball seen through a pixel as wide as itself: a bell of the same volume.
         width = r * r / 5 + pixel * pixel / 12

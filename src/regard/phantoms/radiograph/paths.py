@@ -1,11 +1,12 @@
 """What the rays of a radiograph pass through: projected once for each chest, exposed again and again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from regard.core import randomness
 from regard.phantoms.radiograph.chest import SPACING, Chest, draw_chest_shape, render_chest
 from regard.phantoms.radiograph.findings import BEHIND, FINDINGS, Finding, draw_lesions, shadows_of
 from regard.phantoms.radiograph.markers import LETTERS, letter
@@ -90,6 +91,16 @@ def paths_of(chest: Chest, field: Field, *, seed: int = 0) -> dict[str, Radiogra
     return found
 
 
+def placed(field: Field, seed: int, name: str, spread: float) -> Field:
+    """The field as the patient happens to stand before it: up to 7 % smaller, and off the middle."""
+    a, b, c = randomness.uniform((3,), seed, name, "place before the detector").tolist()
+    side = field.side_mm * (1 - 0.07 * spread * a)
+    # Never so far that the field looks past the chest's box.
+    slack = (field.side_mm - side) / 2
+    x, z = field.middle
+    return replace(field, side_mm=side, middle=(x + slack * (2 * b - 1), z + slack * (2 * c - 1)))
+
+
 def draw_paths(
     seed: int,
     case: int,
@@ -97,6 +108,7 @@ def draw_paths(
     *,
     spacing_mm: tuple[float, float, float] = SPACING,
     largest_cell_mm: float = LARGEST_CELL,
+    spread: float = 1.0,
 ) -> dict[str, RadiographPaths]:
     """Paths of a chest drawn at random, by view.
 
@@ -110,9 +122,11 @@ def draw_paths(
         Voxel size of the chest along x, y and z.
     largest_cell_mm
         See `render_chest`.
+    spread
+        How much the patient's place before the detector varies: 0 not at all, 1 as usual.
     """
     chest = render_chest(draw_chest_shape(seed, case), spacing_mm, largest_cell_mm=largest_cell_mm)
-    return paths_of(chest, field or Field(), seed=seed)
+    return paths_of(chest, placed(field or Field(), seed, chest.shape.name, spread), seed=seed)
 
 
 _PLAIN = ("water", "mineral", "tissue", "ribs")
@@ -135,7 +149,7 @@ def packed(paths: Paths) -> dict[str, Tensor]:
 def unpacked(name: str, tensors: Mapping[str, Tensor]) -> dict[str, RadiographPaths]:
     """The paths of the case ``name`` from `packed` tensors."""
     found = {}
-    for view in VIEWS:
+    for view in (v for v in VIEWS if f"{v}.planes" in tensors):
         planes = dict(zip(_PLAIN, tensors[f"{view}.planes"], strict=True))
         parts = zip(
             FINDINGS, tensors[f"{view}.findings"], tensors[f"{view}.masks"], tensors[f"{view}.hidden"], strict=True

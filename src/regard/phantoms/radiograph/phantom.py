@@ -74,6 +74,7 @@ def expose(
     seed: int = 0,
     truth: Truth = "tissue",
     letter: str = "R",
+    bone: float = 1.0,
 ) -> RadiographSubject:
     """Take the picture of a chest.
 
@@ -92,6 +93,8 @@ def expose(
         nothing (``"removed"``), which leaves the ribs' own hollows.
     letter
         Which letter is the marker.
+    bone
+        Share of the mineral that is there; the display stays that of all of it.
 
     Returns
     -------
@@ -114,7 +117,10 @@ def expose(
             raise InputError(f"{name}={value}", "a dose from 0 to 1")
     full = {name: float(factors.get(name, 0.0)) for name in known}
     how = exposure or Exposure()
-    own = paths["AP" if full["view"] >= 0.5 else "PA"]
+    view = "AP" if full["view"] >= 0.5 else "PA"
+    if view not in paths:
+        raise InputError(f"paths of {', '.join(paths) or 'no view'}", f"those of the view {view}")
+    own = paths[view]
     nothing = torch.zeros_like(own.mineral)
 
     def signal(water: Tensor, mineral: Tensor, letters: Tensor | None) -> Tensor:
@@ -125,7 +131,7 @@ def expose(
         water += full[kind] * own.findings[kind].path
     lead = full["marker"] * own.letters[letter] if full["marker"] > 0 else None
     display = display_of(signal(own.water, own.mineral, None))
-    image = display(signal(water, own.mineral, lead))
+    image = display(signal(water, bone * own.mineral, lead))
     soft = display(signal(water - (own.tissue if truth == "removed" else 0.0), nothing, lead))
     masks = {kind: own.findings[kind].mask for kind in FINDINGS if full[kind] > 0}
     return RadiographSubject(own.name, image[None], soft[None], full, masks, own)

@@ -52,7 +52,7 @@ class Field:
 
     size: int = 256
     side_mm: float = 370.0
-    middle: tuple[float, float] = (0.0, 178.0)
+    middle: tuple[float, float] = (0.0, 172.0)
 
     @property
     def pixel_mm(self) -> float:

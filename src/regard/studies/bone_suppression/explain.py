@@ -1,0 +1,156 @@
+"""Maps of the best network: which input made a region of its output, and what it took away that was not bone."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from regard.core.explanation import Explanation
+from regard.core.image_target import EdgeStrength, Mean
+from regard.core.spatial import box_mean
+from regard.core.target import AbstractTarget
+from regard.core.volume import Volume
+from regard.explain import explain_case
+from regard.explainers.spec import MethodSpec, parse_methods
+from regard.io import read_map, save_map
+from regard.report.colours import common_scales
+from regard.report.figures import overlay
+from regard.studies.bone_suppression.material import Material
+from regard.studies.bone_suppression.pairs import Pairs, picture
+from regard.studies.bone_suppression.phantoms import again
+from regard.studies.scoring.bootstrap import Score, mean_score
+
+__all__ = ["explain_cases", "explained", "maps_of", "region_of", "target_of", "wrongly_removed"]
+
+
+def explained(material: Material) -> Pairs:
+    """The test radiographs that are explained: those with a finding first."""
+    test = material.test
+    order = sorted(range(len(test)), key=lambda n: test.kinds[n] in ("", "miliary"))
+    return test.of(order[: material.config.explain.n_cases])
+
+
+def region_of(material: Material, cohort: Pairs, n: int) -> Tensor:
+    """The region of the output that is explained, (row, column) of bool.
+
+    The part of the finding, where one is known, in a square of twice the usual side around its middle; otherwise the
+    square in which the best network takes most away, or behind bone in the lungs where they are known.
+    """
+    side = material.config.explain.region
+    if bool(cohort.finding[n].any()) and cohort.kinds[n] != "miliary":
+        places = torch.nonzero(cohort.finding[n]).float()
+        middle = places[(places - places.mean(0)).square().sum(1).argmin()].long().tolist()
+        around = torch.zeros_like(cohort.finding[n])
+        rows, columns = (slice(max(0, m - side), m + side) for m in middle)
+        around[rows, columns] = True
+        return cohort.finding[n] & around
+    with torch.no_grad():
+        taken = (cohort.images[n : n + 1] - material.network(material.best)(cohort.images[n : n + 1])).abs()
+    if bool(cohort.lung[n].any()):
+        taken = taken * (cohort.lung[n] & cohort.bone[n])
+    size = taken.shape[-1]
+    mean = box_mean(taken, side | 1)[0, 0]
+    half = side // 2
+    inside = torch.zeros_like(mean)
+    inside[half : size - half, half : size - half] = 1
+    at = int((mean * inside).argmax())
+    row, column = at // size, at % size
+    region = torch.zeros(size, size, dtype=torch.bool)
+    region[row - half : row + half, column - half : column + half] = True
+    return region
+
+
+def target_of(spec: MethodSpec, region: Volume | Tensor) -> AbstractTarget:
+    """What a method explains: LAM the edges of the region, as published; the others its mean."""
+    if spec.name == "lam":
+        return EdgeStrength(region, name="region")
+    return Mean(region, name="region")
+
+
+def specs_of(material: Material) -> list[MethodSpec]:
+    """The methods."""
+    return list(parse_methods(material.config.explain.methods))
+
+
+def wrongly_removed(material: Material, cohort: Pairs, n: int) -> Tensor:
+    """What the best network took away and should not have (above 0), or left (below 0), (row, column) [grey]."""
+    network = material.network(material.best)
+    with torch.no_grad():
+        found = network(cohort.images[n : n + 1])[0, 0].clamp(0, 1)
+    return cohort.soft[n, 0] - found
+
+
+def _region_volume(material: Material, cohort: Pairs, n: int) -> Volume:
+    return picture(region_of(material, cohort, n).float(), "label", cohort.cases[n])
+
+
+def maps_of(material: Material, cohort: Pairs, n: int) -> list[Explanation]:
+    """Maps of one case, read back from the run folder; those that are not there are left out."""
+    folder, found = material.run.folder, []
+    for spec in specs_of(material):
+        if folder.is_done(cohort.cases[n], spec.label):
+            stored = read_map(folder.map_path(cohort.cases[n], spec.label))
+            found.append(stored.explanation(cohort.volume(n)))
+    return found
+
+
+def explain_cases(material: Material) -> dict[str, dict[str, Score]]:
+    """Make and save all maps; the scores say how far away what made the region lies, and what was wrongly removed."""
+    cohort, folder = explained(material), material.run.folder
+    model = material.model(material.best)
+    for n, case in enumerate(cohort.cases):
+        material.run.stage(case, n, len(cohort))
+        region = _region_volume(material, cohort, n)
+        for spec in specs_of(material):
+            if folder.is_done(case, spec.label):
+                continue
+            found = explain_case(
+                model, cohort.volume(n), [spec], target=target_of(spec, region), seed=material.run.seed, case=case
+            ).explanations
+            for explanation in found:
+                save_map(explanation, folder.map_path(case, explanation.name))
+    for n in range(min(material.config.explain.n_pictured, len(cohort))):
+        shown = maps_of(material, cohort, n)
+        scales = common_scales(shown)
+        for explanation in shown:
+            path = str(folder.map_path(cohort.cases[n], explanation.name))
+            overlay(explanation, path.removesuffix(".nii.gz") + ".png", scale=scales)
+    return {"explained": _reach(material, cohort), **_dependence(material, cohort)}
+
+
+def _reach(material: Material, cohort: Pairs) -> dict[str, Score]:
+    """Share of each map's size that lies in the explained region or within 8 pixels of it."""
+    values: dict[str, list[float]] = {}
+    for n in range(len(cohort)):
+        region = region_of(material, cohort, n)
+        near = box_mean(region[None, None].float(), 17)[0, 0] > 0
+        for explanation in maps_of(material, cohort, n):
+            size = explanation.relevance.tensor[0, :, :, 0].T.abs().nan_to_num()
+            share = float((size * near).sum() / size.sum().clamp_min(1e-30))
+            values.setdefault(explanation.name, []).append(share)
+    return {f"share_near_region_{k}": mean_score(v, list(cohort.patients)[: len(v)]) for k, v in values.items()}
+
+
+def _dependence(material: Material, cohort: Pairs) -> dict[str, dict[str, Score]]:
+    """What moving one thing from nothing to all does to the mean of the region, in the best network and in truth.
+
+    What a perfect suppressor gives: all of the finding, none of the bone, none of the letter.
+    """
+    if not material.phantoms:
+        return {}
+    network = material.network(material.best)
+    with_finding = [n for n, kind in enumerate(cohort.kinds) if kind]
+    values: dict[str, list[float]] = {}
+    for n in with_finding:
+        weights = region_of(material, cohort, n).float()
+        goal = Mean(weights)
+        names = ("finding", "bone", "marker")
+        changes: Sequence[dict[str, float]] = [{f: v} for f in names for v in (0.0, 1.0)]
+        images, _ = again(material.run, material.config, cohort.patients[n], changes)
+        with torch.no_grad():
+            out, plain = goal(network(images)), goal(images)
+        for k, name in enumerate(names):
+            values.setdefault(f"change_{name}", []).append(float(out[2 * k + 1] - out[2 * k]))
+            values.setdefault(f"change_{name}_in_radiograph", []).append(float(plain[2 * k + 1] - plain[2 * k]))
+    patients = [cohort.patients[n] for n in with_finding]
+    return {"depends": {k: mean_score(v, patients, "grey") for k, v in values.items()}} if values else {}

@@ -1,0 +1,150 @@
+"""A user's pairs, in the layout of JSRT and its twins: bad cases are rows of ``failures.tsv``."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from regard.core import randomness
+from regard.core.errors import CardError, FileError, RegardError
+from regard.datasets.bone_density import digest
+from regard.datasets.collection import Radiograph
+from regard.datasets.radiographs import read_jsrt
+from regard.studies.bone_suppression.config import BoneSuppressionConfig
+from regard.studies.bone_suppression.pairs import Pairs
+from regard.studies.bone_suppression.preparation import saturated_pair
+from regard.studies.run import StudyRun
+
+__all__ = ["folder_pairs", "read_grey"]
+
+_FEWEST = 6
+_SHARES = {"train": 0.7, "validation": 0.1}
+
+
+def read_grey(path: Any, size: int) -> Tensor:
+    """A picture as (1, 1, size, size), float32 in its own unit; the whole field of view, antialiased.
+
+    Raises
+    ------
+    FileError
+        If it cannot be read, or shows one value everywhere.
+    """
+    try:
+        with Image.open(path) as image:
+            wide = image.mode if image.mode in ("I;16", "I;16B", "I", "F") else "L"
+            array = np.asarray(image if wide == image.mode else image.convert(wide)).astype(np.float32)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise FileError(f"'{path}' cannot be read as an image", "PNG, JPEG or TIFF") from error
+    if float(np.ptp(array)) == 0:
+        raise FileError(f"'{path}' of one grey value", "a radiograph", "check the file")
+    found = torch.from_numpy(array)[None, None]
+    return functional.interpolate(found, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _read(case: Radiograph, config: BoneSuppressionConfig) -> tuple[Tensor, Tensor]:
+    assert case.twin is not None
+    image, twin = (read_grey(path, config.data.size) for path in (case.image, case.twin))
+    likeness = float(torch.corrcoef(torch.stack((image.flatten(), twin.flatten())))[0, 1])
+    if likeness < 0:
+        raise FileError(
+            f"'{case.case}' and its twin with opposite grey values (correlation {likeness:.2f})",
+            "bone white in the radiograph and lungs dark in both",
+            "invert one of the two",
+        )
+    # Lungs are darker than what lies between and below them.
+    middle = image[..., config.data.size // 8 : -config.data.size // 8, :]
+    columns = middle.mean((0, 1, 2))
+    n = len(columns)
+    lungs = (columns[n // 5 : 2 * n // 5].mean() + columns[3 * n // 5 : 4 * n // 5].mean()) / 2
+    if float(lungs) > float(columns[9 * n // 20 : 11 * n // 20].mean()):
+        raise FileError(
+            f"'{case.case}' with lungs brighter than the spine", "bone white and lungs dark", "invert both images"
+        )
+    return image, twin
+
+
+def _pairs(run: StudyRun, config: BoneSuppressionConfig) -> tuple[dict[str, Tensor], list[dict[str, str]]]:
+    assert run.data is not None
+    collection = read_jsrt(run.data)
+    for name, error in collection.failures.items():
+        run.folder.add_failure(name, "read", error)
+    images, twins = [], []
+    rows: list[dict[str, str]] = []
+    seen: dict[str, str] = {}
+    for n, case in enumerate(collection.cases):
+        run.stage(f"reading {case.case}", n, len(collection.cases))
+        try:
+            image, twin = _read(case, config)
+            own = digest(image)
+            if seen.setdefault(own, case.patient) != case.patient:
+                raise CardError(
+                    f"the image of patient '{seen[own]}' again, as patient '{case.patient}'",
+                    "one patient for one image",
+                    "take one away: a patient in two parts of the data makes the scores too good",
+                )
+        except RegardError as error:
+            run.folder.add_failure(case.case, "read", error)
+            continue
+        prepared = saturated_pair(image, twin, share=config.data.saturated)
+        images.append(prepared[0])
+        twins.append(prepared[1])
+        rows.append({"case": case.case, "patient": case.patient})
+    if len({r["patient"] for r in rows}) < _FEWEST:
+        raise CardError(
+            f"{len(rows)} pairs that can be used in '{run.data}'", f"at least {_FEWEST}", "see failures.tsv"
+        )
+    return {"images": torch.cat(images), "soft": torch.cat(twins)}, rows
+
+
+def _parts(patients: list[str], seed: int) -> dict[str, list[str]]:
+    names = sorted(set(patients))
+    order = torch.randperm(len(names), generator=randomness.generator(seed, "folder", "split")).tolist()
+    n_train, n_validation = (max(1, round(_SHARES[p] * len(names))) for p in ("train", "validation"))
+    mixed = [names[n] for n in order]
+    return {
+        "train": mixed[:n_train],
+        "validation": mixed[n_train : n_train + n_validation],
+        "test": mixed[n_train + n_validation :],
+    }
+
+
+def folder_pairs(run: StudyRun, config: BoneSuppressionConfig) -> tuple[Pairs, Pairs, Pairs]:
+    """Pairs to train on, to choose on and to test on from a folder of radiographs and twins, split by patient.
+
+    Raises
+    ------
+    CardError
+        If too few pairs can be used.
+    """
+    kept: dict[str, Any] = {}
+
+    def read_all() -> dict[str, Any]:
+        if not kept:
+            kept["tensors"], kept["rows"] = _pairs(run, config)
+        return kept
+
+    # The record comes second: where it is, the tensors are.
+    tensors: dict[str, Any] = dict(run.tensors("data/folder", lambda: read_all()["tensors"]))
+    rows = run.record("data/folder", lambda: {"rows": read_all()["rows"]})["rows"]
+    n, size = len(rows), config.data.size
+    unknown, nowhere = torch.full((n, 1, size, size), torch.nan), torch.zeros(n, size, size, dtype=torch.bool)
+    whole = Pairs(
+        **tensors,
+        plain=unknown,
+        plain_soft=unknown,
+        finding=nowhere,
+        bone=nowhere,
+        lung=nowhere,
+        cases=tuple(r["case"] for r in rows),
+        patients=tuple(r["patient"] for r in rows),
+        kinds=("",) * n,
+        real=True,
+    )
+    parts = _parts([r["patient"] for r in rows], run.seed)
+    found = []
+    for names in parts.values():
+        found.append(whole.of([k for k, p in enumerate(whole.patients) if p in set(names)]))
+    return found[0], found[1], found[2]
