@@ -76,5 +76,7 @@ def mura(folder: Path, n: int = 12) -> Path:
         study = f"XR_{('WRIST', 'ELBOW')[k % 2]}/patient{k // 2:05}/study1_{('positive', 'negative')[k % 3 == 0]}"
         for image in (1, 2):
             save(folder / "MURA-v1.1" / "valid" / study / f"image{image}.png", chest(k * 2 + image, ill=bool(k % 3)))
-    (folder / "MURA-v1.1" / "valid" / "XR_WRIST" / "patient00000" / "study1_negative" / "._image1.png").write_bytes(b"x")
+    (folder / "MURA-v1.1" / "valid" / "XR_WRIST" / "patient00000" / "study1_negative" / "._image1.png").write_bytes(
+        b"x"
+    )
     return folder

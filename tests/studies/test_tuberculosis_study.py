@@ -71,7 +71,9 @@ def test_a_run_on_phantoms_writes_all_that_it_should(finished: Path) -> None:
         assert {"auc", "auc_letter_at_random", "effect_of_letter_1", "seen_by_crm"} <= set(scores[f"decoy_0.9_{arm}"])
         assert {"silhouette", "neighbours_right"} == set(scores[f"separation_{arm}"])
         assert f"boxes_crm_{arm}" in scores and "change_bones" in scores[f"depends_{arm}"]
-    assert {"auc_difference", "auc_permutation_p", "mcnemar_p", "fold0_delong_p"} <= set(scores["suppressed_minus_plain"])
+    assert {"auc_difference", "auc_permutation_p", "mcnemar_p", "fold0_delong_p"} <= set(
+        scores["suppressed_minus_plain"]
+    )
     assert all(s["n"] is not None and s["unit"] for g in scores.values() for s in g.values())
     assert "average-precision@data" in scores["map_crm"] and "deletion" in scores["map_crm"]
     page = (finished / "report.html").read_text()
@@ -127,7 +129,9 @@ def test_the_suppressor_of_another_run_and_the_chain(tmp_path: Path, capsys: pyt
     page = (path / "report.html").read_text()
     assert "bones suppressed by ae-bs" in page and "perfect suppressor" not in page
     chained = sorted((path / "maps").glob("*chain_relevance.json"))
-    assert chained and {"gradientchain", "inputxgradientchain"} <= {p.name.split("_")[1].removeprefix("desc-") for p in chained}
+    assert chained and {"gradientchain", "inputxgradientchain"} <= {
+        p.name.split("_")[1].removeprefix("desc-") for p in chained
+    }
     said = json.loads(chained[0].read_text())
     own = json.loads(next((path / "maps").glob("*crmsuppressed_relevance.json")).read_text())
     assert said["prediction"] == pytest.approx(own["prediction"], abs=1e-4)

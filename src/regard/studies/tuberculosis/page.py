@@ -123,7 +123,9 @@ def _performance(material: Material, scores: Scores, figures: Path) -> list[Chap
             "that needs none."
         )
         chapters.append(
-            Chapter("How well it tells", [_size(material), text], figures / "roc.png", tables.performance(material, scores))
+            Chapter(
+                "How well it tells", [_size(material), text], figures / "roc.png", tables.performance(material, scores)
+            )
         )
     if PAIRED in scores:
         text = (
@@ -184,7 +186,9 @@ def _maps(material: Material, scores: Scores, figures: Path) -> list[Chapter]:
             "findings cannot be boxed tightly. random-cam is the control."
         )
         chapters.append(
-            Chapter("Boxes on the findings", [_size(material), text], figures / "boxes.png", tables.boxes(material, scores))
+            Chapter(
+                "Boxes on the findings", [_size(material), text], figures / "boxes.png", tables.boxes(material, scores)
+            )
         )
     return chapters
 
@@ -220,10 +224,12 @@ def _truth(material: Material, scores: Scores, figures: Path) -> list[Chapter]:
             "order, in spreads of the test cases. All beside their controls in the table of evidence below."
         )
         chapters.append(
-            Chapter("Are the maps true?", [_size(material), _arms(material), text], None, tables.places(material, scores))
+            Chapter(
+                "Are the maps true?", [_size(material), _arms(material), text], None, tables.places(material, scores)
+            )
         )
     if tables.decoy(material, scores):
-        methods = [s.label for s in parse_methods(material.config.explain.methods)]
+        methods = [s.label for s in parse_methods(material.config.weigh.decoy_methods)]
         draw_decoy(scores, material.config.data.doses, material.arms, methods, figures / "letter.png")
         text = (
             "Networks trained where a letter R on the film follows the illness with a correlation of that dose. The "
@@ -250,7 +256,9 @@ def _cases(material: Material) -> list[ReportCase]:
                 truth = cohort.volume(n, (cohort.findings[:, None] > 0.5).float()).with_tensor(
                     (places > 0.5).float().T[None, :, :, None].contiguous(), unit="label"
                 )
-            told = [{"": material.words(a), "log-odds of ill": round(float(material.told(a)[n]), 2)} for a in material.arms]
+            told = [
+                {"": material.words(a), "log-odds of ill": round(float(material.told(a)[n]), 2)} for a in material.arms
+            ]
             found.append(ReportCase(cohort.cases[n], maps, truth, rows=told))
     return found
 
