@@ -33,7 +33,7 @@ def folds_of(labels: Sequence[bool], patients: Sequence[str], n_folds: int, *, s
     ill = dict.fromkeys(sorted(set(patients)), False)
     for label, patient in zip(labels, patients, strict=True):
         ill[patient] = ill[patient] or bool(label)
-    fold = {}
+    fold: dict[str, int] = {}
     for group in (True, False):
         names = [p for p, is_so in ill.items() if is_so == group]
         if len(names) < n_folds:

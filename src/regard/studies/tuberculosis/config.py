@@ -96,8 +96,8 @@ class TrainSection(Section):
     dropout
         Before the dense layer.
     square, whole_epochs
-        Pre-training sees pairs of one chest without and with a finding: squares of so many pixels around it, 0 for whole
-        images, and whole images in so many last epochs.
+        Pre-training sees pairs of one chest without and with a finding: squares of so many pixels around it, 0 for
+        whole images, and whole images in so many last epochs.
     rotation, shift, flip
         Augmentation: largest angle [degree] and shift [share of the image], and mirroring.
     weights

@@ -80,7 +80,7 @@ def _one(patient: str, case: str, made: RadiographSubject, size: int) -> Cohort:
 
 
 def _mixed(run: StudyRun, patient: str, k: int, least: float) -> dict[str, float]:
-    """Factors of the k-th pre-training image of a patient: pairs without and with a finding, of one kind after the other.
+    """Factors of the k-th pre-training image of a patient: pairs without and with a finding, each kind in turn.
 
     Both of a pair have the same view and the same letter.
     """

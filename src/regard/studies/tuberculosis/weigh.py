@@ -154,7 +154,7 @@ def _score(row: Comparison) -> Score:
 
 
 def weigh_maps(material: Material) -> dict[str, dict[str, Score]]:
-    """Weigh the maps of the first fold's networks and write the evidence; the scores say what the networks depend on."""
+    """Weigh the maps of the first fold's networks, write the evidence, and tell what the networks depend on."""
     section, cohort = material.config.weigh, material.cohort
     rows = explained(material)[: section.n_cases]
     whole = Plan.of(
