@@ -1,4 +1,4 @@
-"""Radiographs as squares of grey levels in [0, 1], a twin by its radiograph's own display, and what is wrong with some."""
+"""Radiographs as squares in [0, 1], a twin by its radiograph's own display, and what is wrong with some."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

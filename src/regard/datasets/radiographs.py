@@ -308,8 +308,8 @@ _MURA = re.compile(r"XR_([A-Z]+)/(patient\d+)/(study\d+)_(positive|negative)$")
 def read_mura(folder: str | Path) -> Collection:
     """Read MURA: ``XR_WRIST/patient00001/study1_positive/image1.png`` and the like, at any depth.
 
-    Radiographs of arms and hands; the label is 1 for an abnormal study. The column ``part`` says which part of the body,
-    ``study`` which study of the patient.
+    Radiographs of arms and hands; the label is 1 for an abnormal study. The column ``part`` says which part of the
+    body, ``study`` which study of the patient.
 
     Parameters
     ----------

@@ -30,10 +30,10 @@ def folds_of(labels: Sequence[bool], patients: Sequence[str], n_folds: int, *, s
     InputError
         If a fold would have no ill or no well patient.
     """
-    ill = {p: False for p in sorted(set(patients))}
+    ill = dict.fromkeys(sorted(set(patients)), False)
     for label, patient in zip(labels, patients, strict=True):
         ill[patient] = ill[patient] or bool(label)
-    fold = {}
+    fold: dict[str, int] = {}
     for group in (True, False):
         names = [p for p, is_so in ill.items() if is_so == group]
         if len(names) < n_folds:

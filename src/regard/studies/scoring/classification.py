@@ -57,7 +57,6 @@ class Confusion:
         """Harmonic mean of precision and recall, as 2 TP / (2 TP + FP + FN)."""
         return self._share(2 * np.asarray(self.tp), 2 * np.asarray(self.tp) + self.fp + self.fn)
 
-
     @property
     def mcc(self) -> np.ndarray:
         """Correlation of truth and answer (Matthews 1975); NaN where either is always the same."""

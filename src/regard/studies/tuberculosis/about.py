@@ -30,8 +30,8 @@ ITEMS = (
     Item("four folds by patient", "reduced", "to two at default"),
     Item("checkpoints chosen on the test fold", "done", "otherwise: on an inner validation split by patient, as the "
          "test fold must not choose"),
-    Item("accuracy, AUC, sensitivity, specificity, precision, F, MCC, kappa", "done", "exact intervals with one image a "
-         "patient, else over patients"),
+    Item("accuracy, AUC, sensitivity, specificity, precision, F, MCC, kappa", "done", "exact intervals with one "
+         "image a patient, else over patients"),
     Item("plain against suppressed, p < 0.05 by a test not named", "done", "paired on the same patients: per-fold "
          "differences with DeLong inside a fold, permutation within folds, McNemar"),
     Item("t-SNE of the 512 pooled features", "done", "as a picture, of held-out cases of one fold; separation is "

@@ -18,7 +18,7 @@ from regard.studies.tuberculosis.networks import EXPLAINED, TARGET, told
 __all__ = ["BOXED", "box_scores", "case_boxes", "true_boxes"]
 
 BOXED = ("crm", "crm-published", "grad-cam", "random-cam")
-"""Whose maps become boxes: the signed CRM (its part that raises the log-odds), the published one, Grad-CAM, a control."""
+"""Whose maps become boxes: signed CRM (the part that raises the log-odds), the published one, Grad-CAM, a control."""
 
 _GROW = 2
 _FOLD = 0
@@ -49,7 +49,9 @@ def case_boxes(material: Material, row: int, arm: str, method: str) -> list[Box]
     return boxes_of_map(relevance, threshold=material.config.explain.box_threshold, score=probability)
 
 
-def box_scores(material: Material, ill: Sequence[int], well: Sequence[int]) -> dict[str, dict[str, Score]]:
+def box_scores(
+    material: Material, ill: Sequence[int] | np.ndarray, well: Sequence[int] | np.ndarray
+) -> dict[str, dict[str, Score]]:
     """Groups ``boxes_<method>_<arm>``: mean average precision, best overlap with each finding, share of findings hit.
 
     Empty where no finding's place is known.

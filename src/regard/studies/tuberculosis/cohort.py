@@ -56,7 +56,7 @@ class Cohort:
         found: np.ndarray = self.labels.numpy() > 0.5
         return found
 
-    def of(self, keep: Sequence[int]) -> "Cohort":
+    def of(self, keep: Sequence[int] | np.ndarray) -> "Cohort":
         """Some of the cases, in the order given."""
         rows = [int(k) for k in keep]
         tensors = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.type is Tensor}
@@ -64,7 +64,7 @@ class Cohort:
         return replace(self, **tensors, **names)  # type: ignore[arg-type]
 
     def volume(self, n: int, images: Tensor) -> Volume:
-        """Image ``n`` of ``images`` (case, 1, row, column) as a volume that is a slice thick, placed as a radiograph is."""
+        """Image ``n`` of ``images`` (case, 1, row, column) as a volume a slice thick, placed as a radiograph is."""
         plane = images[n, 0].T[None, :, :, None].contiguous()
         pixel_mm = self.pixel_mm * self.findings.shape[-1] / images.shape[-1]
         return Volume(plane, place(images.shape[-2:], pixel_mm), "1", source=self.cases[n])

@@ -24,6 +24,15 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
 
 
+def _parsed(methods: tuple[str, ...]) -> tuple[str, ...]:
+    """The methods, if they can be read."""
+    try:
+        parse_methods(methods)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    return methods
+
+
 class DataSection(Section):
     """Radiographs and labels.
 
@@ -34,8 +43,8 @@ class DataSection(Section):
     chest_mm, cell_mm
         Voxel of the phantoms' chests, across, along the rays and upwards, and the longest cell they are drawn on.
     n_pretrain, n_each
-        Patients of the normal or abnormal task that networks are trained on first, and images of each, half of them
-        abnormal.
+        Patients of the normal or abnormal task that networks are trained on first, and images of each, in pairs without
+        and with a finding.
     n_cases
         Patients of the study itself, about half of them ill; one image of each.
     least_dose
@@ -51,9 +60,9 @@ class DataSection(Section):
     chest_mm: tuple[_Positive, _Positive, _Positive] = (3.0, 6.0, 3.0)
     cell_mm: _Positive = 3.0
     n_pretrain: _Count = 48
-    n_each: Annotated[int, Field(ge=2, multiple_of=2)] = 6
+    n_each: Annotated[int, Field(ge=2, multiple_of=2)] = 8
     n_cases: _Count = 96
-    least_dose: _Share = 0.4
+    least_dose: _Share = 0.6
     doses: tuple[_Share, ...] = (0.0, 0.3, 0.6, 0.9)
     suppressor: str | None = None
 
@@ -86,6 +95,9 @@ class TrainSection(Section):
         Share of the pre-training patients that only measure it.
     dropout
         Before the dense layer.
+    square, whole_epochs
+        Pre-training sees pairs of one chest without and with a finding: squares of so many pixels around it, 0 for
+        whole images, and whole images in so many last epochs.
     rotation, shift, flip
         Augmentation: largest angle [degree] and shift [share of the image], and mirroring.
     weights
@@ -96,18 +108,20 @@ class TrainSection(Section):
 
     width: _Count = 16
     n_folds: Annotated[int, Field(ge=2)] = 2
-    pretrain_epochs: _Count = 24
+    pretrain_epochs: _Count = 48
     n_epochs: _Count = 16
     decoy_epochs: _Count = 10
     batch_size: _Count = 16
     optimiser: Literal["sgd", "adam"] = "adam"
-    learning_rate: _Positive = 1e-3
-    fine_rate: _Positive = 3e-4
+    learning_rate: _Positive = 5e-4
+    fine_rate: _Positive = 2e-4
     momentum: _Share = 0.9
     decay: Annotated[float, Field(ge=0)] = 1e-6
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
     held: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    square: Annotated[int, Field(ge=0)] = 64
+    whole_epochs: _Count = 10
     rotation: float = 5.0
     shift: float = 0.05
     flip: bool = True
@@ -155,12 +169,11 @@ class ExplainSection(Section):
     methods: tuple[str, ...] = (
         "crm",
         "grad-cam",
-        "grad-cam++",
+        "grad-cam++@grad-cam-pp",
         "layer-cam",
-        "score-cam",
         "random-cam",
-        "lime:n_samples=300,n_segments=60",
-        "integrated-gradients:n_steps=16",
+        "lime:n_samples=200,n_segments=50",
+        "integrated-gradients:n_steps=12",
     )
     box_threshold: Annotated[float, Field(gt=0, le=1)] = 0.2
     overlaps: tuple[_Share, ...] = (0.1, 0.25, 0.5)
@@ -168,11 +181,7 @@ class ExplainSection(Section):
     @field_validator("methods")
     @classmethod
     def _known_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            parse_methods(value)
-        except InputError as error:
-            raise ValueError(str(error)) from error
-        return value
+        return _parsed(value)
 
 
 class WeighSection(Section):
@@ -186,14 +195,20 @@ class WeighSection(Section):
         Explained patients whose maps are weighed, and that are rendered again for model truth.
     methods
         Whose maps are weighed; the others are measured by place alone.
-    n_decoy
-        Test patients whose maps are made with and without the letter.
+    n_decoy, decoy_methods
+        Test patients whose maps are made with and without the letter, and by which methods.
     """
 
     n_null: _Count = 99
     n_cases: _Count = 10
-    methods: tuple[str, ...] = ("crm", "grad-cam", "lime", "integrated-gradients")
-    n_decoy: _Count = 24
+    methods: tuple[str, ...] = ("crm", "lime", "integrated-gradients")
+    n_decoy: _Count = 20
+    decoy_methods: tuple[str, ...] = ("crm", "layer-cam", "random-cam", "integrated-gradients:n_steps=8")
+
+    @field_validator("decoy_methods")
+    @classmethod
+    def _known_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _parsed(value)
 
 
 class TuberculosisConfig(StudyConfig):
@@ -206,35 +221,42 @@ class TuberculosisConfig(StudyConfig):
     weigh: WeighSection = WeighSection()
 
 
+_MANY = (
+    "crm", "grad-cam", "grad-cam++@grad-cam-pp", "layer-cam", "score-cam", "random-cam", "lime", "occlusion",
+    "integrated-gradients",
+)  # fmt: skip
+
 SIZES: dict[str, TuberculosisConfig] = {
     "smoke": TuberculosisConfig(
         size="smoke",
         data=DataSection(
             size=64, chest_mm=(5.0, 10.0, 5.0), cell_mm=5.0, n_pretrain=6, n_each=4, n_cases=20, doses=(0.0, 0.9)
         ),
-        train=TrainSection(width=4, pretrain_epochs=2, n_epochs=2, decoy_epochs=2, precision="32-true"),
+        train=TrainSection(
+            width=4, pretrain_epochs=2, whole_epochs=1, square=32, n_epochs=2, decoy_epochs=2, precision="32-true"
+        ),
         score=ScoreSection(perplexity=5.0),
         explain=ExplainSection(
             n_cases=2, n_pictured=1, methods=("crm", "grad-cam", "random-cam", "lime:n_samples=40,n_segments=12")
         ),
-        weigh=WeighSection(n_null=9, n_cases=2, methods=("crm", "grad-cam"), n_decoy=4),
+        weigh=WeighSection(n_null=9, n_cases=2, methods=("crm",), n_decoy=4, decoy_methods=("crm", "random-cam")),
     ),
     "default": TuberculosisConfig(),
     "reference": TuberculosisConfig(
         size="reference",
         data=DataSection(n_pretrain=120, n_cases=240),
-        train=TrainSection(n_folds=4, pretrain_epochs=40, n_epochs=24, decoy_epochs=16),
-        explain=ExplainSection(n_cases=24, n_pictured=4),
-        weigh=WeighSection(n_cases=24, n_decoy=30),
+        train=TrainSection(n_folds=4, pretrain_epochs=60, n_epochs=24, decoy_epochs=16),
+        explain=ExplainSection(n_cases=24, n_pictured=4, methods=_MANY),
+        weigh=WeighSection(n_cases=24, methods=("crm", "layer-cam", "lime", "integrated-gradients"), n_decoy=40),
     ),
     "paper": TuberculosisConfig(
         size="paper",
         data=DataSection(size=256, chest_mm=(2.0, 4.0, 2.0), cell_mm=2.0, n_pretrain=600, n_cases=662),
         train=TrainSection(
             width=64, n_folds=4, pretrain_epochs=32, n_epochs=32, decoy_epochs=32, optimiser="sgd", fine_rate=1e-3,
-            shift=0.2, held=0.1, validation=0.1,
+            learning_rate=1e-3, shift=0.2, held=0.1, validation=0.1, square=0, dropout=0.5,
         ),
-        explain=ExplainSection(n_cases=60, n_pictured=6),
+        explain=ExplainSection(n_cases=60, n_pictured=6, methods=_MANY),
         weigh=WeighSection(n_cases=60, n_decoy=80),
     ),
 }  # fmt: skip

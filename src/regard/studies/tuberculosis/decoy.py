@@ -1,4 +1,4 @@
-"""The shortcut: a letter that follows the label. Does the classifier use it, do maps show it, what does suppression do?"""
+"""The shortcut, a letter that follows the label: whether networks use it, maps show it and suppression helps."""
 
 from dataclasses import dataclass
 
@@ -100,7 +100,7 @@ def _dose(material: Material, dose: float, arm: str) -> dict[str, object]:
     asked: Answer = answer  # type: ignore[assignment]
     effect = dose_response(asked, images, marks, doses=(0.0, 0.5, 1.0), patients=patients, seed=material.run.seed)
     seen: dict[str, list[float]] = {}
-    for spec in parse_methods(material.config.explain.methods):
+    for spec in parse_methods(material.config.weigh.decoy_methods):
         explainer = spec.build(network, layer=EXPLAINED)
 
         def explain(image: Tensor, explainer=explainer) -> Tensor:  # type: ignore[no-untyped-def]
@@ -142,11 +142,10 @@ def decoy_scores(material: Material) -> dict[str, dict[str, Score]]:
                 "auc_letter_at_random": scored(area_statistic(ill, said["at_random"]), patients),
             }
             for opacity, value, low, high, raised in said["effect"][1:]:
-                name = f"effect_of_letter_{opacity:g}"
-                group[name] = Score(_number(value), _number(low), _number(high), 0.95, n, n_patients, "logit")
-            group["raised_by_letter"] = Score(
-                _number(raised), float("nan"), float("nan"), 0.95, n, n_patients, "1"
-            )
+                bounds = (_number(value), _number(low), _number(high))
+                group[f"effect_of_letter_{opacity:g}"] = Score(*bounds, 0.95, n, n_patients, "logit")
+                share = (_number(raised), float("nan"), float("nan"))
+                group[f"raised_by_letter_{opacity:g}"] = Score(*share, 0.95, n, n_patients, "1")
             for method, (rate, low, high, share, without, area) in said["seen"].items():
                 bounds = (_number(rate), _number(low), _number(high))
                 group[f"seen_by_{method}"] = Score(*bounds, 0.95, n, n_patients, "1")

@@ -115,23 +115,21 @@ class Material:
             done = trained(self.run, f"pretrain-{arm}")
             if done is not None:
                 return done
-            rows = self.pretrain_split[0]
-            cohort = self.pretraining
-            return train(
-                self.run,
-                self.config,
-                Learning(
-                    f"pretrain-{arm}", self.seen(cohort, arm)[rows], cohort.labels[rows], cohort.of(rows).patients,
-                    n_epochs=plan.pretrain_epochs, rate=plan.learning_rate, notes=f"Normal or abnormal; {self._notes(arm)}",
-                ),
+            rows, cohort = self.pretrain_split[0], self.pretraining
+            what = Learning(
+                f"pretrain-{arm}", self.seen(cohort, arm)[rows], cohort.labels[rows], cohort.of(rows).patients,
+                n_epochs=plan.pretrain_epochs, rate=plan.learning_rate, findings=cohort.findings[rows],
+                notes=f"Normal or abnormal; {self._notes(arm)}",
             )  # fmt: skip
+            return train(self.run, self.config, what)
 
         return self._once(f"pretrained {arm}", make)  # type: ignore[return-value]
 
     def _notes(self, arm: str) -> str:
         return (
             f"takes {self.words(arm)}, {self.config.data.size} x {self.config.data.size}, 1 % of the pixels black and "
-            "as many white, in [0, 1]. " + ("" if not self.phantoms else "Trained on phantoms: no patient is like them.")
+            "as many white, in [0, 1]. "
+            + ("" if not self.phantoms else "Trained on phantoms: no patient is like them.")
         )
 
     def member(self, arm: str, fold: int) -> Model:
@@ -164,7 +162,7 @@ class Material:
                 self.config,
                 Learning(
                     name, self.seen(cohort, arm)[rows], cohort.labels[rows], cohort.of(rows).patients,
-                    n_epochs=n_epochs, rate=self.config.train.fine_rate, start=self.pretrained(arm),
+                    n_epochs=n_epochs, rate=self.config.train.fine_rate, begin=self.pretrained(arm),
                     notes=f"Tuberculosis or not; {self._notes(arm)}", site=site,
                 ),
             )  # fmt: skip

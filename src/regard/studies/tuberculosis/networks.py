@@ -22,7 +22,18 @@ from regard.training.augmentation import Augmentation
 from regard.training.classify import Classify, balanced_weights
 from regard.training.resumable import Epochs, fit_resumable, seeded
 
-__all__ = ["EXPLAINED", "TARGET", "Learning", "grey_convolutions", "log_odds", "pooled", "told", "train", "trained"]
+__all__ = [
+    "EXPLAINED",
+    "TARGET",
+    "Learning",
+    "grey_convolutions",
+    "log_odds",
+    "pooled",
+    "start",
+    "told",
+    "train",
+    "trained",
+]
 
 
 def log_odds(output: Tensor) -> Tensor:
@@ -32,6 +43,9 @@ def log_odds(output: Tensor) -> Tensor:
 
 TARGET = FunctionTarget(log_odds)
 """What every map explains."""
+
+_STARTED = 48
+"""Images that random weights are made for, about."""
 
 EXPLAINED = "features.29"
 """The layer that class activation maps look at: the last convolution's ReLU, which the dense layer sees pooled."""
@@ -46,17 +60,38 @@ def grey_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k: v.sum(1, keepdim=True) if k == first else v for k, v in state.items()}
 
 
-def _start(network: VGG16, weights: Path | None) -> None:
-    """He's start, without which 13 convolutions do not learn from nothing; or a user's weights."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+@torch.no_grad()
+def start(network: VGG16, weights: Path | None, images: Tensor) -> None:
+    """Give a network its weights before it learns: a user's, or random ones made for its images.
+
+    Random weights are He's, and each convolution is then scaled and shifted so that each of its channels has mean 0 and
+    deviation 1 over some images (Krahenbuhl et al. 2016, without their last step): thirteen convolutions without batch
+    norm otherwise give nearly the same features for all radiographs, and do not learn.
+
+    Parameters
+    ----------
+    network
+        Changed in place.
+    weights
+        File of VGG-16's weights by torchvision's names, or None.
+    images
+        Some of those it learns from, (case, 1, row, column).
+    """
     if weights is not None:
         safe = weights.suffix == ".safetensors"
         state = load_file(weights) if safe else torch.load(weights, map_location="cpu", weights_only=True)
         network.load_convolutions(grey_convolutions(state))
+        return
+    x = images
+    for module in network.features:
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+            made = module(x)
+            mean, deviation = made.mean((0, 2, 3)), made.std((0, 2, 3)).clamp_min(1e-4)
+            module.weight /= deviation[:, None, None, None]
+            module.bias.copy_(-mean / deviation)
+        x = module(x)
 
 
 class Learning:
@@ -72,8 +107,11 @@ class Learning:
         Whose case each is.
     n_epochs, rate
         How long, and how fast.
-    start
+    begin
         The network that it goes on from; None: from the start.
+    findings
+        Where they are, (case, row, column), for learning in pairs: cases 2k and 2k + 1 are one chest without and with a
+        finding, and enter a batch together, first as squares around the finding; None: images by themselves.
     notes
         For the card.
     site
@@ -82,10 +120,12 @@ class Learning:
 
     def __init__(
         self, name: str, images: Tensor, labels: Tensor, patients: Sequence[str], *, n_epochs: int, rate: float,
-        start: Model | None = None, notes: str = "", site: str = "radiograph phantoms",
+        begin: Model | None = None, findings: Tensor | None = None, notes: str = "",
+        site: str = "radiograph phantoms",
     ) -> None:  # fmt: skip
         self.name, self.images, self.labels, self.patients = name, images, labels, tuple(patients)
-        self.n_epochs, self.rate, self.start, self.notes, self.site = n_epochs, rate, start, notes, site
+        self.n_epochs, self.rate, self.begin, self.findings = n_epochs, rate, begin, findings
+        self.notes, self.site = notes, site
 
 
 def _card(config: TuberculosisConfig, what: Learning, n: int) -> dict[str, Any]:
@@ -108,6 +148,54 @@ def _card(config: TuberculosisConfig, what: Learning, n: int) -> dict[str, Any]:
     }
 
 
+def _moves(config: TuberculosisConfig) -> Augmentation:
+    return Augmentation(config.train.rotation, config.train.flip, config.train.shift)
+
+
+def _singly(config: TuberculosisConfig, what: Learning, rows: np.ndarray, seed: int) -> Epochs:
+    """Images by themselves, each moved in its own way in each epoch."""
+    moves = _moves(config)
+
+    def make(cases: list[int], epoch: int) -> tuple[Tensor, Tensor]:
+        of = rows[cases]
+        moved = moves.apply(what.images[of], seed=seed, cases=[int(k) for k in of], epoch=epoch)
+        return moved, what.labels[of]
+
+    return Epochs(make, len(rows))
+
+
+def _pairs(config: TuberculosisConfig, what: Learning, rows: np.ndarray, seed: int) -> Epochs:
+    """Pairs of one chest without and with a finding: squares around it at first, whole images in the last epochs.
+
+    What is the same in both cannot tell them apart, so that the finding is all there is to learn.
+    """
+    assert what.findings is not None
+    places, images, plan, moves = what.findings, what.images, config.train, _moves(config)
+    firsts = rows[rows % 2 == 0]
+    side = min(plan.square or images.shape[-1], images.shape[-1])
+
+    def square(first: int, epoch: int) -> Tensor:
+        u = randomness.uniform((4,), seed, str(first), f"square {epoch}").tolist()
+        inside = torch.nonzero(places[first + 1] > 0.5)
+        at = inside[int(u[0] * len(inside))] if len(inside) else torch.tensor([side, side])
+        corner = [
+            min(max(int(a - side / 2 + (v - 0.5) * 0.6 * side), 0), n - side)
+            for a, v, n in zip(at.tolist(), u[1:3], images.shape[-2:], strict=True)
+        ]
+        both = images[first : first + 2, 0, corner[0] : corner[0] + side, corner[1] : corner[1] + side]
+        return both.flip(-1) if plan.flip and u[3] < 0.5 else both
+
+    def make(cases: list[int], epoch: int) -> tuple[Tensor, Tensor]:
+        of = [int(k) for k in firsts[cases]]
+        if epoch < what.n_epochs - plan.whole_epochs and side < images.shape[-1]:
+            both = torch.stack([square(k, epoch) for k in of])
+        else:
+            both = moves.apply(torch.stack([images[k : k + 2, 0] for k in of]), seed=seed, cases=of, epoch=epoch)
+        return both.flatten(0, 1)[:, None], torch.tensor([0.0, 1.0]).repeat(len(of))
+
+    return Epochs(make, len(firsts))
+
+
 def trained(run: StudyRun, name: str) -> Model | None:
     """A classifier that has been trained, by the name of its folder; None where there is none."""
     found = run.find(f"models/{name}/card.yaml")
@@ -127,30 +215,27 @@ def train(run: StudyRun, config: TuberculosisConfig, what: Learning) -> Model:
     )
     ours, others = np.flatnonzero(~chosen), np.flatnonzero(chosen)
     images, labels = what.images, what.labels
-    moves = Augmentation(plan.rotation, plan.flip, plan.shift)
+    learn = _pairs(config, what, ours, seed) if what.findings is not None else _singly(config, what, ours, seed)
 
-    def batch(rows: np.ndarray, cases: list[int], epoch: int | None) -> tuple[Tensor, Tensor]:
-        of = rows[cases]
-        found = images[of]
-        if epoch is not None:
-            found = moves.apply(found, seed=seed, cases=[int(k) for k in of], epoch=epoch)
-        return found, labels[of]
+    def checked(cases: list[int], _: int) -> tuple[Tensor, Tensor]:
+        return images[others[cases]], labels[others[cases]]
 
     with seeded(seed, "weights"):
         network = VGG16(1, 2, plan.width, plan.dropout)
-        _start(network, plan.weights if what.start is None else None)
-    if what.start is not None:
-        network.load_state_dict(what.start.network.state_dict())  # type: ignore[union-attr]
+        if what.begin is None:
+            start(network, plan.weights, images[ours[:: max(1, len(ours) // _STARTED)]])
+    if what.begin is not None:
+        network.load_state_dict(what.begin.network.state_dict())  # type: ignore[union-attr]
     module = Classify(
         network, class_weights=balanced_weights(labels[ours]), optimiser=plan.optimiser, learning_rate=what.rate,
         momentum=plan.momentum, decay=plan.decay,
     )  # fmt: skip
     fit_resumable(
         module,
-        Epochs(lambda cases, epoch: batch(ours, cases, epoch), len(ours)),
-        Epochs(lambda cases, _: batch(others, cases, None), len(others)),
+        learn,
+        Epochs(checked, len(others)),
         n_epochs=what.n_epochs,
-        batch_size=plan.batch_size,
+        batch_size=plan.batch_size if what.findings is None else max(1, plan.batch_size // 2),
         seed=seed,
         folder=folder,
         precision=plan.precision,

@@ -3,12 +3,15 @@
 import math
 from pathlib import Path
 
+import numpy as np
+
 from regard.core.errors import MissingDependencyError
 from regard.explainers.spec import parse_methods
 from regard.report.html import Chapter, ReportCase, write_report
 from regard.studies.evidence_page import evidence_of
 from regard.studies.run import Scores, StudyRun
 from regard.studies.scoring.bootstrap import Score
+from regard.studies.scoring.boxes import Box
 from regard.studies.study import AbstractStudy
 from regard.studies.tuberculosis import tables
 from regard.studies.tuberculosis.boxes import case_boxes, true_boxes
@@ -60,17 +63,19 @@ def _summary(material: Material, scores: Scores) -> list[str]:
     said = [
         "A network says from one frontal radiograph whether there are findings of tuberculosis. "
         + (
-            "Everything on this page comes from simulated patients whose findings we know; it says nothing of real ones."
+            "Everything on this page comes from simulated patients whose findings we know; it says nothing of real "
+            "ones."
             if material.phantoms
-            else "It was trained and tested on your own images, each patient tested by a network that never saw it."
+            else "It learnt normal from abnormal on simulated patients, then from your own images; each of your "
+            "patients is tested by a network that never saw it."
         )
     ]
     plain, paired = scores.get("plain"), scores.get(PAIRED)
     if plain:
         said.append(
             f"Of {plain['sensitivity'].n} ill images it calls {_said(plain['sensitivity'])} ill, and of "
-            f"{plain['specificity'].n} well ones {_said(plain['specificity'])} well (share, in brackets the 95 % interval); "
-            f"area under the ROC curve {_said(plain['auc'])}."
+            f"{plain['specificity'].n} well ones {_said(plain['specificity'])} well (share, in brackets the 95 % "
+            f"interval); area under the ROC curve {_said(plain['auc'])}."
         )
         floors = {k.removeprefix("floor_"): g["auc"] for k, g in scores.items() if k.startswith("floor_")}
         best = max(floors, key=lambda k: floors[k].value) if floors else None
@@ -123,13 +128,16 @@ def _performance(material: Material, scores: Scores, figures: Path) -> list[Chap
             "that needs none."
         )
         chapters.append(
-            Chapter("How well it tells", [_size(material), text], figures / "roc.png", tables.performance(material, scores))
+            Chapter(
+                "How well it tells", [_size(material), text], figures / "roc.png", tables.performance(material, scores)
+            )
         )
     if PAIRED in scores:
         text = (
-            "The same test patients, with and without bones, each by the network of its own fold. DeLong's test inside a "
-            "fold, where scores come from one network; permutation and McNemar over all. Folds share training patients, "
-            "so they are no independent repeats."
+            "The same test patients, with and without bones, each by the network of its own fold. DeLong's test inside "
+            "a fold, where scores come from one network; permutation and McNemar over all. Folds share training "
+            "patients, so they are no independent repeats; and p speaks of these networks, each trained once, not of "
+            "the method."
         )
         chapters.append(
             Chapter("With and without bones", [_size(material), _arms(material), text], None,
@@ -145,8 +153,8 @@ def _performance(material: Material, scores: Scores, figures: Path) -> list[Chap
         else:
             note = "The picture is a t-SNE of one fold's test cases; its distances mean little, so the table measures."
         text = (
-            "In all features after the mean over space, on cases that the network did not learn from, fold by fold: the "
-            "silhouette (-1 to 1), and the share of the nearest neighbours that are of a case's own kind."
+            "In all features after the mean over space, on cases that the network did not learn from, fold by fold: "
+            "the silhouette (-1 to 1), and the share of the nearest neighbours that are of a case's own kind."
         )
         chapters.append(
             Chapter("How far the features lie apart", [_size(material), note, text], picture,
@@ -171,25 +179,27 @@ def _maps(material: Material, scores: Scores, figures: Path) -> list[Chapter]:
             path = figures / f"maps-{kind}.png"
             draw_maps(shown, [material.cohort.findings[r].nan_to_num().numpy() for r in rows], path)
             text = (
-                "Yellow: the findings. Red raises the log-odds of ill, blue lowers them; unsigned maps run from dark to "
-                "bright. Each map has a scale of its own."
+                "Yellow: the findings. Red raises the log-odds of ill, blue lowers them; unsigned maps run from dark "
+                "to bright. Each map has a scale of its own."
             )
             chapters.append(Chapter(words[kind], [text], path))
     if tables.boxes(material, scores):
         draw_boxes(_boxed(material), figures / "boxes.png")
         text = (
-            "Boxes around the connected parts of a map above a share of its maximum, scored by height times probability "
-            "(blue), against boxes around the findings (yellow). Well cases count: a box there is false. A cell of the "
-            f"last convolution is {material.config.data.size // (material.config.data.size // 16)} pixels wide, so small "
-            "findings cannot be boxed tightly. random-cam is the control."
+            "Boxes around the connected parts of a map above a share of its maximum, scored by height times "
+            "probability (blue), against boxes around the findings (yellow). Well cases count: a box there is false. A "
+            "cell of the last convolution is 16 pixels wide, so small findings cannot be boxed tightly. "
+            "random-cam is the control."
         )
         chapters.append(
-            Chapter("Boxes on the findings", [_size(material), text], figures / "boxes.png", tables.boxes(material, scores))
+            Chapter(
+                "Boxes on the findings", [_size(material), text], figures / "boxes.png", tables.boxes(material, scores)
+            )
         )
     return chapters
 
 
-def _boxed(material: Material) -> list[tuple[str, object, list, list]]:  # type: ignore[type-arg]
+def _boxed(material: Material) -> list[tuple[str, np.ndarray, list[Box], list[Box]]]:
     n = max(2, material.config.explain.n_pictured)
     rows = [*explained(material)[:n], *explained(material, ill=False)[:1]]
     found = []
@@ -205,9 +215,9 @@ def _truth(material: Material, scores: Scores, figures: Path) -> list[Chapter]:
     chapters = []
     if tables.depends(material, scores):
         text = (
-            "Model truth: the same patients exposed again with one thing taken out and all else fixed, noise and display "
-            "too, and the change of the network's log-odds. Bones: the radiograph minus the same without bones, put to "
-            "the same network."
+            "Model truth: the same patients exposed again with one thing taken out and all else fixed, noise and "
+            "display too, and the change of the network's log-odds. Bones: the radiograph minus the same without "
+            "bones, put to the same network."
         )
         chapters.append(
             Chapter("What the answer depends on", [_size(material), _arms(material), text], None,
@@ -220,10 +230,12 @@ def _truth(material: Material, scores: Scores, figures: Path) -> list[Chapter]:
             "order, in spreads of the test cases. All beside their controls in the table of evidence below."
         )
         chapters.append(
-            Chapter("Are the maps true?", [_size(material), _arms(material), text], None, tables.places(material, scores))
+            Chapter(
+                "Are the maps true?", [_size(material), _arms(material), text], None, tables.places(material, scores)
+            )
         )
     if tables.decoy(material, scores):
-        methods = [s.label for s in parse_methods(material.config.explain.methods)]
+        methods = [s.label for s in parse_methods(material.config.weigh.decoy_methods)]
         draw_decoy(scores, material.config.data.doses, material.arms, methods, figures / "letter.png")
         text = (
             "Networks trained where a letter R on the film follows the illness with a correlation of that dose. The "
@@ -250,7 +262,9 @@ def _cases(material: Material) -> list[ReportCase]:
                 truth = cohort.volume(n, (cohort.findings[:, None] > 0.5).float()).with_tensor(
                     (places > 0.5).float().T[None, :, :, None].contiguous(), unit="label"
                 )
-            told = [{"": material.words(a), "log-odds of ill": round(float(material.told(a)[n]), 2)} for a in material.arms]
+            told = [
+                {"": material.words(a), "log-odds of ill": round(float(material.told(a)[n]), 2)} for a in material.arms
+            ]
             found.append(ReportCase(cohort.cases[n], maps, truth, rows=told))
     return found
 

@@ -48,9 +48,7 @@ def _phantom(run: StudyRun, config: TuberculosisConfig, patient: str, dose: floa
     picture = Field(size=picture_size(run, config))
     tensors = run.tensors(
         f"data/chest-{patient}",
-        lambda: packed(
-            draw_paths(run.seed, number, picture, spacing_mm=data.chest_mm, largest_cell_mm=data.cell_mm)
-        ),
+        lambda: packed(draw_paths(run.seed, number, picture, spacing_mm=data.chest_mm, largest_cell_mm=data.cell_mm)),
     )
     return RadiographPhantom(
         Draws(lowest=data.least_dose, doses={LETTER: dose}),
@@ -82,12 +80,15 @@ def _one(patient: str, case: str, made: RadiographSubject, size: int) -> Cohort:
 
 
 def _mixed(run: StudyRun, patient: str, k: int, least: float) -> dict[str, float]:
-    """Factors of the k-th pre-training image of a patient: every other one has a finding, of the next kind."""
-    number = _number(patient)
-    u = randomness.uniform((3,), run.seed, patient, f"image {k}").tolist()
+    """Factors of the k-th pre-training image of a patient: pairs without and with a finding, each kind in turn.
+
+    Both of a pair have the same view and the same letter.
+    """
+    pair = k // 2
+    u = randomness.uniform((3,), run.seed, patient, f"pair {pair}").tolist()
     found = {**dict.fromkeys(FINDINGS, 0.0), **{d: float(v < 0.5) for d, v in zip(DECOYS, u, strict=False)}}
     if k % 2:
-        found[FINDINGS[(number + k // 2) % len(FINDINGS)]] = least + (1 - least) * u[2]
+        found[FINDINGS[(_number(patient) + pair) % len(FINDINGS)]] = least + (1 - least) * u[2]
     return found
 
 

@@ -24,8 +24,9 @@ _KEPT = "models/suppressor"
 
 
 class Between(nn.Module):
-    """What lies between a suppressor and a classifier: to [0, 1], as two of the four networks do not bound their
-    output, and to the classifier's size by means over squares.
+    """What lies between a suppressor and a classifier: to [0, 1], and to the classifier's size by means over squares.
+
+    Two of the four suppressors do not bound their output.
 
     Parameters
     ----------

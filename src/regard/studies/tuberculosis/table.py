@@ -84,8 +84,8 @@ def _read(run: StudyRun, config: TuberculosisConfig) -> tuple[dict[str, Tensor],
     images: Mapping[str, Tensor] = {case: m["plain"] for case, m in made.items()}
     failures |= twice_seen(images, patients)
     failures |= upside_down({c: i for c, i in images.items() if c not in failures})
-    for case, error in failures.items():
-        run.folder.add_failure(case, "read", error)
+    for case, why in failures.items():
+        run.folder.add_failure(case, "read", why)
     kept = [c for c in sorted(made) if c not in failures]
     for value, words in ((1.0, "ill"), (0.0, "well")):
         n = len({patients[c] for c in kept if float(made[c]["labels"]) == value})
@@ -117,7 +117,10 @@ def read_cohort(run: StudyRun, config: TuberculosisConfig) -> Cohort:
     tensors = run.tensors("data/table", lambda: read_all()["tensors"])
     rows = run.record("data/table", lambda: {"rows": read_all()["rows"]})["rows"]
     return Cohort(
-        **tensors,
+        plain=tensors["plain"],
+        soft=tensors["soft"],
+        findings=tensors["findings"],
+        labels=tensors["labels"],
         marker=torch.full((len(rows),), torch.nan),
         cases=tuple(r["case"] for r in rows),
         patients=tuple(r["patient"] for r in rows),

@@ -31,7 +31,10 @@ def performance(material: Material, scores: Scores) -> Rows:
     """Each arm, its pre-training, and the floors."""
     rows = []
     for arm in material.arms:
-        for group, words in ((arm, "tuberculosis or not"), (f"pretrain_{arm}", "normal or abnormal, held-out patients")):
+        for group, words in (
+            (arm, "tuberculosis or not"),
+            (f"pretrain_{arm}", "normal or abnormal, held-out patients"),
+        ):
             if group in scores:
                 own = scores[group]
                 row = {"": f"{material.words(arm)}: {words}", "n": str(own["accuracy"].n)}
@@ -146,5 +149,7 @@ def decoy(material: Material, scores: Scores) -> Rows:
                 "AUC, letter at random": _said(own["auc_letter_at_random"]),
             }
             seen = {k.removeprefix("seen_by_"): s for k, s in own.items() if k.startswith("seen_by_")}
-            rows.append(row | {f"seen by {k}": "-" if math.isnan(s.value) else f"{s.value:.2f}" for k, s in seen.items()})
+            rows.append(
+                row | {f"seen by {k}": "-" if math.isnan(s.value) else f"{s.value:.2f}" for k, s in seen.items()}
+            )
     return rows

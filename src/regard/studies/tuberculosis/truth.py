@@ -1,7 +1,7 @@
 """What a trained classifier's answer depends on, and where its label is written.
 
 Model truth comes from rendering the patient again with findings or the letter taken out and all else fixed, noise and
-display too: the exact Shapley share of each in the change of the log-odds, and the places of those that the network uses.
+display too: the exact Shapley share of each in the change of the log-odds, and the places of what the network uses.
 What leaving the bones out does stands beside it; it is no share, as bones are everywhere.
 """
 

@@ -17,7 +17,7 @@ from regard.evidence.verdict import FAITHFUL, PLACED
 from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, weigh_case
 from regard.explainers.spec import MethodSpec
 from regard.studies.scoring.bootstrap import Score, mean_score
-from regard.studies.tuberculosis.explain import CAMS, FOLD, asked, base_label, explained, kind_of, plan
+from regard.studies.tuberculosis.explain import FOLD, asked, base_label, explained, kind_of, plan
 from regard.studies.tuberculosis.material import Material
 from regard.studies.tuberculosis.networks import EXPLAINED, TARGET, log_odds, told
 from regard.studies.tuberculosis.truth import CaseTruth, case_truth, data_places, rendered
@@ -154,7 +154,7 @@ def _score(row: Comparison) -> Score:
 
 
 def weigh_maps(material: Material) -> dict[str, dict[str, Score]]:
-    """Weigh the maps of the first fold's networks and write the evidence; the scores say what the networks depend on."""
+    """Weigh the maps of the first fold's networks, write the evidence, and tell what the networks depend on."""
     section, cohort = material.config.weigh, material.cohort
     rows = explained(material)[: section.n_cases]
     whole = Plan.of(
@@ -194,7 +194,5 @@ def _dependence(material: Material, rows: np.ndarray) -> dict[str, dict[str, Sco
                 if math.isfinite(value):
                     values.setdefault(factor, []).append(value)
                     patients.setdefault(factor, []).append(material.cohort.patients[row])
-        scores[f"depends_{arm}"] = {
-            f"change_{f}": mean_score(v, patients[f], UNIT) for f, v in sorted(values.items())
-        }
+        scores[f"depends_{arm}"] = {f"change_{f}": mean_score(v, patients[f], UNIT) for f, v in sorted(values.items())}
     return scores
