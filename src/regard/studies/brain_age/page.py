@@ -13,7 +13,7 @@ from regard.cohort.atlas import read_atlas
 from regard.io import read
 from regard.io.names import letters_and_digits
 from regard.io.schema import read_json
-from regard.phantoms.brain.ageing import AGES, STRUCTURES
+from regard.phantoms.brain.ageing import AGES
 from regard.phantoms.brain.phantom import share_of_ages
 from regard.report.extent import draw_extent_curve
 from regard.report.html import Chapter, ReportCase, write_report
@@ -110,7 +110,7 @@ def _control_rows(scores: Scores, material: Material) -> list[dict[str, str]]:
         group = scores.get(f"map_{spec.label}", {})
         if _PLACED in group:
             row = {"map": spec.label, "the map": _said(group[_PLACED])}
-            row |= {c: _said(group.get(f"{_PLACED}_{c.replace(' ', '_')}")) for c in _CONTROLS}
+            row |= {f"above {c}": _said(group.get(f"{_PLACED}_above_{c.replace(' ', '_')}")) for c in _CONTROLS}
             rows.append(row)
     return rows
 
@@ -269,8 +269,7 @@ def _ageing_chapter(material: Material, picture: Path) -> Chapter:
         for age in AGES
     )
     draw_young_and_old(young, old, picture)
-    doses = {s: material.config.data.doses.get(s, 1.0) for s in STRUCTURES}
-    listed = ", ".join(f"{s} {d:g}" for s, d in doses.items())
+    listed = ", ".join(f"{s} {d:g}" for s, d in material.config.data.doses.model_dump().items())
     text = f"One subject with all its structures {AGES[0]:g} and {AGES[1]:g} years old. Doses: {listed}."
     return Chapter("What was planted", [text], picture)
 
@@ -322,7 +321,7 @@ def _map_chapters(material: Material, scores: Scores) -> list[Chapter]:
         )
         found.append(Chapter("Are the maps true?", [text], None, rows))
         if _control_rows(scores, material):
-            text = "Place, against what the network uses: the map, and maps that know less."
+            text = "Place, against what the network uses: the map, and by how much it is above maps that know less."
             found.append(Chapter("Beside the controls", [text], None, _control_rows(scores, material)))
     return found
 

@@ -71,8 +71,12 @@ def _weigh_one(material: Material, n: int, n_weighed: int, plan: Plan, truth: Ca
     ]
 
 
-def _score(row: Comparison) -> Score:
-    return Score(row.value, row.low, row.high, 0.95, row.n, row.n_patients, row.unit)
+def _score(row: Comparison, *, above: bool = False) -> Score:
+    """A row's value, or by how much it is better than its control."""
+    value, low, high = (
+        (row.difference, row.difference_low, row.difference_high) if above else (row.value, row.low, row.high)
+    )
+    return Score(value, low, high, 0.95, row.n, row.n_patients, row.unit)
 
 
 def knows_age(scores: Any) -> bool:
@@ -111,9 +115,11 @@ def weigh_all(material: Material) -> dict[str, dict[str, Score]]:
     scores: dict[str, dict[str, Score]] = {}
     for row in compared:
         if row.case == "*" and row.group == "*":
-            control = f"_{row.control.replace(' ', '_')}" if row.control else ""
-            if not control or row.measure in (PLACED, AT_DATA):
-                scores.setdefault(f"map_{row.method}", {})[row.measure + control] = _score(row)
+            group = scores.setdefault(f"map_{row.method}", {})
+            if not row.control:
+                group[row.measure] = _score(row)
+            elif row.measure in (PLACED, AT_DATA):
+                group[f"{row.measure}_above_{row.control.replace(' ', '_')}"] = _score(row, above=True)
     material.run.stage("regions", len(rows_done), len(rows_done) + 2)
     write_regions(material, found, cases, function)
     if not material.phantoms:
