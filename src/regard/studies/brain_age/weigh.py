@@ -93,7 +93,8 @@ def weigh_all(material: Material) -> dict[str, dict[str, Score]]:
     inside = torch.from_numpy(atlas.labels > 0)
     rows_done = list(found.rows)[: material.config.weigh.n_truth]
     plan = Plan.of(
-        [FAITHFUL, *([PLACED] if material.phantoms else [])],
+        [*([FAITHFUL] if material.config.weigh.faithful or not material.phantoms else []),
+         *([PLACED] if material.phantoms else [])],
         truth=material.phantoms, n_null=material.config.weigh.n_null,
         n_patients=len({material.explained.patients[n] for n in rows_done}), seed=material.run.seed,
     )  # fmt: skip
