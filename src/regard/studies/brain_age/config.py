@@ -144,10 +144,10 @@ class TrainSection(Section):
 
     networks: tuple[Literal["sfcn", "sfcn-bins", "resnet18"], ...] = ("sfcn",)
     n_members: _Count = 1
-    widths: tuple[_Count, ...] = (8, 16, 32, 32, 16)
+    widths: tuple[_Count, ...] = (4, 16, 32, 32, 16)
     bin_years: _Above = 2.0
     resnet_widen: _Above = 0.25
-    n_epochs: _Count = 20
+    n_epochs: _Count = 36
     batch_size: _Count = 4
     learning_rate: _Above = 6e-3
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -222,7 +222,7 @@ class WeighSection(Section):
     Parameters
     ----------
     faithful
-        Whether faithfulness is measured by deletion, too: of each map and all its controls, which takes most of the time.
+        Whether faithfulness is measured by deletion too, of each map and all its controls: most of the time.
     n_null
         Surrogate maps in all.
     n_truth
@@ -286,7 +286,6 @@ SIZES: dict[str, BrainAgeConfig] = {
         train=TrainSection(
             networks=("sfcn", "sfcn-bins", "resnet18"),
             n_members=5,
-            n_epochs=24,
             noise=NoiseSection(n_cases=250, n_epochs=8),
             patches=PatchSection(size=8),
         ),

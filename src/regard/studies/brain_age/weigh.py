@@ -21,7 +21,16 @@ from regard.studies.brain_age.explain import ATLAS, explained_cohort, map_of
 from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.networks import age_target
 from regard.studies.brain_age.nothing import nothing_scores
-from regard.studies.brain_age.regions import DATA, MODEL, agreement, planted, region_truth, write_regions
+from regard.studies.brain_age.regions import (
+    DATA,
+    MODEL,
+    TOP,
+    agreement,
+    planted,
+    region_truth,
+    top_share,
+    write_regions,
+)
 from regard.studies.brain_age.truth import CaseTruth, case_truth
 from regard.studies.scoring.bootstrap import Score, mean_score
 
@@ -134,6 +143,7 @@ def weigh_all(material: Material) -> dict[str, dict[str, Score]]:
         group = scores.setdefault(f"map_{spec.label}", {})
         for key, truth_of in ((DATA, effects), (MODEL, used)):
             group[key] = agreement(found, spec.label, names, truth_of, patients)
+        group[TOP] = top_share(found, spec.label, names, effects, patients)
     material.run.stage("nothing planted", len(rows_done) + 1, len(rows_done) + 2)
     return scores | nothing_scores(material)
 
