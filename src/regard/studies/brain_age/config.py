@@ -144,12 +144,12 @@ class TrainSection(Section):
 
     networks: tuple[Literal["sfcn", "sfcn-bins", "resnet18"], ...] = ("sfcn",)
     n_members: _Count = 1
-    widths: tuple[_Count, ...] = (4, 16, 32, 32, 16)
+    widths: tuple[_Count, ...] = (8, 16, 32, 32, 16)
     bin_years: _Above = 2.0
     resnet_widen: _Above = 0.25
     n_epochs: _Count = 36
-    batch_size: _Count = 4
-    learning_rate: _Above = 6e-3
+    batch_size: _Count = 8
+    learning_rate: _Above = 1e-2
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     mirror: bool = True
     noise: NoiseSection = NoiseSection()
