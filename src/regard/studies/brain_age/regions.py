@@ -1,5 +1,6 @@
 """Regions of the explained cohort: the table, who leads it, and how it agrees with what was planted and used."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ from regard.studies.scoring.bootstrap import Score, scored
 
 __all__ = ["DATA", "MODEL", "TOP", "agreement", "leaders", "planted", "region_truth", "top_share", "write_regions"]
 
+logger = logging.getLogger(__name__)
+
 DATA, MODEL = "spearman_planted", "spearman_used"
 """Agreement with the planted effect of each region, and with what the network's reading depends on."""
 
@@ -52,7 +55,7 @@ def write_regions(
     write_tsv(path / "regions.tsv", COLUMNS, ([row[c] for c in COLUMNS] for row in rows))
     write_tsv(path / "subjects.tsv", SUBJECT_COLUMNS, ([row[c] for c in SUBJECT_COLUMNS] for row in subjects))
     for sentence in said:
-        material.run.stage(sentence, 0, 1)
+        logger.warning("%s", sentence)
     base = background(found, function, None, has_geometry=True)
     save_volume(base, path / "population/image_mean.nii.gz", "mean image")
     for name in map_names(found):
