@@ -20,7 +20,9 @@ class _Stop(Exception):
     pass
 
 
-def _train(folder: Path | None, stop_in: int | None = None, n_epochs: int = 6) -> tuple[dict, list]:
+def _train(
+    folder: Path | None, stop_in: int | None = None, n_epochs: int = 6, annealed: int | None = None
+) -> tuple[dict, list]:
     moves = Augmentation()
     seen = []
 
@@ -38,7 +40,11 @@ def _train(folder: Path | None, stop_in: int | None = None, n_epochs: int = 6) -
             nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)
         )
     module = Supervised(
-        network, lambda out, y: weighted_huber(out[:, 0], y), learning_rate=0.03, plateau=Plateau(0, 0.5)
+        network,
+        lambda out, y: weighted_huber(out[:, 0], y),
+        learning_rate=0.03,
+        plateau=None if annealed else Plateau(0, 0.5),
+        n_annealed=annealed,
     )
     history = fit_resumable(
         module, Epochs(learn, 14), Epochs(held, 6), n_epochs=n_epochs, batch_size=5, seed=2, folder=folder, every_s=0
@@ -46,19 +52,32 @@ def _train(folder: Path | None, stop_in: int | None = None, n_epochs: int = 6) -
     return network.state_dict(), history
 
 
-@pytest.mark.parametrize("stop_in", [1, 3, 5])
-def test_a_training_that_was_cut_off_ends_the_same(tmp_path: Path, stop_in: int) -> None:
-    whole, history = _train(None)
+@pytest.mark.parametrize(("stop_in", "annealed"), [(1, None), (3, None), (5, None), (3, 6)])
+def test_a_training_that_was_cut_off_ends_the_same(tmp_path: Path, stop_in: int, annealed: int | None) -> None:
+    whole, history = _train(None, annealed=annealed)
     before = torch.random.get_rng_state()
     with pytest.raises(_Stop):
-        _train(tmp_path, stop_in)
-    resumed, again = _train(tmp_path)
+        _train(tmp_path, stop_in, annealed=annealed)
+    resumed, again = _train(tmp_path, annealed=annealed)
     assert torch.equal(before, torch.random.get_rng_state())
     assert again == history
     assert len(history) == 6
     assert len({h["val_loss"] for h in history}) > 1
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
+
+
+def test_the_rate_falls_along_half_a_cosine() -> None:
+    seen = []
+
+    class Watched(Supervised):
+        def on_train_batch_start(self, batch: object, number: int) -> None:
+            seen.append(self.optimizers().param_groups[0]["lr"])
+
+    module = Watched(nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), lambda out, y: (out[:, 0] - y).square().mean(),
+                     learning_rate=0.1, n_annealed=4)  # fmt: skip
+    fit_resumable(module, Epochs(lambda cases, _: (IMAGES[cases], LABELS[cases]), 5), n_epochs=4, batch_size=5)
+    assert seen == pytest.approx([0.1, 0.1 * (2 + 2**0.5) / 4, 0.05, 0.1 * (2 - 2**0.5) / 4])
 
 
 def test_the_best_epoch_is_kept_not_the_last() -> None:
