@@ -45,7 +45,7 @@ class FactoredSubject(Protocol):
 
     @property
     def image(self) -> Tensor:
-        """(1, \\*space)."""
+        """(channel, \\*space)."""
 
     @property
     def structure(self) -> Tensor:
@@ -159,17 +159,30 @@ def shapley(values: Sequence[float] | Tensor) -> Tensor:
     return torch.stack(shares) if shares else torch.zeros(0, dtype=torch.float64)
 
 
-def change_of_image(phantom: FactoredPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
-    """How far each voxel changes when ``factor`` is moved, all else fixed: a finite difference, (\\*space)."""
+def _ends(phantom: FactoredPhantom, number: int, factor: str, seed: int) -> tuple[Tensor, Tensor]:
+    """The subject with ``factor`` moved to both sides, each (channel, \\*space)."""
     drawn = min(max(phantom.draw(number, seed=seed)[factor], 0.0), 1.0)
-    ends = [max(drawn - STEP, 0.0), min(drawn + STEP, 1.0)]
-    low, high = (phantom.subject(number, seed=seed, factors={factor: value}).image[0] for value in ends)
-    return high - low
+    low, high = (
+        phantom.subject(number, seed=seed, factors={factor: value}).image
+        for value in (max(drawn - STEP, 0.0), min(drawn + STEP, 1.0))
+    )
+    return low, high
+
+
+def change_of_image(phantom: FactoredPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
+    """How far each voxel of the first channel changes when ``factor`` is moved, all else fixed, (\\*space)."""
+    low, high = _ends(phantom, number, factor, seed)
+    return high[0] - low[0]
 
 
 def places_of(phantom: FactoredPhantom, number: int, factor: str, *, seed: int = 0) -> Tensor:
-    """Voxels that change visibly with ``factor``, (\\*space) of bool."""
-    size = change_of_image(phantom, number, factor, seed=seed).abs()
+    """Voxels that change visibly with ``factor`` in any channel, by that channel's spread, (\\*space) of bool."""
+    low, high = _ends(phantom, number, factor, seed)
+    sizes = (high - low).abs()
+    if len(sizes) > 1:
+        spread = (low.flatten(1).std(1) + high.flatten(1).std(1)).clamp_min(1e-12)
+        sizes = sizes / spread.reshape(-1, *[1] * (sizes.ndim - 1))
+    size = sizes.amax(0)
     return size > VISIBLE * size.max()
 
 

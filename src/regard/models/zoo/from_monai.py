@@ -7,7 +7,9 @@ from torch import nn
 __all__ = ["resnet18", "unet"]
 
 
-def resnet18(spatial_dims: int = 3, channels: int = 1, outputs: int = 1, stem_stride: int = 2) -> nn.Module:
+def resnet18(
+    spatial_dims: int = 3, channels: int = 1, outputs: int = 1, stem_stride: int = 2, widen: float = 1.0
+) -> nn.Module:
     """Build MONAI's ResNet-18.
 
     Parameters
@@ -16,11 +18,17 @@ def resnet18(spatial_dims: int = 3, channels: int = 1, outputs: int = 1, stem_st
         Axes and channels of the input (batch, channels, \\*space), numbers of the output (batch, outputs).
     stem_stride
         Stride of the first convolution; MONAI's own default is 1, which is several times slower.
+    widen
+        Channels of every layer, relative to the published ones.
     """
     from monai.networks.nets import resnet18 as build
 
     return build(  # type: ignore[no-any-return]
-        spatial_dims=spatial_dims, n_input_channels=channels, num_classes=outputs, conv1_t_stride=stem_stride
+        spatial_dims=spatial_dims,
+        n_input_channels=channels,
+        num_classes=outputs,
+        conv1_t_stride=stem_stride,
+        widen_factor=widen,
     )
 
 

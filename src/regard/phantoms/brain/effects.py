@@ -77,13 +77,16 @@ def planted_effects(phantom: BrainPhantom, *, n: int = 4, seed: int = 0) -> list
         for step in (-_STEP, _STEP):
             ages = {s: age + step for s, age in own.items()}
             shares = {s: share_of_ages(age) for s, age in ages.items()}
-            images.append(phantom.subject(number, seed=seed, factors=shares).image[0].double())
+            images.append(phantom.subject(number, seed=seed, factors=shares).image.double())
             aged = with_factors(subject, ages)
             anatomies.append(
                 render_anatomy(aged, phantom.spacing_mm, space=phantom.space, head=phantom.head).shares.double()
             )
         middle = (anatomies[0] + anatomies[1]) / 2
-        change = (images[1] - images[0]).abs() / (2 * _STEP)
+        # Further channels count in units of their own spread, as many intensities as the image's spread has.
+        spread = (images[0].flatten(1).std(1) + images[1].flatten(1).std(1)).clamp_min(1e-12)
+        weight = (spread[0] / spread).reshape(-1, 1, 1, 1)
+        change = ((images[1] - images[0]).abs() * weight).sum(0) / (2 * _STEP)
         volumes += middle.flatten(1).sum(1) / n
         changes += (middle * change).flatten(1).sum(1) / n
         moved += (anatomies[1] - anatomies[0]).flatten(1).sum(1) / (2 * _STEP * n)

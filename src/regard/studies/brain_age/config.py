@@ -6,12 +6,12 @@ from pydantic import Field, field_validator
 
 from regard.core.errors import InputError
 from regard.explainers.spec import parse_methods
-from regard.phantoms.brain import STRUCTURES
 from regard.studies.config import Section, StudyConfig
 
 __all__ = [
     "BrainAgeConfig",
     "DataSection",
+    "DosesSection",
     "ExplainSection",
     "NETWORKS",
     "NoiseSection",
@@ -35,6 +35,15 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Above = Annotated[float, Field(gt=0)]
 
 
+class DosesSection(Section):
+    """How strongly each structure ages: 0 not at all, 1 as the phantom's rates say."""
+
+    ventricles: _Share = 1.0
+    hippocampi: _Share = 1.0
+    cortex: _Share = 1.0
+    lesions: _Share = 1.0
+
+
 class DataSection(Section):
     """Images and labels.
 
@@ -46,7 +55,7 @@ class DataSection(Section):
         ``"affine"``: on the template's grid after the affine registration; ``"warped"``: after the deformation was
         undone too, with the logarithm of the Jacobian as a second channel.
     doses
-        How strongly each structure ages, by name; 1 where not given.
+        How strongly each structure ages.
     deviation
         Standard deviation of a structure's age about the subject's [year].
     n_train, n_calibration, n_test
@@ -57,19 +66,12 @@ class DataSection(Section):
 
     spacing_mm: _Above = 4.0
     space: Literal["affine", "warped"] = "affine"
-    doses: dict[str, _Share] = {}
+    doses: DosesSection = DosesSection()
     deviation: Annotated[float, Field(ge=0)] = 4.0
-    n_train: _Count = 200
-    n_calibration: _Count = 30
+    n_train: _Count = 240
+    n_calibration: _Count = 24
     n_test: _Count = 40
-    n_nothing: _Some = 40
-
-    @field_validator("doses")
-    @classmethod
-    def _known(cls, value: dict[str, float]) -> dict[str, float]:
-        if set(value) - set(STRUCTURES):
-            raise ValueError(f"doses of {', '.join(STRUCTURES)}")
-        return value
+    n_nothing: _Some = 30
 
 
 class NoiseSection(Section):
@@ -128,6 +130,8 @@ class TrainSection(Section):
         Channels of the SFCN's blocks.
     bin_years
         Width of the soft bins of age.
+    resnet_widen
+        Channels of the ResNet-18, relative to the published ones.
     n_epochs, batch_size, learning_rate
         As usual; Adam, the rate falls along half a cosine.
     validation
@@ -138,13 +142,14 @@ class TrainSection(Section):
         Of the noise model and of the patch-based networks.
     """
 
-    networks: tuple[Literal["sfcn", "sfcn-bins", "resnet18"], ...] = ("sfcn", "sfcn-bins")
+    networks: tuple[Literal["sfcn", "sfcn-bins", "resnet18"], ...] = ("sfcn",)
     n_members: _Count = 1
     widths: tuple[_Count, ...] = (8, 16, 32, 32, 16)
     bin_years: _Above = 2.0
-    n_epochs: _Count = 16
-    batch_size: _Count = 4
-    learning_rate: _Above = 3e-3
+    resnet_widen: _Above = 0.25
+    n_epochs: _Count = 36
+    batch_size: _Count = 8
+    learning_rate: _Above = 1e-2
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     mirror: bool = True
     noise: NoiseSection = NoiseSection()
@@ -216,6 +221,8 @@ class WeighSection(Section):
 
     Parameters
     ----------
+    faithful
+        Whether faithfulness is measured by deletion too, of each map and all its controls: most of the time.
     n_null
         Surrogate maps in all.
     n_truth
@@ -224,6 +231,7 @@ class WeighSection(Section):
         Subjects that the planted effect of each region is averaged over.
     """
 
+    faithful: bool = False
     n_null: _Count = 99
     n_truth: _Count = 10
     n_effects: _Count = 4
@@ -243,9 +251,19 @@ SIZES: dict[str, BrainAgeConfig] = {
     "smoke": BrainAgeConfig(
         size="smoke",
         data=DataSection(
-            spacing_mm=8.0, doses={"cortex": 0.0, "lesions": 0.0}, n_train=24, n_calibration=6, n_test=10, n_nothing=9
+            spacing_mm=8.0,
+            doses=DosesSection(cortex=0.0, lesions=0.0),
+            n_train=24,
+            n_calibration=6,
+            n_test=10,
+            n_nothing=9,
         ),
-        train=TrainSection(widths=(4, 8, 8), n_epochs=3, noise=NoiseSection(n_cases=12, n_epochs=1, scales=(1, 2))),
+        train=TrainSection(
+            networks=("sfcn", "sfcn-bins"),
+            widths=(4, 8, 8),
+            n_epochs=3,
+            noise=NoiseSection(n_cases=12, n_epochs=1, scales=(1, 2)),
+        ),
         explain=ExplainSection(
             n_cases=4,
             n_pictured=1,
@@ -259,16 +277,15 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=1,
             strengths=(0.01, 1.0),
         ),
-        weigh=WeighSection(n_null=9, n_truth=2, n_effects=1),
+        weigh=WeighSection(faithful=True, n_null=9, n_truth=2, n_effects=1),
     ),
     "default": BrainAgeConfig(),
     "reference": BrainAgeConfig(
         size="reference",
-        data=DataSection(n_train=500, n_calibration=60, n_test=100, n_nothing=90),
+        data=DataSection(n_train=400, n_calibration=48, n_test=80, n_nothing=60),
         train=TrainSection(
             networks=("sfcn", "sfcn-bins", "resnet18"),
             n_members=5,
-            n_epochs=30,
             noise=NoiseSection(n_cases=250, n_epochs=8),
             patches=PatchSection(size=8),
         ),
@@ -286,7 +303,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=4,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
         ),
-        weigh=WeighSection(n_truth=20, n_effects=8),
+        weigh=WeighSection(faithful=True, n_truth=20, n_effects=8),
     ),
     "paper": BrainAgeConfig(
         size="paper",
@@ -296,6 +313,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_members=5,
             widths=(32, 64, 128, 256, 256, 64),
             bin_years=1.0,
+            resnet_widen=1.0,
             n_epochs=100,
             learning_rate=1e-3,
             noise=NoiseSection(zoo="unoise-large", n_cases=11000, n_epochs=50, scales=(2, 4, 8)),
@@ -315,7 +333,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=16,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
         ),
-        weigh=WeighSection(n_truth=100, n_effects=16),
+        weigh=WeighSection(faithful=True, n_truth=100, n_effects=16),
     ),
 }
 """Settings by size. At ``paper`` all subjects together are the published 13,750."""

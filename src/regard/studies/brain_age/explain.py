@@ -1,5 +1,6 @@
 """Explaining a cohort: maps of every explained subject by every method, in one pass that can be interrupted."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from regard.cohort import Explaining, ThisProcess, run_cases
 from regard.cohort.engine import Cohort as Explained
@@ -23,7 +25,7 @@ from regard.phantoms.brain import REGIONS, atlas
 from regard.phantoms.brain.atlas import index_of
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
-from regard.studies.brain_age.cohort import Cohort, prepared
+from regard.studies.brain_age.cohort import prepared
 from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.networks import age_target
 from regard.studies.brain_age.noise import LEARNED, noise_knobs
@@ -37,6 +39,7 @@ __all__ = [
     "explained_cohort",
     "extent_rows",
     "function_of",
+    "label_regions",
     "map_of",
     "pictured",
     "write_cases",
@@ -55,27 +58,29 @@ _MASK = "mask.nii.gz"
 _KEPT = "explain"
 
 
-def _labels(cohort: Cohort) -> Tensor:
-    """Number of the region at each voxel's centre, (i, j, k); 0 outside the brain."""
+def label_regions(affine: np.ndarray, shape: Sequence[int]) -> Tensor:
+    """Number of the phantom's region that fills most of each voxel, (i, j, k); 0 outside the brain.
+
+    Parameters
+    ----------
+    affine
+        Matrix (4, 4): voxel index to MNI152 mm; axes along x, y and z.
+    shape
+        Number of voxels (i, j, k).
+    """
     regions = atlas()
-    i, j, k = (torch.arange(n, dtype=torch.float32) for n in cohort.grid.shape)
-    matrix = torch.tensor(cohort.affine, dtype=torch.float32)
-    points = torch.stack(torch.meshgrid(i, j, k, indexing="ij"))
+    matrix = torch.tensor(affine, dtype=torch.float32)
+    points = torch.stack(torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in shape], indexing="ij"))
     points = torch.einsum("ab,bijk->aijk", matrix[:3, :3], points) + matrix[:3, 3].reshape(3, 1, 1, 1)
-    # The region that fills most of the voxel: the largest of the shares about its centre.
-    step = float(cohort.grid.spacing[0])
+    step = float(matrix[0, 0])
     n = max(1, round(step / 2))
-    counts = torch.zeros(len(REGIONS), *cohort.grid.shape)
     offsets = [(o + 0.5) * step / n - step / 2 for o in range(n)]
-    for a in offsets:
-        for b in offsets:
-            for c in offsets:
-                moved = points + torch.tensor([a, b, c]).reshape(3, 1, 1, 1)
-                index = regions.lattice.normalised(moved).movedim(0, -1)[None]
-                at = torch.nn.functional.grid_sample(
-                    regions.labels[None, None].float(), index, mode="nearest", align_corners=True
-                )[0, 0].long()
-                counts.scatter_add_(0, at[None], torch.ones(1, *cohort.grid.shape))
+    counts = torch.zeros(len(REGIONS), *shape)
+    for offset in itertools.product(offsets, repeat=3):
+        grid = regions.lattice.normalised(points + torch.tensor(offset).reshape(3, 1, 1, 1)).movedim(0, -1)[None]
+        labels = regions.labels[None, None].float()
+        at = functional.grid_sample(labels, grid, mode="nearest", align_corners=True)[0, 0].long()
+        counts.scatter_add_(0, at[None], torch.ones(1, *at.shape))
     found = counts.argmax(0)
     found[torch.isin(found, torch.tensor([index_of(name)[0] for name in OUTSIDE]))] = 0
     return found
@@ -91,7 +96,7 @@ def write_cases(material: Material) -> list[Case]:
             volumes = [v.with_tensor(prepared(v.tensor[None])[0]) for v in volumes]
         for name, volume in zip(cohort.cases, volumes, strict=True):
             save_volume(volume, folder / f"{name}.nii.gz", "brain")
-        labels = _labels(cohort)
+        labels = label_regions(cohort.affine, cohort.grid.shape)
         save_volume(Volume(labels[None].float(), cohort.affine, "label"), folder / ATLAS, "regions")
         save_volume(Volume((labels > 0)[None].float(), cohort.affine, "label"), folder / _MASK, "brain mask")
         write_text(folder / "atlas.tsv", atlas().table())
@@ -161,7 +166,7 @@ def _pictures(material: Material) -> None:
         case = cohort.cases[n]
         left = [s for s in material.methods if not folder.is_done(case, s.label)]
         if left:
-            mask = Volume((_labels(cohort) > 0)[None].float(), cohort.affine, "label")
+            mask = Volume((label_regions(cohort.affine, cohort.grid.shape) > 0)[None].float(), cohort.affine, "label")
             found = explain_case(
                 material.model, _scan(material, n), left, target=age_target(material.model), mask=mask,
                 seed=material.run.seed, case=case,

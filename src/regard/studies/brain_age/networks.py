@@ -66,7 +66,7 @@ def _bins_loss(bins: Sequence[float]) -> Callable[[Tensor, Tensor], Tensor]:
 
 def _built(kind: str, channels: int, outputs: int, config: BrainAgeConfig) -> tuple[str, dict[str, Any]]:
     if kind == "resnet18":
-        return "monai-resnet18", {"channels": channels, "outputs": outputs}
+        return "monai-resnet18", {"channels": channels, "outputs": outputs, "widen": config.train.resnet_widen}
     kwargs = {"channels": channels, "outputs": outputs, "widths": list(config.train.widths), "dropout": 0.0}
     return "sfcn", kwargs
 

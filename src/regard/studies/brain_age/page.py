@@ -1,7 +1,6 @@
 """The report: what a reader must know in whole sentences, then tables, pictures and maps."""
 
 import csv
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from regard.cohort.atlas import read_atlas
 from regard.io import read
 from regard.io.names import letters_and_digits
 from regard.io.schema import read_json
-from regard.phantoms.brain.ageing import AGES, STRUCTURES
+from regard.phantoms.brain.ageing import AGES
 from regard.phantoms.brain.phantom import share_of_ages
 from regard.report.extent import draw_extent_curve
 from regard.report.html import Chapter, ReportCase, write_report
@@ -31,147 +30,30 @@ from regard.studies.brain_age.material import Material, material_of
 from regard.studies.brain_age.noise import LEARNED
 from regard.studies.brain_age.patches import PATCH_MAP
 from regard.studies.brain_age.phantoms import phantom_of
-from regard.studies.brain_age.regions import DATA, MODEL, leaders, planted, region_truth
-from regard.studies.brain_age.score import FLOORS
+from regard.studies.brain_age.regions import DATA, leaders, planted, region_truth
+from regard.studies.brain_age.tables import (
+    best_map,
+    control_rows,
+    gap_rows,
+    map_rows,
+    noise_rows,
+    number,
+    read_regions,
+    region_rows,
+    rows_of,
+    score_rows,
+    told,
+)
 from regard.studies.brain_age.truth import case_truth
-from regard.studies.brain_age.weigh import AT_DATA, knows_age
+from regard.studies.brain_age.weigh import knows_age
 from regard.studies.run import Scores, StudyRun
-from regard.studies.scoring.bootstrap import Score
 from regard.studies.study import AbstractStudy
 
 __all__ = ["write_page"]
 
-_PLACED = "average-precision"
-_SHOWN = ("pearson_r", "mae", "rmse", "slope", "bias")
-_CONTROLS = ("surrogate", "image", "edges", "other patient", "cohort mean", "randomised network")
-
-
-def _said(score: Score | None) -> str:
-    return "undefined" if score is None or math.isnan(score.value) else str(score)
-
 
 def _done(run: StudyRun) -> set[str]:
     return {a for a in ("data", "train", "score", "explain", "weigh") if run.find(f"checkpoints/act-{a}.json")}
-
-
-def _score_rows(scores: Scores) -> list[dict[str, str]]:
-    named = {
-        g: f"{NETWORKS[k]}, training {int(m) + 1}"
-        for g in scores
-        for k, _, m in [g.partition("-member")]
-        if k in NETWORKS
-    }
-    named |= {g: "their mean" for g in scores if g.endswith("-ensemble")}
-    named |= {f"patches_{n}": f"patches, {n}" for n in ("best", "average", "regression")}
-    named |= {f"floor_{k.replace(' ', '_')}": f"without a network: {v}" for k, v in FLOORS.items()}
-    named |= {"ceiling": "ceiling: a reader of the structures' true ages"}
-    return [
-        {"": name} | {f.replace("_", " "): _said(scores[group].get(f)) for f in _SHOWN}
-        for group, name in named.items()
-        if group in scores
-    ]
-
-
-def _gap_rows(scores: Scores) -> list[dict[str, str]]:
-    group = scores.get("test", {})
-    names = {"": "as predicted", "_corrected": "corrected by a line fitted on other subjects"}
-    return [
-        {
-            "age gap": shown,
-            "standard deviation [year]": _said(group.get(f"gap_deviation{end}")),
-            "change with age [year/year]": _said(group.get(f"gap_slope{end}")),
-        }
-        for end, shown in names.items()
-        if f"gap_slope{end}" in group
-    ]
-
-
-def _map_rows(scores: Scores, material: Material) -> list[dict[str, str]]:
-    rows = []
-    for spec in material.methods:
-        group = scores.get(f"map_{spec.label}", {})
-        row = {"map": spec.label}
-        for name, shown in (
-            (_PLACED, "place, against what the network uses"),
-            (AT_DATA, "place, against what ages"),
-            ("deletion", "faithfulness (deletion) [spread]"),
-            (DATA, "regions, rank correlation with what was planted"),
-            (MODEL, "regions, with what the network uses"),
-        ):
-            if name in group:
-                row[shown] = _said(group[name])
-        rows.append(row)
-    return sorted(rows, key=lambda r: r.get("place, against what the network uses", ""), reverse=True)
-
-
-def _control_rows(scores: Scores, material: Material) -> list[dict[str, str]]:
-    rows = []
-    for spec in material.methods:
-        group = scores.get(f"map_{spec.label}", {})
-        if _PLACED in group:
-            row = {"map": spec.label, "the map": _said(group[_PLACED])}
-            row |= {c: _said(group.get(f"{_PLACED}_{c.replace(' ', '_')}")) for c in _CONTROLS}
-            rows.append(row)
-    return rows
-
-
-def _noise_rows(scores: Scores) -> list[dict[str, str]]:
-    return [
-        {
-            "map": group.removeprefix("noise_"),
-            "|f(noisy) - f(clean)|, root mean square [year]": _said(values.get("prediction_change_rms")),
-            "under the strongest noise everywhere [year]": _said(values.get("prediction_change_rms_strongest_noise")),
-            "mean of B": _said(values.get("mean_noise")),
-            "share of the brain with B < 0.5": _said(values.get("share_important")),
-        }
-        for group, values in scores.items()
-        if group.startswith("noise_") and values
-    ]
-
-
-def region_table(path: Path) -> list[dict[str, Any]]:
-    """Rows of ``regions.tsv`` with their numbers as numbers."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(stream, dialect="excel-tab")]
-
-
-def _number(text: str) -> Any:
-    if text == "n/a":
-        return float("nan")
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _of(rows: Sequence[dict[str, Any]], method: str) -> list[dict[str, Any]]:
-    own = [r for r in rows if r["method"] == method and r["group"] == "*" and not math.isnan(r["share"])]
-    return sorted(own, key=lambda r: -r["density"])
-
-
-def _region_rows(rows: Sequence[dict[str, Any]], methods: Sequence[str], truth: dict[str, dict[str, float]]) -> Any:
-    names = list(dict.fromkeys(r["region"] for r in rows))
-    said = []
-    for name in sorted(names, key=lambda n: -truth.get(n, {}).get("density", 0.0)):
-        row: dict[str, Any] = {"region": name}
-        if name in truth:
-            row["planted: density"] = round(truth[name]["density"], 2)
-            row["volume [% a year]"] = round(truth[name]["percent_a_year"], 2)
-        for method in methods:
-            own = next((r for r in _of(rows, method) if r["region"] == name), None)
-            if own is not None:
-                star = "*" if own["p_maxT"] < 0.05 and own["t"] > 0 else ""
-                row[method] = f"{own['density']:.2f}{star}"
-        said.append(row)
-    return said
-
-
-def _best(scores: Scores, material: Material, measure: str) -> str | None:
-    found = {s.label: scores.get(f"map_{s.label}", {}).get(measure) for s in material.methods}
-    kept = {k: v.value for k, v in found.items() if v is not None and not math.isnan(v.value)}
-    return max(kept, key=lambda k: kept[k]) if kept else None
 
 
 def _summary(material: Material, scores: Scores, rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -187,32 +69,32 @@ def _summary(material: Material, scores: Scores, rows: Sequence[dict[str, Any]])
     test = scores.get("test")
     if test:
         said.append(
-            f"On {test['mae'].n} subjects that it had never seen the network was off by {_said(test['mae'])} years on "
-            f"average (brackets: 95 % interval), r = {_said(test['pearson_r'])}, uncorrected; guessing the mean age is "
-            f"off by {_said(scores['floor_mean_age']['mae'])}, and the histogram of the image alone by "
-            f"{_said(scores['floor_histogram']['mae'])}."
+            f"On {test['mae'].n} subjects that it had never seen the network was off by {told(test['mae'])} years on "
+            f"average (brackets: 95 % interval), r = {told(test['pearson_r'])}, uncorrected; guessing the mean age is "
+            f"off by {told(scores['floor_mean_age']['mae'])}, and the histogram of the image alone by "
+            f"{told(scores['floor_histogram']['mae'])}."
         )
         if "ceiling" in scores:
             said.append(
-                f"A reader of the structures' true ages would be off by {_said(scores['ceiling']['mae'])} years: less "
+                f"A reader of the structures' true ages would be off by {told(scores['ceiling']['mae'])} years: less "
                 "is not to be had, as structures age at their own pace."
             )
         if not knows_age(test):
             said.append("It does not beat the mean age: what its maps show is not about age, and no region is named.")
-    method = _best(scores, material, DATA)
+    method = best_map(scores, material, DATA)
     if method is not None and test:
         led = leaders(rows, method, knows=knows_age(test))
         listed = "; ".join(led[:6]) or "no region"
         group = scores[f"map_{method}"]
         said.append(
-            f"Region by region, {method} agrees best with what was planted (rank correlation {_said(group[DATA])}). It "
+            f"Region by region, {method} agrees best with what was planted (rank correlation {told(group[DATA])}). It "
             f"is led by: {listed}."
         )
     nothing = scores.get("nothing")
     if nothing and "preferred" in nothing:
         named = "would" if knows_age(nothing) else "does not"
         said.append(
-            f"Trained on subjects in whom nothing ages, the network has r = {_said(nothing['pearson_r'])}; its maps "
+            f"Trained on subjects in whom nothing ages, the network has r = {told(nothing['pearson_r'])}; its maps "
             f"prefer {nothing['preferred'].value:.0%} of the regions over their null maps all the same, as every "
             f"network looks somewhere, but it {named} beat the mean age, and so "
             + ("regions are named." if knows_age(nothing) else "no region is named.")
@@ -223,7 +105,7 @@ def _summary(material: Material, scores: Scores, rows: Sequence[dict[str, Any]])
 
 def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
     figures, done = run.folder.figures, _done(run)
-    rows = region_table(run.path / "regions.tsv")
+    rows = read_regions(run.path / "regions.tsv")
     chapters = [Chapter("In short", _summary(material, scores, rows))]
     if material.phantoms and "score" in done:
         chapters.append(_ageing_chapter(material, figures / "ageing.png"))
@@ -233,16 +115,16 @@ def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: S
             f"{len(material.test)} test subjects, intervals over subjects. Error and r are of the uncorrected reading. "
             "Slope below 1: the old are read too young."
         )
-        chapters.append(Chapter("How well age is read", [text], figures / "ages.png", _score_rows(scores)))
+        chapters.append(Chapter("How well age is read", [text], figures / "ages.png", score_rows(scores)))
         text = (
             "The correction takes out of the gap (read minus true age) what depends on age. It uses the true age: no "
             "error and no correlation is quoted of what was corrected."
         )
-        chapters.append(Chapter("The age gap", [text], None, _gap_rows(scores)))
+        chapters.append(Chapter("The age gap", [text], None, gap_rows(scores)))
     depends = {g.removeprefix("depends_"): v for g, v in scores.items() if g.startswith("depends_")}
     if depends:
         shown = [
-            {"network": g} | {k.removeprefix("change_"): _said(s) for k, s in v.items() if k.startswith("change_")}
+            {"network": g} | {k.removeprefix("change_"): told(s) for k, s in v.items() if k.startswith("change_")}
             for g, v in depends.items()
         ]
         text = (
@@ -269,8 +151,7 @@ def _ageing_chapter(material: Material, picture: Path) -> Chapter:
         for age in AGES
     )
     draw_young_and_old(young, old, picture)
-    doses = {s: material.config.data.doses.get(s, 1.0) for s in STRUCTURES}
-    listed = ", ".join(f"{s} {d:g}" for s, d in doses.items())
+    listed = ", ".join(f"{s} {d:g}" for s, d in material.config.data.doses.model_dump().items())
     text = f"One subject with all its structures {AGES[0]:g} and {AGES[1]:g} years old. Doses: {listed}."
     return Chapter("What was planted", [text], picture)
 
@@ -293,7 +174,7 @@ def _map_chapters(material: Material, scores: Scores) -> list[Chapter]:
             "than a small one of equal effect."
         )
         found.append(Chapter("Maps of one subject", [text], figures / "maps.png"))
-    if _noise_rows(scores):
+    if noise_rows(scores):
         curve = extent_rows(material)
         picture = figures / "extent.png" if curve else None
         if picture is not None:
@@ -302,10 +183,10 @@ def _map_chapters(material: Material, scores: Scores) -> list[Chapter]:
             "What the noise of a map does to the prediction, in fresh draws. One map is one lambda: the curve shows "
             "how its extent and its cost grow with it."
         )
-        found.append(Chapter("Noise, and what it costs", [text], picture, _noise_rows(scores)))
+        found.append(Chapter("Noise, and what it costs", [text], picture, noise_rows(scores)))
     atlas = scores.get("atlas")
     if atlas and f"atlas_share_{LEARNED}" in atlas:
-        rows = [{"": k.replace("_", " "), "value": _said(v)} for k, v in atlas.items()]
+        rows = [{"": k.replace("_", " "), "value": told(v)} for k, v in atlas.items()]
         text = (
             "A noise model can learn the atlas of its cohort in place of looking at the subject. Atlas share: of the "
             "maps' variance, what one common map explains; read the learned one beside that of maps found image by "
@@ -313,7 +194,7 @@ def _map_chapters(material: Material, scores: Scores) -> list[Chapter]:
             "0 is an atlas and nothing else."
         )
         found.append(Chapter("Is the learned map an atlas?", [text], None, rows))
-    rows = _map_rows(scores, material)
+    rows = map_rows(scores, material)
     if any(len(r) > 1 for r in rows):
         text = (
             "Place: area under precision and recall of the map's size as a detector of the true places. Deletion: how "
@@ -321,9 +202,9 @@ def _map_chapters(material: Material, scores: Scores) -> list[Chapter]:
             "regions of the brain. A map should be above all of its controls."
         )
         found.append(Chapter("Are the maps true?", [text], None, rows))
-        if _control_rows(scores, material):
-            text = "Place, against what the network uses: the map, and maps that know less."
-            found.append(Chapter("Beside the controls", [text], None, _control_rows(scores, material)))
+        if control_rows(scores, material):
+            text = "Place, against what the network uses: the map, and by how much it is above maps that know less."
+            found.append(Chapter("Beside the controls", [text], None, control_rows(scores, material)))
     return found
 
 
@@ -346,12 +227,12 @@ def _region_chapters(
         n = min(material.config.weigh.n_truth, len(material.explained))
         kept = [k for k in range(n) if material.run.find(_truth_of(material, k))]
         used = region_truth([case_truth(material, k, inside).weights for k in kept], regions.labels, regions.names)
-        densities = {m: {r["region"]: r["density"] for r in _of(rows, m)} for m in labels}
+        densities = {m: {r["region"]: r["density"] for r in rows_of(rows, m)} for m in labels}
         picture = figures / "regions_against.png"
         planted_density = {k: v["density"] for k, v in truth.items()}
         draw_regions_against(densities, {"what was planted": planted_density, "what is used": used}, picture)
-    found.append(Chapter("Regions", [text], picture, _region_rows(rows, labels, truth)))
-    method = _best(scores, material, DATA) or (labels[0] if labels else None)
+    found.append(Chapter("Regions", [text], picture, region_rows(rows, labels, truth)))
+    method = best_map(scores, material, DATA) or (labels[0] if labels else None)
     if method is not None:
         stem = f"desc-{letters_and_digits(method)}"
         for ending, title in (
@@ -393,7 +274,7 @@ def _evidence(path: Path) -> tuple[list[dict[str, Any]] | None, dict[str, Any] |
     shown = ("method", "measure", "control", "value", "low", "high", "null_mean", "difference", "p_adjusted")
     with (path / "evidence.tsv").open(encoding="utf-8", newline="") as stream:
         rows = [r for r in csv.DictReader(stream, dialect="excel-tab") if r["case"] == "*"]
-    plain = [{k: None if r[k] == "n/a" else _number(r[k]) for k in shown} for r in rows]
+    plain = [{k: None if r[k] == "n/a" else number(r[k]) for k in shown} for r in rows]
     return plain, read_json(path / "evidence.json", "evidence")["verdicts"]
 
 

@@ -22,7 +22,7 @@ _CHUNK = 8
 def phantom_of(config: BrainAgeConfig, *, nothing: bool = False) -> BrainPhantom:
     """The generator of the study's subjects; with ``nothing`` of subjects that do not age."""
     data = config.data
-    doses: Mapping[str, float] = dict.fromkeys(STRUCTURES, 0.0) if nothing else data.doses
+    doses: Mapping[str, float] = dict.fromkeys(STRUCTURES, 0.0) if nothing else data.doses.model_dump()
     return BrainPhantom(data.spacing_mm, doses=doses, deviation=data.deviation, space=data.space)
 
 

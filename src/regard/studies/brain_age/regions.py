@@ -1,5 +1,6 @@
 """Regions of the explained cohort: the table, who leads it, and how it agrees with what was planted and used."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,10 +26,15 @@ from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.phantoms import phantom_of
 from regard.studies.scoring.bootstrap import Score, scored
 
-__all__ = ["DATA", "MODEL", "agreement", "leaders", "planted", "region_truth", "write_regions"]
+__all__ = ["DATA", "MODEL", "TOP", "agreement", "leaders", "planted", "region_truth", "top_share", "write_regions"]
+
+logger = logging.getLogger(__name__)
 
 DATA, MODEL = "spearman_planted", "spearman_used"
 """Agreement with the planted effect of each region, and with what the network's reading depends on."""
+
+TOP = "top_planted"
+"""Share of the densest regions that are planted ones; see `top_share`."""
 
 ALPHA = 0.05
 
@@ -49,7 +55,7 @@ def write_regions(
     write_tsv(path / "regions.tsv", COLUMNS, ([row[c] for c in COLUMNS] for row in rows))
     write_tsv(path / "subjects.tsv", SUBJECT_COLUMNS, ([row[c] for c in SUBJECT_COLUMNS] for row in subjects))
     for sentence in said:
-        material.run.stage(sentence, 0, 1)
+        logger.warning("%s", sentence)
     base = background(found, function, None, has_geometry=True)
     save_volume(base, path / "population/image_mean.nii.gz", "mean image")
     for name in map_names(found):
@@ -128,6 +134,29 @@ def region_truth(weights: Sequence[Tensor], labels: np.ndarray, names: Mapping[i
     return dict(zip(names.values(), figures.density[:-1].tolist(), strict=True))
 
 
+def _densities(found: Explained, method: str, names: Sequence[str], truth: Mapping[str, float]) -> Any:
+    """Density of each case in the regions that have a truth, (case, region), and the truths, (region,)."""
+    figures = RegionFigures.stacked([row["regions"][method] for row in found.rows.values()])
+    kept = [k for k, name in enumerate(names) if name in truth]
+    return figures.density[:, kept], np.array([truth[names[k]] for k in kept])
+
+
+def top_share(
+    found: Explained, method: str, names: Sequence[str], truth: Mapping[str, float], patients: Sequence[str]
+) -> Score:
+    """Share of a map's k densest regions among the k whose truth is above 1; parameters as `agreement`."""
+    density, wanted = _densities(found, method, names, truth)
+    right = wanted > 1
+    k = max(1, int(right.sum()))
+
+    def share(w: np.ndarray) -> np.ndarray:
+        order = np.argsort(-(w @ density / w.sum(1, keepdims=True)), axis=1, kind="stable")
+        hits: np.ndarray = right[order[:, :k]].mean(1)
+        return hits
+
+    return scored(share, patients)
+
+
 def agreement(
     found: Explained, method: str, names: Sequence[str], truth: Mapping[str, float], patients: Sequence[str]
 ) -> Score:
@@ -146,10 +175,8 @@ def agreement(
     patients
         Whose case each is.
     """
-    figures = RegionFigures.stacked([row["regions"][method] for row in found.rows.values()])
-    kept = [k for k, name in enumerate(names) if name in truth]
-    density = figures.density[:, kept]
-    wanted = rankdata([truth[names[k]] for k in kept])
+    density, values = _densities(found, method, names, truth)
+    wanted = rankdata(values)
     wanted = wanted - wanted.mean()
 
     def spearman(w: np.ndarray) -> np.ndarray:

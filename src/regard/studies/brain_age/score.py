@@ -23,6 +23,9 @@ FLOORS = {
 
 _CEILING = "ceiling"
 
+_FEWEST = 3
+"""Subjects that a line is fitted on, at least."""
+
 
 def floors(material: Material) -> dict[str, np.ndarray]:
     """Ages [year] that predictors without a network say of the test subjects, by name; the ceiling among them."""
@@ -43,10 +46,12 @@ def _gap(material: Material, kind: str, member: int) -> dict[str, Score]:
     """The age gap before and after the correction: its spread, and what is left of its dependence on age."""
     test, calibrate = material.test, material.calibrate
     plain = Predicted(material.predictions(test, kind, member))
-    fitted = Predicted(material.predictions(calibrate, kind, member))
-    after = corrected(plain, test.y, fitted=fitted, fitted_ages=calibrate.y)
+    both = {"": plain}
+    if len(calibrate) >= _FEWEST and np.ptp(calibrate.y) > 0:
+        fitted = Predicted(material.predictions(calibrate, kind, member))
+        both["_corrected"] = corrected(plain, test.y, fitted=fitted, fitted_ages=calibrate.y)
     found = {}
-    for name, one in (("", plain), ("_corrected", after)):
+    for name, one in both.items():
         gap = one.gap(test.y)
         slope = regression_statistics(list(test.y), list(one.values))["slope"][0]
 

@@ -21,7 +21,16 @@ from regard.studies.brain_age.explain import ATLAS, explained_cohort, map_of
 from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.networks import age_target
 from regard.studies.brain_age.nothing import nothing_scores
-from regard.studies.brain_age.regions import DATA, MODEL, agreement, planted, region_truth, write_regions
+from regard.studies.brain_age.regions import (
+    DATA,
+    MODEL,
+    TOP,
+    agreement,
+    planted,
+    region_truth,
+    top_share,
+    write_regions,
+)
 from regard.studies.brain_age.truth import CaseTruth, case_truth
 from regard.studies.scoring.bootstrap import Score, mean_score
 
@@ -71,8 +80,12 @@ def _weigh_one(material: Material, n: int, n_weighed: int, plan: Plan, truth: Ca
     ]
 
 
-def _score(row: Comparison) -> Score:
-    return Score(row.value, row.low, row.high, 0.95, row.n, row.n_patients, row.unit)
+def _score(row: Comparison, *, above: bool = False) -> Score:
+    """A row's value, or by how much it is better than its control."""
+    value, low, high = (
+        (row.difference, row.difference_low, row.difference_high) if above else (row.value, row.low, row.high)
+    )
+    return Score(value, low, high, 0.95, row.n, row.n_patients, row.unit)
 
 
 def knows_age(scores: Any) -> bool:
@@ -89,7 +102,8 @@ def weigh_all(material: Material) -> dict[str, dict[str, Score]]:
     inside = torch.from_numpy(atlas.labels > 0)
     rows_done = list(found.rows)[: material.config.weigh.n_truth]
     plan = Plan.of(
-        [FAITHFUL, *([PLACED] if material.phantoms else [])],
+        [*([FAITHFUL] if material.config.weigh.faithful or not material.phantoms else []),
+         *([PLACED] if material.phantoms else [])],
         truth=material.phantoms, n_null=material.config.weigh.n_null,
         n_patients=len({material.explained.patients[n] for n in rows_done}), seed=material.run.seed,
     )  # fmt: skip
@@ -111,9 +125,11 @@ def weigh_all(material: Material) -> dict[str, dict[str, Score]]:
     scores: dict[str, dict[str, Score]] = {}
     for row in compared:
         if row.case == "*" and row.group == "*":
-            control = f"_{row.control.replace(' ', '_')}" if row.control else ""
-            if not control or row.measure in (PLACED, AT_DATA):
-                scores.setdefault(f"map_{row.method}", {})[row.measure + control] = _score(row)
+            group = scores.setdefault(f"map_{row.method}", {})
+            if not row.control:
+                group[row.measure] = _score(row)
+            elif row.measure in (PLACED, AT_DATA):
+                group[f"{row.measure}_above_{row.control.replace(' ', '_')}"] = _score(row, above=True)
     material.run.stage("regions", len(rows_done), len(rows_done) + 2)
     write_regions(material, found, cases, function)
     if not material.phantoms:
@@ -127,6 +143,7 @@ def weigh_all(material: Material) -> dict[str, dict[str, Score]]:
         group = scores.setdefault(f"map_{spec.label}", {})
         for key, truth_of in ((DATA, effects), (MODEL, used)):
             group[key] = agreement(found, spec.label, names, truth_of, patients)
+        group[TOP] = top_share(found, spec.label, names, effects, patients)
     material.run.stage("nothing planted", len(rows_done) + 1, len(rows_done) + 2)
     return scores | nothing_scores(material)
 
