@@ -103,8 +103,8 @@ class TrainSection(Section):
     n_adversarial, adversarial_batch, adversarial_rate
         Steps, batch and learning rate of WGAN-VGG and DU-GAN.
     identity_start
-        Whether denoisers start by giving their input back, which is ours: a short training then needs not find the image
-        again.
+        Whether denoisers start by giving their input back, which is ours: a short training then needs not find the
+        image again.
     vgg_width, vgg_steps
         Of our own VGG-16, which stands for the published perceptual loss of ImageNet weights.
     """

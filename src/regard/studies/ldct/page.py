@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from regard.report.html import Chapter, write_report
 from regard.studies.ldct.about import ITEMS
@@ -85,7 +86,8 @@ def _summary(material: Material, scores: Scores) -> list[str]:
         if rows is None:
             continue
         words = (
-            f"{name}: other scans differ from the patient's by d' = {_said(rows['distance'])} and give the same picture "
+            f"{name}: other scans differ from the patient's by d' = {_said(rows['distance'])} and give the same "
+            "picture "
             f"within d' = {material.config.explain.tolerance:g}."
         )
         excess = rows.get("excess_over_identity")
@@ -98,7 +100,8 @@ def _summary(material: Material, scores: Scores) -> list[str]:
             radius = material.config.weigh.radii_mm[-1]
             words += (
                 f" A lesion of {radius:g} mm radius in the liver can have a contrast of "
-                f"{_said(lesions[f'network_{radius:g}'])} HU before the picture changes by that much; in the scan itself "
+                f"{_said(lesions[f'network_{radius:g}'])} HU before the picture changes by that much; in the scan "
+                "itself "
                 f"{_said(lesions[f'identity_{radius:g}'])} HU."
             )
         said.append(words)
@@ -129,16 +132,17 @@ def _quality(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
     test = material.test
     pictures = []
     for n in range(min(_PICTURED, len(test))):
-        row = {"low dose": test.low[n], "full dose": test.full[n]}
+        shown: dict[str, Tensor] = {"low dose": test.low[n], "full dose": test.full[n]}
         if test.clean is not None:
-            row["noise-free"] = test.clean[n]
-        row["non-local means"] = material.kept_image("floor_nlm", n)
-        row |= {name: material.kept_image(key, n) for key, name in _networks(material).items()}
-        pictures.append(row)
+            shown["noise-free"] = test.clean[n]
+        shown["non-local means"] = material.kept_image("floor_nlm", n)
+        shown |= {name: material.kept_image(key, n) for key, name in _networks(material).items()}
+        pictures.append(shown)
     low, high = material.config.score.window
     text = (
         f"{len(test)} slices of {len(set(test.patients))} patients the networks had not seen; brackets are 95 % "
-        f"intervals over patients. RMSE over all of the slice, PSNR, SSIM and VIF within {low:g} to {high:g} HU; target: "
+        f"intervals over patients. RMSE over all of the slice, PSNR, SSIM and VIF within {low:g} to {high:g} HU; "
+        "target: "
         f"{_target(material)}."
     )
     said = [
@@ -153,13 +157,17 @@ def _quality(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
     if material.livers:
         data = material.config.data
         text = (
-            f"{data.n_draws} scans each of {len(material.livers)} livers, with a lesion of {data.lesion_mm:g} mm radius "
-            f"and {data.lesion_hu:g} HU and without. A channelised Hotelling observer (Laguerre-Gauss) has to say which is "
+            f"{data.n_draws} scans each of {len(material.livers)} livers, with a lesion of {data.lesion_mm:g} mm "
+            "radius "
+            f"and {data.lesion_hu:g} HU and without. A channelised Hotelling observer (Laguerre-Gauss) has to say "
+            "which is "
             "which, templates made of the other scans. A denoiser can look smoother and yet tell an observer less."
         )
         pictured = {names[k]: v for k, v in spectra(material).items()}
         said.append(
-            Chapter("Noise that is left, and lesions that can be seen", [text], draw_spectra(pictured, folder / "nps.png"))
+            Chapter(
+                "Noise that is left, and lesions that can be seen", [text], draw_spectra(pictured, folder / "nps.png")
+            )
         )
     return said
 
@@ -193,11 +201,14 @@ def _hidden(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
         Chapter(
             "What they do not see",
             [
-                "Found by search, without training: scans that differ from the patient's by blobs of 2 to 8 pixels as "
-                "visible as can be, while the output changes by no more than the tolerance at any place and scale. A "
-                "change is called anatomy when its most visible blob is more visible than that of every noise "
-                f"realisation (d' {_said(scores[f'invariances_{first}']['most_visible_noise'])}); with a tolerance near "
-                "1 most are below that, and the excess over the controls is the finding."
+                (
+                    "Found by search, without training: scans that differ from the patient's by blobs of 2 to 8 pixels as "
+                    "visible as can be, while the output changes by no more than the tolerance at any place and scale. A "
+                    "change is called anatomy when its most visible blob is more visible than that of every noise "
+                    f"realisation (d' {_said(scores[f'invariances_{first}']['most_visible_noise'])}); with a tolerance "
+                    "near "
+                    "1 most are below that, and the excess over the controls is the finding."
+                )
             ],
             None,
             rows,
@@ -208,7 +219,9 @@ def _hidden(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
             found = searched(material, key, scene)
             path = folder / f"gallery_{key}_{n}.png"
             draw_gallery(found, _order(found), f"{name}, {scene.case}: other scans with the same output", path)
-            text = "Both differences of a row share one colour scale: what the third picture has and the last one lacks "
+            text = (
+                "Both differences of a row share one colour scale: what the third picture has and the last one lacks "
+            )
             chapters.append(Chapter(f"{name}: {scene.case}", [text + "is what the network does not see."], path))
     curves, controls = {}, {}
     for key, name in names.items():
@@ -251,15 +264,19 @@ def _drawn(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
     }  # fmt: skip
     rows = [{"": words[form]} | {v: _said(g.get(k)) for k, v in shown.items()} for form, g in groups.items()]
     curves = {
-        words[form]: {float(k.removeprefix("rejected_at_")): s.value for k, s in g.items() if k.startswith("rejected_at")}
+        words[form]: {
+            float(k.removeprefix("rejected_at_")): s.value for k, s in g.items() if k.startswith("rejected_at")
+        }
         for form, g in groups.items()
     }
     floor = next(iter(groups.values()))["floor_d_prime"].value
     path = draw_rejections(curves, floor, folder / "rejections.png")
     name = NETWORKS[str(material.config.explain.sampler)]
     text = (
-        f"A conditional autoencoder and a conditional invertible network, trained on {name}. Every draw is checked by the "
-        "network; those outside the tolerance are rejected. The sampler can only draw what its decoder can: the floor is "
+        f"A conditional autoencoder and a conditional invertible network, trained on {name}. Every draw is checked by "
+        "the "
+        "network; those outside the tolerance are rejected. The sampler can only draw what its decoder can: the floor "
+        "is "
         "what is lost before any invariance is sought, and where it lies above the tolerance, rejections say nothing "
         "of the network."
     )
@@ -289,9 +306,12 @@ def _weighed(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
         {"": name} | {v: _said(scores[f"split_{key}"].get(k)) for k, v in shown.items()} for key, name in names.items()
     ]
     text = (
-        "Directions: principal directions of the changes once the span of the noise draws is taken away; a few draws span "
-        "little of so many pixels, hence what held-out noise leaves stands beside. Smooth share: how much of their energy "
-        f"a blur by two pixels keeps. Masks: {', '.join(m.replace('_', ' ') for m in MASKS)} by HU in the blurred image."
+        "Directions: principal directions of the changes once the span of the noise draws is taken away; a few draws "
+        "span "
+        "little of so many pixels, hence what held-out noise leaves stands beside. Smooth share: how much of their "
+        "energy "
+        f"a blur by two pixels keeps. Masks: {', '.join(m.replace('_', ' ') for m in MASKS)} by HU in the blurred "
+        "image."
     )
     chapters = [Chapter("Noise or anatomy", [text], None, rows)]
     lesions = {k: v for k, v in names.items() if f"lesions_{k}" in scores}
@@ -320,8 +340,10 @@ def _weighed(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
                     }
                 )
         text = (
-            "A lesion is put into the liver of each patient and made stronger until the output shows it (its largest d' "
-            "passes the tolerance): the contrast before that is hidden. The Gaussian filter leaves as much noise as the "
+            "A lesion is put into the liver of each patient and made stronger until the output shows it (its largest "
+            "d' "
+            "passes the tolerance): the contrast before that is hidden. The Gaussian filter leaves as much noise as "
+            "the "
             "network does in this place."
         )
         path = draw_lesions(curves, folder / "lesions.png")
@@ -341,18 +363,19 @@ def _truth(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
         "angle": "largest angle to the true null space [rad]",
         "leakage": "largest leakage",
     }
-    rows = [
-        {"samples": str(n)} | {v: f"{linear[f'{k}_n{n}'].value:.3g}" for k, v in words.items()} for n in LINEAR_N
-    ]
+    rows = [{"samples": str(n)} | {v: f"{linear[f'{k}_n{n}'].value:.3g}" for k, v in words.items()} for n in LINEAR_N]
     text = (
-        "Images of 12 Gaussian coefficients and a linear f of 5 outputs: drawing and moving onto the level set must give the "
+        "Images of 12 Gaussian coefficients and a linear f of 5 outputs: drawing and moving onto the level set must "
+        "give the "
         "conditional Gaussian; the eigenvalues of a sample spread around 1 the less the more samples there are."
     )
     said = (
         f"A CNN-10 was taught to take out rings and to leave discs of equal contrast and area: of a ring it leaves "
-        f"{_said(planted['ring_in_output'])} of the contrast, of a disc {_said(planted['discs_in_output'])}. The search, which "
+        f"{_said(planted['ring_in_output'])} of the contrast, of a disc {_said(planted['discs_in_output'])}. The "
+        "search, which "
         f"knows neither, changes rings by {_said(planted['ring_changed'])} of their contrast unseen and discs by "
-        f"{_said(planted['discs_changed'])}; told apart by that, AUC {_said(planted['auc'])} in {planted['auc'].n} images of one "
+        f"{_said(planted['discs_changed'])}; told apart by that, AUC {_said(planted['auc'])} in {planted['auc'].n} "
+        "images of one "
         f"ring and four discs. In the identity it finds nothing: largest d' "
         f"{_said(scores['truth_identity']['largest_distance'])} at a tolerance of 1."
     )
@@ -375,7 +398,7 @@ def write_page(material: Material, study: AbstractStudy, scores: Scores) -> None
     meta: dict[str, object] = {
         "paper": study.paper,
         "size": config.size,
-        "data": "torso phantoms, simulated scanner" if material.phantoms else "the user's scans",
+        "data": "torso phantoms, simulated scanner" if material.phantoms else "your scans",
         "dose": f"{100 * data.dose:g} %" if material.phantoms else "as the scans have it",
         "target": _target(material),
         "trained on": f"{len(material.learn)} slices of {len(set(material.learn.patients))} patients",

@@ -206,7 +206,12 @@ def _truth(material: Material) -> dict[str, dict[str, Score]]:
         ring, discs = found_structures(network, images, n_samples=plan.planted_samples, seed=run.seed)
         with torch.no_grad():
             left = contrast_left(network(images.noisy), images)
-        return {"ring": ring, "discs": discs, "left": left, "identity": identity_hides(images.of(range(min(2, len(images.noisy)))))}
+        return {
+            "ring": ring,
+            "discs": discs,
+            "left": left,
+            "identity": identity_hides(images.of(range(min(2, len(images.noisy))))),
+        }
 
     said = run.record("weigh/planted", planted)
     n = plan.n_planted
