@@ -83,7 +83,14 @@ def _shortened(function: Function, z: Tensor, step: Tensor, goal: Tensor, before
 
 
 def smooth_level_set(
-    function: Function, image: Tensor, change: Tensor, scale: float, *, n_steps: int = 6, tolerance: float = 0.0
+    function: Function,
+    image: Tensor,
+    change: Tensor,
+    scale: float,
+    *,
+    n_steps: int = 6,
+    tolerance: float = 0.0,
+    limit: float = math.inf,
 ) -> Tensor:
     """Move changes of an image onto the level set of a scalar, by the least smooth field that does it.
 
@@ -104,6 +111,8 @@ def smooth_level_set(
         At most so many.
     tolerance
         Done when no value is farther off.
+    limit
+        Largest change of a voxel, approached smoothly.
 
     Returns
     -------
@@ -113,11 +122,15 @@ def smooth_level_set(
     with torch.no_grad():
         wanted = function(image)[0]
     change = change.detach()
+
+    def limited(free: Tensor) -> Tensor:
+        return free if math.isinf(limit) else limit * torch.tanh(free / limit)
+
     for _ in range(n_steps):
-        x = (image + change).detach().requires_grad_(True)
+        free = change.clone().requires_grad_(True)
         with torch.enable_grad():
-            value = function(x)
-            (slope,) = torch.autograd.grad(value.sum(), x)
+            value = function(image + limited(free))
+            (slope,) = torch.autograd.grad(value.sum(), free)
         rest = (wanted - value).detach()
         if float(rest.abs().max()) <= 0.1 * tolerance:
             break
@@ -125,4 +138,4 @@ def smooth_level_set(
         size = (slope * smooth).flatten(1).sum(1)
         step = torch.where(size > 0, rest / size.clamp_min(math.ulp(0.0)), 0.0)
         change = change + expand_cases(step, smooth) * smooth
-    return change
+    return limited(change)
