@@ -202,12 +202,11 @@ def _hidden(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
             "What they do not see",
             [
                 (
-                    "Found by search, without training: scans that differ from the patient's by blobs of 2 to 8 pixels as "
-                    "visible as can be, while the output changes by no more than the tolerance at any place and scale. A "
-                    "change is called anatomy when its most visible blob is more visible than that of every noise "
-                    f"realisation (d' {_said(scores[f'invariances_{first}']['most_visible_noise'])}); with a tolerance "
-                    "near "
-                    "1 most are below that, and the excess over the controls is the finding."
+                    "Found by search, without training: scans that differ from the patient's by blobs of 2 to 8 pixels "
+                    "as visible as can be, while the output changes by no more than the tolerance at any place and "
+                    "scale. A change is called anatomy when its most visible blob is more visible than that of every "
+                    f"noise realisation (d' {_said(scores[f'invariances_{first}']['most_visible_noise'])}); with a "
+                    "tolerance near 1 most are below that, and the excess over the controls is the finding."
                 )
             ],
             None,
