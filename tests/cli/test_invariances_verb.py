@@ -229,3 +229,17 @@ def test_a_target_makes_a_number_of_an_image(regard: Regard, denoiser: Path, sli
     found = said.json["cases"][0]
     assert not found["image_output"]
     assert found["tolerance"] == found["spread"]
+
+
+def test_a_sampler_of_a_number(regard: Regard, model: Path, picture: Callable[..., Path], tmp_path: Path) -> None:
+    fitted, out = tmp_path / "sampler", tmp_path / "run"
+    cases = [picture("a.png"), picture("b.png", seed=1)]
+    said = regard("invariances", model, *cases, "--fit", "--patch", "16", "--steps", "3", "-o", fitted)
+    assert said.code == 0, said.err
+    said = regard("invariances", model, cases[0], "--sampler", fitted, "--n", "3", "-o", out, "--json")
+    assert said.code == 0, said.err
+    found = said.json["cases"][0]
+    assert not found["image_output"]
+    for row in table(out / "samples.tsv"):
+        assert (float(row["d_prime"]) * found["spread"] <= found["tolerance"] * 1.0001) == (row["accepted"] == "True")
+    regard("invariances", model, cases[0], "--sampler", tmp_path, "-o", tmp_path / "no").refused("no sampler")

@@ -59,7 +59,7 @@ def onto_level_set(
                 probe = torch.zeros_like(output, requires_grad=True)
                 (back,) = torch.autograd.grad(output, x, probe, create_graph=True)
                 (columns,) = torch.autograd.grad(back, probe, torch.eye(len(one)).to(one))
-            jacobian = columns.flatten(1).T.double()
+            jacobian = columns.reshape(len(one), -1).T.double()
             goal = wanted[:1] if len(wanted) == 1 else wanted[len(moved)][None]
             rest = (goal - output[:1]).detach()
             step = torch.linalg.pinv(jacobian, rtol=rank_tolerance) @ rest.flatten().double()
