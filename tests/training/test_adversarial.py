@@ -1,4 +1,4 @@
-"""WGAN-VGG, DU-GAN and our own perceptual features: they learn, resume to the same weights, and start where they should."""
+"""WGAN-VGG, DU-GAN and our own perceptual features: they learn, and resume to the same weights."""
 
 from collections.abc import Callable
 from pathlib import Path

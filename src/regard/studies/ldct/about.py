@@ -40,7 +40,7 @@ ITEMS = (
          "published omission an option"),
     Item("condition: the output image", "done", "or the target's number"),
     Item("condition: any layer of a network (the parent recipe)", "absent", "not built"),
-    Item("100 invariances for each of 10 patches", "reduced", "to 50 for each of 4 at default, 100 of 8 at reference"),
+    Item("100 invariances for each of 10 patches", "reduced", "to 6 for each of 3 at default, 24 of 8 at reference"),
     Item("f(x~) shown", "done", "and enforced: local detectability d' below a tolerance, the others rejected and "
          "counted, "
          "as a curve over tolerances, beside what the autoencoder itself loses"),

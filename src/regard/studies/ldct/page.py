@@ -228,6 +228,7 @@ def _hidden(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
         curves[name] = {
             float(k.removeprefix("distance_at_")): s.value for k, s in group.items() if k.startswith("distance_at_")
         }
+        curves[name].setdefault(material.config.explain.tolerance, group["distance"].value)
         for control in CONTROLS:
             if f"distance_{control}" in group:
                 controls[f"{_CONTROLS[control]} ({name})"] = group[f"distance_{control}"].value
