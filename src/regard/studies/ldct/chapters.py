@@ -76,11 +76,12 @@ def hidden_chapters(material: Material, scores: Scores, folder: Path) -> list[Ch
             "What they do not see",
             [
                 (
-                    "Found by search, without training: scans that differ from the patient's by blobs of 2 to 8 pixels "
-                    "as visible as can be, while the output changes by no more than the tolerance at any place and "
-                    "scale. A change is called anatomy when its most visible blob is more visible than that of every "
-                    f"noise realisation (d' {in_words(scores[f'invariances_{first}']['most_visible_noise'])}); with a "
-                    "tolerance near 1 most are below that, and the excess over the controls is the finding."
+                    "Found by search, without training: scans that differ from the patient's by blobs of 2 to 8 "
+                    "pixels as visible as can be, while the output changes by no more than the tolerance at any "
+                    "place and scale. A change is called anatomy when its most visible blob is more visible than "
+                    "that of every noise realisation (d' "
+                    f"{in_words(scores[f'invariances_{first}']['most_visible_noise'])}); with a tolerance near 1 "
+                    "most are below that, and the excess over the controls is the finding."
                 )
             ],
             None,
@@ -148,12 +149,10 @@ def drawn_chapters(material: Material, scores: Scores, folder: Path) -> list[Cha
     path = draw_rejections(curves, floor, folder / "rejections.png")
     name = NETWORKS[str(material.config.explain.sampler)]
     text = (
-        f"A conditional autoencoder and a conditional invertible network, trained on {name}. Every draw is checked by "
-        "the "
-        "network; those outside the tolerance are rejected. The sampler can only draw what its decoder can: the floor "
-        "is "
-        "what is lost before any invariance is sought, and where it lies above the tolerance, rejections say nothing "
-        "of the network."
+        f"A conditional autoencoder and a conditional invertible network, trained on {name}. Every draw is checked "
+        "by the network; those outside the tolerance are rejected. The sampler can only draw what its decoder "
+        "can: the floor is what is lost before any invariance is sought, and where it lies above the tolerance, "
+        "rejections say nothing of the network."
     )
     chapters = [Chapter(f"Drawn from a sampler ({name})", [text], path, rows)]
     for form in groups:
@@ -183,12 +182,10 @@ def weighed_chapters(material: Material, scores: Scores, folder: Path) -> list[C
         for key, name in names.items()
     ]
     text = (
-        "Directions: principal directions of the changes once the span of the noise draws is taken away; a few draws "
-        "span "
-        "little of so many pixels, hence what held-out noise leaves stands beside. Smooth share: how much of their "
-        "energy "
-        f"a blur by two pixels keeps. Masks: {', '.join(m.replace('_', ' ') for m in MASKS)} by HU in the blurred "
-        "image."
+        "Directions: principal directions of the changes once the span of the noise draws is taken away; a few "
+        "draws span little of so many pixels, hence what held-out noise leaves stands beside. Smooth share: how "
+        f"much of their energy a blur by two pixels keeps. Masks: {', '.join(m.replace('_', ' ') for m in MASKS)} "
+        "by HU in the blurred image."
     )
     chapters = [Chapter("Noise or anatomy", [text], None, rows)]
     lesions = {k: v for k, v in names.items() if f"lesions_{k}" in scores}
@@ -217,11 +214,9 @@ def weighed_chapters(material: Material, scores: Scores, folder: Path) -> list[C
                     }
                 )
         text = (
-            "A lesion is put into the liver of each patient and made stronger until the output shows it (its largest "
-            "d' "
-            "passes the tolerance): the contrast before that is hidden. The Gaussian filter leaves as much noise as "
-            "the "
-            "network does in this place."
+            "A lesion is put into the liver of each patient and made stronger until the output shows it (its "
+            "largest d' passes the tolerance): the contrast before that is hidden. The Gaussian filter leaves as "
+            "much noise as the network does in this place."
         )
         path = draw_lesions(curves, folder / "lesions.png")
         chapters.append(Chapter("Lesions that vanish unseen", [text], path, table))
@@ -243,16 +238,16 @@ def truth_chapters(material: Material, scores: Scores, folder: Path) -> list[Cha
     }
     rows = [{"samples": str(n)} | {v: f"{linear[f'{k}_n{n}'].value:.3g}" for k, v in words.items()} for n in LINEAR_N]
     text = (
-        "Images of 12 Gaussian coefficients and a linear f of 5 outputs: drawing and moving onto the level set must "
-        "give the "
-        "conditional Gaussian; the eigenvalues of a sample spread around 1 the less the more samples there are."
+        "Images of 12 Gaussian coefficients and a linear f of 5 outputs: drawing and moving onto the level set "
+        "must give the conditional Gaussian; the eigenvalues of a sample spread around 1 the less the more "
+        "samples there are."
     )
     said = (
         "A CNN-10 was taught to take out rings and to leave discs of equal contrast and area: of a ring it leaves "
-        f"{in_words(planted['ring_in_output'])} of the contrast, of a disc {in_words(planted['discs_in_output'])}. The "
-        f"search, which knows neither, changes rings by {in_words(planted['ring_changed'])} of their contrast unseen and "
-        f"discs by {in_words(planted['discs_changed'])}; told apart by that, AUC {in_words(planted['auc'])} in "
-        f"{planted['auc'].n} images of one ring and four discs. In the identity it finds nothing: largest d' "
-        f"{in_words(scores['truth_identity']['largest_distance'])} at a tolerance of 1."
+        f"{in_words(planted['ring_in_output'])} of the contrast, of a disc {in_words(planted['discs_in_output'])}. "
+        f"The search, which knows neither, changes rings by {in_words(planted['ring_changed'])} of their contrast "
+        f"unseen and discs by {in_words(planted['discs_changed'])}; told apart by that, AUC "
+        f"{in_words(planted['auc'])} in {planted['auc'].n} images of one ring and four discs. In the identity it "
+        f"finds nothing: largest d' {in_words(scores['truth_identity']['largest_distance'])} at a tolerance of 1."
     )
     return [Chapter("Where the answer is known", [said, text], None, rows)]

@@ -46,8 +46,8 @@ def _summary(material: Material, scores: Scores) -> list[str]:
     if material.phantoms:
         told = (
             f"A scan at {100 * data.dose:g} % of the dose is noisy, and a denoiser makes it look as if it had been "
-            "taken at full dose. Everything on this page comes from simulated patients on a simulated scanner; it says "
-            "nothing of real ones."
+            "taken at full dose. Everything on this page comes from simulated patients on a simulated scanner; it "
+            "says nothing of real ones."
         )
     else:
         told = "A low-dose scan is noisy, and a denoiser makes it look as if it had been taken at full dose."
@@ -71,8 +71,7 @@ def _summary(material: Material, scores: Scores) -> list[str]:
             continue
         words = (
             f"{name}: other scans differ from the patient's by d' = {in_words(rows['distance'])} and give the same "
-            "picture "
-            f"within d' = {material.config.explain.tolerance:g}."
+            f"picture within d' = {material.config.explain.tolerance:g}."
         )
         excess = rows.get("excess_over_identity")
         if excess is not None:
@@ -84,14 +83,14 @@ def _summary(material: Material, scores: Scores) -> list[str]:
             radius = material.config.weigh.radii_mm[-1]
             words += (
                 f" A lesion of {radius:g} mm radius in the liver can have a contrast of "
-                f"{in_words(lesions[f'network_{radius:g}'])} HU before the picture changes by that much; in the scan "
-                "itself "
-                f"{in_words(lesions[f'identity_{radius:g}'])} HU."
+                f"{in_words(lesions[f'network_{radius:g}'])} HU before the picture changes by that much; in the "
+                f"scan itself {in_words(lesions[f'identity_{radius:g}'])} HU."
             )
         said.append(words)
     said.append(
-        "How anatomy is told from noise is ours, as the paper's own two methods are not public. What is hidden within "
-        "a tolerance depends on the tolerance; the identity, which hides nothing, stands beside every figure."
+        "How anatomy is told from noise is ours, as the paper's own two methods are not public. What is hidden "
+        "within a tolerance depends on the tolerance; the identity, which hides nothing, stands beside every "
+        "figure."
     )
     return said
 
@@ -126,8 +125,7 @@ def _quality(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
     text = (
         f"{len(test)} slices of {len(set(test.patients))} patients the networks had not seen; brackets are 95 % "
         f"intervals over patients. RMSE over all of the slice, PSNR, SSIM and VIF within {low:g} to {high:g} HU; "
-        "target: "
-        f"{_target(material)}."
+        f"target: {_target(material)}."
     )
     said = [
         Chapter("The denoisers side by side", [text], draw_denoised(pictures, folder / "denoised.png"), rows),
@@ -142,10 +140,9 @@ def _quality(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
         data = material.config.data
         text = (
             f"{data.n_draws} scans each of {len(material.livers)} livers, with a lesion of {data.lesion_mm:g} mm "
-            "radius "
-            f"and {data.lesion_hu:g} HU and without. A channelised Hotelling observer (Laguerre-Gauss) has to say "
-            "which is "
-            "which, templates made of the other scans. A denoiser can look smoother and yet tell an observer less."
+            f"radius and {data.lesion_hu:g} HU and without. A channelised Hotelling observer (Laguerre-Gauss) has "
+            "to say which is which, templates made of the other scans. A denoiser can look smoother and yet tell "
+            "an observer less."
         )
         pictured = {names[k]: v for k, v in spectra(material).items()}
         said.append(
