@@ -52,21 +52,35 @@ def onto_level_set(
     for _ in range(n_steps):
         moved: list[Tensor] = []
         for one in z:
-            # A copy for each latent, each with its own tangent: all columns of J in one pass.
-            x = one.expand(len(one), -1).clone().requires_grad_(True)
-            with torch.enable_grad():
-                output = function(x)
-                probe = torch.zeros_like(output, requires_grad=True)
-                (back,) = torch.autograd.grad(output, x, probe, create_graph=True)
-                (columns,) = torch.autograd.grad(back, probe, torch.eye(len(one)).to(one))
-            jacobian = columns.reshape(len(one), -1).T.double()
+            output, jacobian = _jacobian(function, one)
             goal = wanted[:1] if len(wanted) == 1 else wanted[len(moved)][None]
-            rest = (goal - output[:1]).detach()
+            rest = goal - output
             step = torch.linalg.pinv(jacobian, rtol=rank_tolerance) @ rest.flatten().double()
             step = step * min(1.0, largest / max(float(step.norm()), math.ulp(0.0)))
             moved.append(_shortened(function, one, step.to(one), goal, float(rest.norm())))
         z = torch.stack(moved)
     return z.detach()
+
+
+_AT_ONCE = 8
+"""Columns of a Jacobian that are computed together; more only take memory."""
+
+
+def _jacobian(function: Function, point: Tensor) -> tuple[Tensor, Tensor]:
+    """Value (1, ...) at a latent (latent,), and all columns of the Jacobian (output, latent) in float64."""
+    columns, value = [], None
+    for part in torch.eye(len(point)).to(point).split(_AT_ONCE):
+        # A copy for each latent, each with its own tangent.
+        x = point.expand(len(part), -1).clone().requires_grad_(True)
+        with torch.enable_grad():
+            output = function(x)
+            probe = torch.zeros_like(output, requires_grad=True)
+            (back,) = torch.autograd.grad(output, x, probe, create_graph=True)
+            (found,) = torch.autograd.grad(back, probe, part)
+        columns.append(found.reshape(len(part), -1).T.double())
+        value = output[:1].detach()
+    assert value is not None
+    return value, torch.cat(columns, 1)
 
 
 _SHARES = (1.0, 0.5, 0.25, 0.1, 0.03)

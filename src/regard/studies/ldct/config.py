@@ -257,4 +257,4 @@ SIZES: dict[str, LDCTConfig] = {
         ),
     ),
 }  # fmt: skip
-"""Settings by size. ``paper`` has the published numbers of patients, slices, steps and batches where they are known."""
+"""Settings by size. At ``paper``, patients and about as many slices are as published; steps and batches are ours."""
