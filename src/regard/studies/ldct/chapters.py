@@ -59,17 +59,31 @@ def hidden_chapters(material: Material, scores: Scores, folder: Path) -> list[Ch
     names = {k: v for k, v in networks_of(material).items() if f"invariances_{k}" in scores}
     if not names:
         return []
-    shown = {
-        "distance": "hidden change, d' in the scan", "distance_identity": "same search, identity",
-        "distance_gaussian": "same search, Gaussian filter", "excess_over_identity": "excess over identity",
-        "excess_over_gaussian": "excess over Gaussian filter", "anatomy": "share of blob samples that are anatomy",
-        "rejected": "share rejected", "leakage": "leakage [HU per HU]", "change": "change of the scan [HU]",
-        "output_change": "change of the output [HU]",
-    }  # fmt: skip
-    rows = [
-        {"": unbroken(name)} | {v: in_words(scores[f"invariances_{key}"].get(k)) for k, v in shown.items()}
-        for key, name in names.items()
-    ]
+    rows = []
+    pixel = material.test.pixel_mm
+    for key, name in names.items():
+        group = scores[f"invariances_{key}"]
+        scales = [k.removeprefix("distance_blob_") for k in group if k.startswith("distance_blob_")]
+        for scale in scales:
+            row = {"": unbroken(f"{name}, {float(scale) * pixel:g} mm")}
+            row["hidden change, d' in the scan"] = in_words(group[f"distance_blob_{scale}"])
+            for control, words in _CONTROLS.items():
+                row[f"same search, {words}"] = in_words(group.get(f"distance_{control}_blob_{scale}"))
+                row[f"excess over {words}"] = in_words(group.get(f"excess_over_{control}_blob_{scale}"))
+            rows.append(row)
+        rows.append(
+            {
+                "": unbroken(f"{name}, all"),
+                "hidden change, d' in the scan": in_words(group["distance"]),
+                "same search, identity": in_words(group.get("distance_identity")),
+                "excess over identity": in_words(group.get("excess_over_identity")),
+                "same search, Gaussian filter": in_words(group.get("distance_gaussian")),
+                "excess over Gaussian filter": in_words(group.get("excess_over_gaussian")),
+                "anatomy": in_words(group["anatomy"]),
+                "rejected": in_words(group["rejected"]),
+                "leakage [HU per HU]": in_words(group["leakage"]),
+            }
+        )
     first = next(iter(names))
     chapters = [
         Chapter(

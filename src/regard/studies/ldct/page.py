@@ -70,14 +70,15 @@ def _summary(material: Material, scores: Scores) -> list[str]:
         if rows is None:
             continue
         words = (
-            f"{name}: other scans differ from the patient's by d' = {in_words(rows['distance'])} and give the same "
-            f"picture within d' = {material.config.explain.tolerance:g}."
+            f"{name}: other scans give the same picture within d' = {material.config.explain.tolerance:g}. How far "
+            "they differ from the patient's, in d', by the size of what differs: "
         )
-        excess = rows.get("excess_over_identity")
-        if excess is not None:
-            verdict = "more than" if excess.low > 0 else "less than" if excess.high < 0 else "not shown to be more than"
-            words += f" That is {verdict} what a network that hides nothing allows (excess {in_words(excess)}"
-            words += f"; over a blur that removes as much noise {in_words(rows.get('excess_over_gaussian'))})."
+        parts = []
+        for scale in (k.removeprefix("distance_blob_") for k in rows if k.startswith("distance_blob_")):
+            ours, base = rows[f"distance_blob_{scale}"], rows.get(f"distance_identity_blob_{scale}")
+            text = f"blobs of {float(scale) * material.test.pixel_mm:g} mm {in_words(ours)}"
+            parts.append(text if base is None else f"{text} (a network that hides nothing: {in_words(base)})")
+        words += "; ".join(parts) + "."
         lesions = scores.get(f"lesions_{key}")
         if lesions is not None:
             radius = material.config.weigh.radii_mm[-1]
