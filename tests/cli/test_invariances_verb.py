@@ -13,6 +13,7 @@ import yaml
 from command_line import Regard
 from safetensors.torch import load_file, save_file
 
+from regard.models.zoo import ZOO
 from regard.models.zoo.denoisers import cnn10
 
 CARD = {
@@ -156,3 +157,89 @@ def test_a_sampler_is_fitted_resumed_and_drawn_from(
     regard("invariances", denoiser, slice_file, "--sampler", fitted, "--n", "3", "-o", tmp_path / "no").refused(
         "16 x 16", "--patch 16"
     )
+
+
+@pytest.mark.parametrize("output", ["image", "regression"])
+def test_three_axes_are_as_two(regard: Regard, tmp_path: Path, output: str) -> None:
+    folder, out = tmp_path / "volumetric", tmp_path / "run"
+    folder.mkdir()
+    torch.manual_seed(0)
+    regressor = output == "regression"
+    zoo, kwargs = (
+        ("small-regressor", {"spatial_dims": 3, "widths": [2, 3]})
+        if regressor
+        else ("monai-unet", {"spatial_dims": 3, "widths": [2, 4], "residual_units": 0, "norm": "BATCH"})
+    )
+    card = {**CARD, "zoo": zoo, "kwargs": kwargs, "output": dict(CARD["output"])}  # type: ignore[arg-type]
+    card["inputs"] = [{**CARD["inputs"][0], "orientation": "RAS"}]  # type: ignore[index]
+    if regressor:
+        card["output"] = {"kind": "regression", "names": ["volume"], "units": ["ml"]}
+    network = ZOO.load(zoo)(**kwargs)
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / "weights.safetensors")
+    (folder / "card.yaml").write_text(yaml.safe_dump(card))
+    values = np.random.default_rng(0).normal(40, 20, (14, 12, 16)).astype(np.float32)
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "scan.nii.gz")
+    said = regard(
+        "invariances",
+        folder,
+        tmp_path / "scan.nii.gz",
+        "--n",
+        "3",
+        "--steps",
+        "4",
+        "--controls",
+        "2",
+        "-o",
+        out,
+        "--json",
+    )
+    assert said.code == 0, said.err
+    found = said.json["cases"][0]
+    assert found["image_output"] is not regressor
+    rows = table(out / "samples.tsv")
+    for row in rows:
+        if row["accepted"] == "True":
+            image = nibabel.load(out / "samples" / f"scan_sample-{row['sample']}.nii.gz")
+            assert image.shape == values.shape and np.allclose(image.affine, affine)
+            assert not np.allclose(image.get_fdata(), values)
+    assert (out / "figures" / "scan_gallery.png").stat().st_size > 5_000
+
+
+def test_a_case_that_cannot_be_searched_costs_the_others_nothing(
+    regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path
+) -> None:
+    flat = tmp_path / "flat.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.full((40, 36, 1), 7.0, np.float32), np.diag([2.0, 2.0, 3.0, 1.0])), flat)
+    out = tmp_path / "run"
+    said = regard("invariances", denoiser, slice_file, flat, *QUICK, "-o", out)
+    assert said.code == 3
+    (failure,) = table(out / "failures.tsv")
+    assert failure["case"] == "flat" and "one value" in failure["message"]
+    assert {r["case"] for r in table(out / "samples.tsv")} == {"slice"}
+    assert "Gallery: slice" in (out / "report.html").read_text()
+    regard("invariances", denoiser, flat, *QUICK, "-o", tmp_path / "no").refused("one value")
+
+
+def test_a_target_makes_a_number_of_an_image(regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path) -> None:
+    said = regard(
+        "invariances", denoiser, slice_file, "--n", "2", "-t", "voxel:15,15,0", "-o", tmp_path / "run", "--json"
+    )
+    assert said.code == 0, said.err
+    found = said.json["cases"][0]
+    assert not found["image_output"]
+    assert found["tolerance"] == found["spread"]
+
+
+def test_a_sampler_of_a_number(regard: Regard, model: Path, picture: Callable[..., Path], tmp_path: Path) -> None:
+    fitted, out = tmp_path / "sampler", tmp_path / "run"
+    cases = [picture("a.png"), picture("b.png", seed=1)]
+    said = regard("invariances", model, *cases, "--fit", "--patch", "16", "--steps", "3", "-o", fitted)
+    assert said.code == 0, said.err
+    said = regard("invariances", model, cases[0], "--sampler", fitted, "--n", "3", "-o", out, "--json")
+    assert said.code == 0, said.err
+    found = said.json["cases"][0]
+    assert not found["image_output"]
+    for row in table(out / "samples.tsv"):
+        assert (float(row["d_prime"]) * found["spread"] <= found["tolerance"] * 1.0001) == (row["accepted"] == "True")
+    regard("invariances", model, cases[0], "--sampler", tmp_path, "-o", tmp_path / "no").refused("no sampler")

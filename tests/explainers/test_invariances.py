@@ -245,6 +245,7 @@ def test_inputs_that_give_the_same_number() -> None:
     assert float(found.tolerance) == pytest.approx(found.calibration.spread)
     assert "anatomy" in found.kinds
     assert float((found.samples - found.image).std()) > 0.5
+    assert float((found.samples - found.image).abs().max()) <= 3.0 * 1.0001
 
 
 def test_three_axes_are_as_two() -> None:

@@ -55,7 +55,9 @@ def test_what_a_run_leaves(finished: Path) -> None:
     wanted = {"floor_input", "floor_nlm", *networks, "sampler_published", "sampler_difference"}
     wanted |= {f"{k}_{n}" for k in ("invariances", "split", "lesions") for n in networks}
     assert wanted | {"truth_planted", "truth_linear", "truth_identity"} == set(groups)
-    assert {"rmse", "psnr", "ssim", "vif", "noise", "observer_auc", "rmse_better_than_floor_nlm"} <= set(groups["cnn10"])
+    assert {"rmse", "psnr", "ssim", "vif", "noise", "observer_auc", "rmse_better_than_floor_nlm"} <= set(
+        groups["cnn10"]
+    )
     assert {"excess_over_identity", "excess_over_gaussian", "rejected"} <= set(groups["invariances_redcnn"])
     assert {"floor_rms", "rejected_at_1"} <= set(groups["sampler_published"])
     assert all(s["n"] is not None and s["unit"] for g in groups.values() for s in g.values())
@@ -158,4 +160,4 @@ def test_a_users_folder_with_every_defect_runs_to_a_report(tmp_path: Path) -> No
     scores = json.loads((path / "scores.json").read_text())["scores"]
     assert scores["cnn10"]["rmse"]["n"] == 4 and "rmse_truth" not in scores["cnn10"]
     assert "lesions_cnn10" not in scores and "invariances_cnn10" in scores
-    assert "the user's scans" in (path / "report.html").read_text()
+    assert "your scans" in (path / "report.html").read_text()

@@ -7,7 +7,8 @@ from typing import Any
 
 from regard.cli.invariances_request import InvariancesRequest
 from regard.cli.invariances_result import CaseResult
-from regard.report.invariances import Section, write_page
+from regard.report.invariances import embedded
+from regard.report.sections import Section, write_sections
 
 __all__ = ["report", "scores_of"]
 
@@ -72,11 +73,11 @@ def report(folder: Path, model: str, request: InvariancesRequest, done: Sequence
             share = said["share_outside_noise"]
             facts.append(("share of the blobs' change outside the span of the noise draws", f"{100 * share:.0f} %"))
         facts += [("warning", w) for w in said["warnings"]]
-        sections.append(Section(one.case, one.sentence(), None, ("", ""), facts))
+        sections.append(Section(one.case, one.sentence(), (), ("", ""), facts))
         for name in said["pictures"]:
             key = name.rsplit("_", 1)[1].removesuffix(".png")
             title, text = _ABOUT[key]
-            sections.append(Section(f"{title}: {one.case}", text, folder / "figures" / name))
+            sections.append(Section(f"{title}: {one.case}", text, (embedded(folder / "figures" / name),)))
         columns = ("sample", "kind", "blob [voxel]", "d' in the image", "d' in the output", "leakage", "accepted")
         rows = [
             (
@@ -88,7 +89,7 @@ def report(folder: Path, model: str, request: InvariancesRequest, done: Sequence
         text = (
             "The largest first. The changes are band-limited: what a search of single voxels would find is adversarial."
         )
-        sections.append(Section(f"Samples: {one.case}", text, None, columns, rows))
+        sections.append(Section(f"Samples: {one.case}", text, (), columns, rows))
     meta = {
         "model": model,
         "samples per case": str(request.n),
@@ -97,4 +98,4 @@ def report(folder: Path, model: str, request: InvariancesRequest, done: Sequence
         "seed": str(request.seed),
     }
     if sections:
-        write_page(folder / "report.html", f"{model}: what it does not see", meta, sections)
+        write_sections(folder / "report.html", f"{model}: what it does not see", sections, meta=meta)

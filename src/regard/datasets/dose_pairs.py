@@ -128,7 +128,7 @@ def _inside(folder: Path, location: str) -> Path:
 
 
 def read_pair_folders(folder: str | Path) -> DosePairs:
-    """Read two folders, one of low dose (``low``, ``low_dose``, ``quarter``) and one of full dose (``full``, ``routine``).
+    """Read two folders: low dose (``low``, ``low_dose``, ``quarter``) and full dose (``full``, ``routine``).
 
     A pair has the same name in both, but for its ending: a file, or a folder of a DICOM series. What stands before a
     name's first ``_`` is the patient: ``p01_3`` and ``p01_4`` are two scans of ``p01``.

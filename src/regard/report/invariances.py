@@ -1,26 +1,19 @@
-"""Pictures and the page of invariances: x, x~, f(x), f(x~) and their differences, side by side."""
+"""Pictures of invariances: x, x~, f(x), f(x~) and their differences, side by side."""
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from regard.core.volume import Volume
-from regard.io.atomic import atomic, write_text
+from regard.io.atomic import atomic
 from regard.report.display import display_volume, grey, planes, slice_of, window
-from regard.report.html import environment, static
-from regard.report.words import RESEARCH_USE
 
-__all__ = ["Row", "Section", "draw_curve", "draw_gallery", "draw_spread", "save_figure", "write_page"]
-
-_STYLE = ".picture { max-width: 100%; background: white; border-radius: 10px; } td { white-space: nowrap; }"
-_POLICY = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src 'sha256-{digest}'"
+__all__ = ["Row", "draw_curve", "draw_gallery", "draw_spread", "embedded", "save_figure"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +33,6 @@ class Row:
     sample: Volume
     output: Volume | float
     words: str
-
-
-@dataclass
-class Section:
-    """A part of the page: words, a picture, a table."""
-
-    title: str
-    text: str
-    picture: Path | None = None
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = field(default_factory=list)
 
 
 def _plane(volume: Volume, like: np.ndarray) -> np.ndarray:
@@ -143,36 +125,6 @@ def save_figure(figure: Figure, path: Path) -> Path:
     return path
 
 
-def write_page(path: Path, title: str, meta: Mapping[str, str], sections: Sequence[Section]) -> Path:
-    """Write the report: one file that needs nothing else."""
-    style = static("report.css") + _STYLE
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    shown = [
-        {
-            "title": s.title,
-            "text": s.text,
-            "picture": None if s.picture is None else _embedded(s.picture),
-            "columns": s.columns,
-            "rows": s.rows,
-        }
-        for s in sections
-    ]
-    text = (
-        environment()
-        .get_template("bench.html.j2")
-        .render(
-            title=title,
-            meta=meta,
-            sections=shown,
-            style=style,
-            inline=Markup,
-            research_use=RESEARCH_USE,
-            policy=_POLICY.format(digest=digest),
-        )
-    )
-    write_text(path, text)
-    return path
-
-
-def _embedded(path: Path) -> str:
+def embedded(path: Path) -> str:
+    """A PNG file as a ``data:`` address."""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

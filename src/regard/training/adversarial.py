@@ -12,8 +12,8 @@ from regard.io.atomic import atomic
 from regard.models.zoo.critics import UNetDiscriminator, WGANCritic, sobel
 from regard.models.zoo.vgg import VGG16
 from regard.training.perceptual import perceptual_distance
-from regard.training.resumable import seeded
 from regard.training.restore import Patches
+from regard.training.resumable import seeded
 
 __all__ = ["fit_du_gan", "fit_wgan_vgg"]
 

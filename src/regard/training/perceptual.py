@@ -1,7 +1,7 @@
-"""A perceptual loss without weights from elsewhere: distances of the features of a VGG-16 trained on one's own images.
+"""A perceptual loss without weights from elsewhere: distances of features of a VGG-16 trained on one's own images.
 
-The published denoisers and samplers take a VGG of ImageNet. What its features are worth on CT is not known either; those
-here know only what they were trained for, and say so by `fit_features`.
+The published denoisers and samplers take a VGG of ImageNet. What its features are worth on CT is not known either;
+those here know only what they were trained for, and say so by `fit_features`.
 """
 
 from collections.abc import Sequence

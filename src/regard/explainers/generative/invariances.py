@@ -357,6 +357,6 @@ def _smooth(
         scale = scales[k % len(scales)]
         field_ = blur(randomness.normal(image, seed, case, f"field {k}"), scale)
         field_ = field_ * (amplitude / 3 / field_.std().clamp_min(1e-30))
-        moved = smooth_level_set(function, image, field_, scale, tolerance=tolerance)
+        moved = smooth_level_set(function, image, field_, scale, tolerance=tolerance, limit=amplitude)
         found.append(moved)
     return torch.cat(found)

@@ -52,21 +52,35 @@ def onto_level_set(
     for _ in range(n_steps):
         moved: list[Tensor] = []
         for one in z:
-            # A copy for each latent, each with its own tangent: all columns of J in one pass.
-            x = one.expand(len(one), -1).clone().requires_grad_(True)
-            with torch.enable_grad():
-                output = function(x)
-                probe = torch.zeros_like(output, requires_grad=True)
-                (back,) = torch.autograd.grad(output, x, probe, create_graph=True)
-                (columns,) = torch.autograd.grad(back, probe, torch.eye(len(one)).to(one))
-            jacobian = columns.flatten(1).T.double()
+            output, jacobian = _jacobian(function, one)
             goal = wanted[:1] if len(wanted) == 1 else wanted[len(moved)][None]
-            rest = (goal - output[:1]).detach()
+            rest = goal - output
             step = torch.linalg.pinv(jacobian, rtol=rank_tolerance) @ rest.flatten().double()
             step = step * min(1.0, largest / max(float(step.norm()), math.ulp(0.0)))
             moved.append(_shortened(function, one, step.to(one), goal, float(rest.norm())))
         z = torch.stack(moved)
     return z.detach()
+
+
+_AT_ONCE = 8
+"""Columns of a Jacobian that are computed together; more only take memory."""
+
+
+def _jacobian(function: Function, point: Tensor) -> tuple[Tensor, Tensor]:
+    """Value (1, ...) at a latent (latent,), and all columns of the Jacobian (output, latent) in float64."""
+    columns, value = [], None
+    for part in torch.eye(len(point)).to(point).split(_AT_ONCE):
+        # A copy for each latent, each with its own tangent.
+        x = point.expand(len(part), -1).clone().requires_grad_(True)
+        with torch.enable_grad():
+            output = function(x)
+            probe = torch.zeros_like(output, requires_grad=True)
+            (back,) = torch.autograd.grad(output, x, probe, create_graph=True)
+            (found,) = torch.autograd.grad(back, probe, part)
+        columns.append(found.reshape(len(part), -1).T.double())
+        value = output[:1].detach()
+    assert value is not None
+    return value, torch.cat(columns, 1)
 
 
 _SHARES = (1.0, 0.5, 0.25, 0.1, 0.03)
@@ -83,7 +97,14 @@ def _shortened(function: Function, z: Tensor, step: Tensor, goal: Tensor, before
 
 
 def smooth_level_set(
-    function: Function, image: Tensor, change: Tensor, scale: float, *, n_steps: int = 6, tolerance: float = 0.0
+    function: Function,
+    image: Tensor,
+    change: Tensor,
+    scale: float,
+    *,
+    n_steps: int = 6,
+    tolerance: float = 0.0,
+    limit: float = math.inf,
 ) -> Tensor:
     """Move changes of an image onto the level set of a scalar, by the least smooth field that does it.
 
@@ -104,6 +125,8 @@ def smooth_level_set(
         At most so many.
     tolerance
         Done when no value is farther off.
+    limit
+        Largest change of a voxel, approached smoothly.
 
     Returns
     -------
@@ -113,11 +136,15 @@ def smooth_level_set(
     with torch.no_grad():
         wanted = function(image)[0]
     change = change.detach()
+
+    def limited(free: Tensor) -> Tensor:
+        return free if math.isinf(limit) else limit * torch.tanh(free / limit)
+
     for _ in range(n_steps):
-        x = (image + change).detach().requires_grad_(True)
+        free = change.clone().requires_grad_(True)
         with torch.enable_grad():
-            value = function(x)
-            (slope,) = torch.autograd.grad(value.sum(), x)
+            value = function(image + limited(free))
+            (slope,) = torch.autograd.grad(value.sum(), free)
         rest = (wanted - value).detach()
         if float(rest.abs().max()) <= 0.1 * tolerance:
             break
@@ -125,4 +152,4 @@ def smooth_level_set(
         size = (slope * smooth).flatten(1).sum(1)
         step = torch.where(size > 0, rest / size.clamp_min(math.ulp(0.0)), 0.0)
         change = change + expand_cases(step, smooth) * smooth
-    return change
+    return limited(change)

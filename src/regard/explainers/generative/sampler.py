@@ -193,9 +193,7 @@ def draw_invariances(
 
         # No farther than a latent is long.
         reach = sampler.sizes.n_latent**0.5
-        z = onto_level_set(
-            lambda one: coarse(function(made(one))), z, coarse(output), n_steps=n_newton, largest=reach
-        )
+        z = onto_level_set(lambda one: coarse(function(made(one))), z, coarse(output), n_steps=n_newton, largest=reach)
     with torch.no_grad():
         samples = made(z)
         floor = check(function, image, made(own) if form == "published" else image + lost, calibration, allowed)

@@ -10,7 +10,7 @@ from regard.phantoms.lowdose.beams import Beam
 
 __all__ = ["project"]
 
-_AT_ONCE = 2**22
+_AT_ONCE = 2**20
 """Points sampled at once."""
 
 

@@ -11,7 +11,7 @@ from regard.phantoms.lowdose.kernels import filter_views
 
 __all__ = ["backproject", "reconstruct"]
 
-_AT_ONCE = 2**22
+_AT_ONCE = 2**20
 
 
 def reconstruct(

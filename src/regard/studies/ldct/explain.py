@@ -16,11 +16,11 @@ from regard.studies.ldct.networks import function_of
 from regard.studies.ldct.slices import Scene
 from regard.studies.scoring.bootstrap import Score, mean_score
 
-__all__ = ["CONTROLS", "FORMS", "THRESHOLDS", "Found", "drawn", "explain_cases", "searched"]
+__all__ = ["CONTROLS", "FORMS", "THRESHOLDS", "Found", "drawn", "explain_cases", "scales_of", "searched"]
 
 CONTROLS = ("identity", "gaussian")
 FORMS: tuple[Form, ...] = ("published", "difference")
-THRESHOLDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+THRESHOLDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 """Multiples of the tolerance at which the sampler's rejections are counted."""
 
 
@@ -129,11 +129,16 @@ def drawn(material: Material, form: Form, scene: Scene) -> Found | None:
     return Found(scene, material.run.tensors(f"explain/sampler-{form}-{scene.case}", make))
 
 
+def scales_of(found: Sequence[Found]) -> list[float]:
+    """Scales of the blobs that were searched [pixel]."""
+    return sorted({float(v) for f in found for v in f.scales if float(v) > 0})
+
+
 def _median(values: Tensor) -> float:
     return float(values.double().median()) if len(values) else math.nan
 
 
-def _search_scores(found: Sequence[Found], plan_tolerance: float) -> dict[str, Score]:
+def _search_scores(found: Sequence[Found]) -> dict[str, Score]:
     patients = [f.scene.patient for f in found]
 
     def score(values: Sequence[float], unit: str) -> Score:
@@ -158,6 +163,21 @@ def _search_scores(found: Sequence[Found], plan_tolerance: float) -> dict[str, S
             scores[f"distance_{control}"] = score(theirs, "d'")
             excess = [a - b for a, b in zip(distance, theirs, strict=True)]
             scores[f"excess_over_{control}"] = score(excess, "d'")
+    for scale in scales_of(found):
+        name = f"blob_{scale:g}"
+        ours = [_median(f.distance[f.blobs][f.scales[f.blobs] == scale]) for f in found]
+        scores[f"distance_{name}"] = score(ours, "d'")
+        for control in CONTROLS:
+            if f"control {control}" not in found[0].kept:
+                continue
+            # The controls are searched with the first of the same blobs.
+            theirs = []
+            for f in found:
+                values = f.kept[f"control {control}"]
+                theirs.append(_median(values[f.scales[f.scales > 0][: len(values)] == scale]))
+            scores[f"distance_{control}_{name}"] = score(theirs, "d'")
+            excess = [a - b for a, b in zip(ours, theirs, strict=True)]
+            scores[f"excess_over_{control}_{name}"] = score(excess, "d'")
     for key in found[0].kept:
         if key.startswith("curve "):
             at = float(key.removeprefix("curve "))
@@ -204,7 +224,7 @@ def explain_cases(material: Material) -> dict[str, dict[str, Score]]:
         for k, scene in enumerate(scenes):
             material.run.stage(f"{NETWORKS[name]}, {scene.case}", n * len(scenes) + k, total)
             found.append(searched(material, name, scene))
-        scores[f"invariances_{name}"] = _search_scores(found, tolerance)
+        scores[f"invariances_{name}"] = _search_scores(found)
     for n, form in enumerate(FORMS):
         material.run.stage(f"drawing ({form})", total - 2 + n, total)
         draws = [d for scene in _fitting(material) if (d := drawn(material, form, scene)) is not None]

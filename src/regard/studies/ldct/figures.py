@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -94,7 +93,9 @@ def draw_gallery(found: Found, numbers: Sequence[int], title: str, path: Path, *
         kind = "anatomy" if float(found.anatomy[k]) > 0 else "noise"
         accepted = "" if bool(found.inside[k]) else ", rejected"
         told = words[row] if words else f"{kind}{accepted}"
-        line[0].set_ylabel(f"{told}\nd' {float(found.distance[k]):.2f} in x\n{float(found.d_prime[k]):.2f} in f", fontsize=7)
+        line[0].set_ylabel(
+            f"{told}\nd' {float(found.distance[k]):.2f} in x\n{float(found.d_prime[k]):.2f} in f", fontsize=7
+        )
     return _save(figure, path)
 
 
@@ -161,5 +162,3 @@ def draw_lesions(rows: Mapping[str, Mapping[float, tuple[float, float, float]]],
     axis.grid(alpha=0.3)
     axis.legend(fontsize=7)
     return _save(figure, path)
-
-

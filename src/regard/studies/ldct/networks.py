@@ -21,8 +21,8 @@ from regard.studies.ldct.slices import Slices
 from regard.studies.run import StudyRun
 from regard.training.adversarial import fit_du_gan, fit_wgan_vgg
 from regard.training.perceptual import fit_features, perceptual_distance
-from regard.training.resumable import seeded
 from regard.training.restore import Patches, fit_restorer
+from regard.training.resumable import seeded
 
 __all__ = ["function_of", "train_denoiser", "train_sampler", "whole"]
 
@@ -49,7 +49,13 @@ def _card(name: str, zoo: str, kwargs: dict[str, Any], learn: Slices, config: LD
                 "normalise": {"mean": kwargs["mean"], "std": kwargs["deviation"]},
             }
         ],
-        "output": {"kind": "image", "names": ["denoised slice"], "units": ["HU"], "activation": "none", "grid": "input"},
+        "output": {
+            "kind": "image",
+            "names": ["denoised slice"],
+            "units": ["HU"],
+            "activation": "none",
+            "grid": "input",
+        },
         "trained_on": {
             "n": len(learn),
             "ranges": {

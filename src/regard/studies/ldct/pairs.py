@@ -101,7 +101,12 @@ def pair_slices(run: StudyRun, config: LDCTConfig) -> tuple[Slices, Slices]:
     learned = {patients[n] for n in order[:n_train]}
     spacing = sum(r["spacing"] for r in rows) / len(rows)
     whole = Slices(
-        tensors["low"], tensors["full"], None, tuple(r["case"] for r in rows), tuple(r["patient"] for r in rows), spacing
+        tensors["low"],
+        tensors["full"],
+        None,
+        tuple(r["case"] for r in rows),
+        tuple(r["patient"] for r in rows),
+        spacing,
     )
     parts = [[n for n, p in enumerate(whole.patients) if (p in learned) == wanted] for wanted in (True, False)]
     return whole.of(parts[0]), whole.of(parts[1])

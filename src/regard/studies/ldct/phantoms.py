@@ -67,9 +67,7 @@ def phantom_slices(run: StudyRun, config: LDCTConfig, part: str) -> Slices:
 
         def make(number: int = number, patient: str = patient) -> dict[str, Tensor]:
             shape = draw_shape(run.seed, _FIRST[part] + number)
-            made = [
-                _slice(run, shape, z, f"{patient}-{k}", data) for k, z in enumerate(_heights(run, patient, data))
-            ]
+            made = [_slice(run, shape, z, f"{patient}-{k}", data) for k, z in enumerate(_heights(run, patient, data))]
             return {k: torch.stack([m[k] for m in made]) for k in made[0]}
 
         found.append(run.tensors(f"data/{patient}", make))
@@ -123,7 +121,7 @@ def livers(run: StudyRun, config: LDCTConfig, test: Slices) -> list[Repeated]:
 
 
 def scenes(run: StudyRun, config: LDCTConfig, test: Slices) -> list[Scene]:
-    """Patches of the test patients, in turn of the abdomen and of the chest, with the noise that repeated scans show."""
+    """Patches of the test patients, in turn of abdomen and chest, with the noise that repeated scans show."""
     data = config.data
     assert test.clean is not None
     n_cases = min(config.explain.n_cases, data.n_test)

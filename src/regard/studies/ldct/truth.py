@@ -15,8 +15,8 @@ from regard.explainers.generative.level_set import onto_level_set
 from regard.explainers.generative.noise import NoiseModel
 from regard.models.zoo.denoisers import CNN10
 from regard.phantoms.lowdose import Lesion
-from regard.training.resumable import seeded
 from regard.training.restore import Standardised, fit_restorer
+from regard.training.resumable import seeded
 
 __all__ = [
     "Planted",
@@ -63,7 +63,7 @@ class Planted:
 def planted_images(n: int, *, seed: int = 0, first: int = 0) -> Planted:
     """Draw images: a smooth background, five structures, white noise."""
     radius = (OUTER**2 - INNER**2) ** 0.5
-    found = []
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for k in range(first, first + n):
         like = torch.zeros(1, 1, SIDE, SIDE)
         background = blur(randomness.normal(like, seed, "planted", f"background {k}"), 6.0)
@@ -81,8 +81,8 @@ def planted_images(n: int, *, seed: int = 0, first: int = 0) -> Planted:
         whole = without + CONTRAST * cover[0]
         noise = NOISE * randomness.normal(like[0], seed, "planted", f"noise {k}")
         found.append((whole + noise, whole, without, cover))
-    noisy, whole, without, covers = (torch.stack(part) for part in zip(*found, strict=True))
-    return Planted(noisy, whole, without, covers)
+    stacked = [torch.stack(part) for part in zip(*found, strict=True)]
+    return Planted(stacked[0], stacked[1], stacked[2], stacked[3])
 
 
 def train_ignoring(*, n_images: int = 60, n_steps: int = 500, width: int = 24, seed: int = 0) -> Standardised:
@@ -111,7 +111,8 @@ def found_structures(
         Four per image.
     """
     noise = NoiseModel(torch.full((SIDE, SIDE), NOISE), 1, 1, "given")
-    ring, discs = [], []
+    ring: list[float] = []
+    discs: list[float] = []
     for k, image in enumerate(images.noisy):
         found = find_invariances(
             function, image[None], noise, n=n_samples, n_control=0, n_steps=n_steps, anatomy=(2.0,), seed=seed,

@@ -43,7 +43,8 @@ MASKS = {"lung": (-2000.0, -400.0), "fat": (-200.0, -40.0), "soft_tissue": (-40.
 LINEAR_N = (50, 200, 800)
 """Samples of the linear truth test."""
 
-_GRID = 40
+_GRID = 2.0 ** torch.arange(-8.0, 0.5, 0.5).double()
+"""Contrasts that are tried, as shares of the largest."""
 
 
 def _masks(image: Tensor) -> dict[str, Tensor]:
@@ -115,7 +116,7 @@ def hidden_contrast(
         Contrast up to which all are within the tolerance [HU], interpolated between those that are tried; the larger
         one of brighter and darker lesions.
     """
-    contrasts = torch.linspace(largest / _GRID, largest, _GRID)
+    contrasts = largest * _GRID
     found = []
     with torch.no_grad():
         before = function(image)
@@ -206,7 +207,12 @@ def _truth(material: Material) -> dict[str, dict[str, Score]]:
         ring, discs = found_structures(network, images, n_samples=plan.planted_samples, seed=run.seed)
         with torch.no_grad():
             left = contrast_left(network(images.noisy), images)
-        return {"ring": ring, "discs": discs, "left": left, "identity": identity_hides(images.of(range(min(2, len(images.noisy)))))}
+        return {
+            "ring": ring,
+            "discs": discs,
+            "left": left,
+            "identity": identity_hides(images.of(range(min(2, len(images.noisy))))),
+        }
 
     said = run.record("weigh/planted", planted)
     n = plan.n_planted
