@@ -92,7 +92,7 @@ class NoiseSection(Section):
     zoo: str = "unoise-tiny"
     family: str = "gaussian"
     strength: _Above = 0.1
-    s_max: _Above = 1.0
+    s_max: _Above = 0.2
     scales: tuple[_Count, ...] = (1, 2, 4)
     n_cases: _Count = 80
     n_epochs: _Count = 5
@@ -197,6 +197,7 @@ class ExplainSection(Section):
     n_pictured: _Count = 2
     methods: tuple[str, ...] = (
         "noise-map:cell=2,n_steps=40,n_draws=1",
+        "noise-map:cell=2,n_steps=40,n_draws=1,family=correlated,s_max=0.5@noise-map-correlated",
         "grad-ram",
         "integrated-gradients:n_steps=16",
         "smoothgrad:n_samples=8",
@@ -294,7 +295,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_pictured=3,
             methods=(
                 "noise-map:cell=2,n_steps=60,n_draws=1",
-                "noise-map:cell=2,n_steps=60,n_draws=1,family=correlated@noise-map-correlated",
+                "noise-map:cell=2,n_steps=60,n_draws=1,family=correlated,s_max=0.5@noise-map-correlated",
                 "grad-ram",
                 "integrated-gradients:n_steps=24",
                 "smoothgrad:n_samples=16",
@@ -324,7 +325,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_pictured=6,
             methods=(
                 "noise-map:cell=4,n_steps=100,n_draws=2",
-                "noise-map:cell=4,n_steps=100,n_draws=2,family=correlated@noise-map-correlated",
+                "noise-map:cell=4,n_steps=100,n_draws=2,family=correlated,s_max=0.5@noise-map-correlated",
                 "grad-ram",
                 "integrated-gradients:n_steps=50",
                 "smoothgrad:n_samples=50",
