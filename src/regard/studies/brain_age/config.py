@@ -224,6 +224,8 @@ class WeighSection(Section):
     ----------
     faithful
         Whether faithfulness is measured by deletion too, of each map and all its controls: most of the time.
+    randomised
+        Whether every method also explains a network with drawn weights, as a control.
     n_null
         Surrogate maps in all.
     n_truth
@@ -233,6 +235,7 @@ class WeighSection(Section):
     """
 
     faithful: bool = False
+    randomised: bool = False
     n_null: _Count = 99
     n_truth: _Count = 10
     n_effects: _Count = 4
@@ -278,7 +281,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=1,
             strengths=(0.01, 1.0),
         ),
-        weigh=WeighSection(faithful=True, n_null=9, n_truth=2, n_effects=1),
+        weigh=WeighSection(faithful=True, randomised=True, n_null=9, n_truth=2, n_effects=1),
     ),
     "default": BrainAgeConfig(),
     "reference": BrainAgeConfig(
@@ -304,7 +307,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=4,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
         ),
-        weigh=WeighSection(faithful=True, n_truth=20, n_effects=8),
+        weigh=WeighSection(faithful=True, randomised=True, n_truth=20, n_effects=8),
     ),
     "paper": BrainAgeConfig(
         size="paper",
@@ -334,7 +337,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=16,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
         ),
-        weigh=WeighSection(faithful=True, n_truth=100, n_effects=16),
+        weigh=WeighSection(faithful=True, randomised=True, n_truth=100, n_effects=16),
     ),
 }
 """Settings by size. At ``paper`` all subjects together are the published 13,750."""
