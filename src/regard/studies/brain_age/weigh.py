@@ -58,7 +58,8 @@ def _weigh_one(material: Material, n: int, n_weighed: int, plan: Plan, truth: Ca
         quantity, sign = spec.build(model.network, layer=model.card.layer).meaning
         exhibits[spec.label] = Exhibit(
             model.network, x, target, own[spec.label], quantity, sign, case=case, spread=material.spread,
-            places=None if truth is None else truth.model, explain=_explains(material, spec, case) if asked.randomised else None,
+            places=None if truth is None else truth.model,
+            explain=_explains(material, spec, case) if asked.randomised else None,
             seed=material.run.seed, others={k: m for k, m in own.items() if k != spec.label},
         )  # fmt: skip
         rest = [map_of(material, spec.label, k) for k in range(n_weighed) if k != n]
