@@ -15,8 +15,8 @@ from regard.studies.brain_age.explain import label_regions
 from regard.studies.brain_age.regions import leaders
 
 
-def n_with_a_leader(n_cohorts: int, *, n_maps: int = 16, planted: int | None = None) -> int:
-    """Cohorts of unsigned smooth maps that some region leads; ``planted`` is denser in each map."""
+def n_with_a_leader(n_cohorts: int, *, n_maps: int = 16, planted: int | None = None, factor: float = 4.0) -> int:
+    """Cohorts of unsigned smooth maps that some region leads; ``planted`` is ``factor`` times as dense."""
     lattice = lattice_of(8.0)
     labels = label_regions(lattice.affine, lattice.shape).numpy()
     present = [int(v) for v in np.unique(labels) if v]
@@ -35,7 +35,7 @@ def n_with_a_leader(n_cohorts: int, *, n_maps: int = 16, planted: int | None = N
             smooth = gaussian_filter(rng.normal(size=labels.shape), 1.2)
             values = np.exp(smooth / smooth.std())
             if planted is not None:
-                values = values * np.where(labels == planted, 2.0, 1.0)
+                values = values * np.where(labels == planted, factor, 1.0)
             maps.append(np.where(labels > 0, values, np.nan))
         null = [masked_surrogate(m, seed=cohort, case=str(n)) for n, m in enumerate(maps)]
         patients = [str(n) for n in range(n_maps)]

@@ -92,7 +92,7 @@ class NoiseSection(Section):
     zoo: str = "unoise-tiny"
     family: str = "gaussian"
     strength: _Above = 0.1
-    s_max: _Above = 1.0
+    s_max: _Above = 0.2
     scales: tuple[_Count, ...] = (1, 2, 4)
     n_cases: _Count = 80
     n_epochs: _Count = 5
@@ -197,6 +197,7 @@ class ExplainSection(Section):
     n_pictured: _Count = 2
     methods: tuple[str, ...] = (
         "noise-map:cell=2,n_steps=40,n_draws=1",
+        "noise-map:cell=2,n_steps=40,n_draws=1,family=correlated,s_max=0.5@noise-map-correlated",
         "grad-ram",
         "integrated-gradients:n_steps=16",
         "smoothgrad:n_samples=8",
@@ -223,6 +224,8 @@ class WeighSection(Section):
     ----------
     faithful
         Whether faithfulness is measured by deletion too, of each map and all its controls: most of the time.
+    randomised
+        Whether every method also explains a network with drawn weights, as a control.
     n_null
         Surrogate maps in all.
     n_truth
@@ -232,6 +235,7 @@ class WeighSection(Section):
     """
 
     faithful: bool = False
+    randomised: bool = False
     n_null: _Count = 99
     n_truth: _Count = 10
     n_effects: _Count = 4
@@ -277,7 +281,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=1,
             strengths=(0.01, 1.0),
         ),
-        weigh=WeighSection(faithful=True, n_null=9, n_truth=2, n_effects=1),
+        weigh=WeighSection(faithful=True, randomised=True, n_null=9, n_truth=2, n_effects=1),
     ),
     "default": BrainAgeConfig(),
     "reference": BrainAgeConfig(
@@ -294,7 +298,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_pictured=3,
             methods=(
                 "noise-map:cell=2,n_steps=60,n_draws=1",
-                "noise-map:cell=2,n_steps=60,n_draws=1,family=correlated@noise-map-correlated",
+                "noise-map:cell=2,n_steps=60,n_draws=1,family=correlated,s_max=0.5@noise-map-correlated",
                 "grad-ram",
                 "integrated-gradients:n_steps=24",
                 "smoothgrad:n_samples=16",
@@ -303,7 +307,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=4,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
         ),
-        weigh=WeighSection(faithful=True, n_truth=20, n_effects=8),
+        weigh=WeighSection(faithful=True, randomised=True, n_truth=20, n_effects=8),
     ),
     "paper": BrainAgeConfig(
         size="paper",
@@ -324,7 +328,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_pictured=6,
             methods=(
                 "noise-map:cell=4,n_steps=100,n_draws=2",
-                "noise-map:cell=4,n_steps=100,n_draws=2,family=correlated@noise-map-correlated",
+                "noise-map:cell=4,n_steps=100,n_draws=2,family=correlated,s_max=0.5@noise-map-correlated",
                 "grad-ram",
                 "integrated-gradients:n_steps=50",
                 "smoothgrad:n_samples=50",
@@ -333,7 +337,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=16,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
         ),
-        weigh=WeighSection(faithful=True, n_truth=100, n_effects=16),
+        weigh=WeighSection(faithful=True, randomised=True, n_truth=100, n_effects=16),
     ),
 }
 """Settings by size. At ``paper`` all subjects together are the published 13,750."""

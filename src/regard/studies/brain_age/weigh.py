@@ -52,13 +52,14 @@ def _explains(material: Material, spec: MethodSpec, case: str) -> Explain:
 def _weigh_one(material: Material, n: int, n_weighed: int, plan: Plan, truth: CaseTruth | None) -> list[WeighedMap]:
     cohort, model = material.explained, material.model
     x, case, target = prepared(cohort.images[n : n + 1]), cohort.cases[n], age_target(model)
-    exhibits, beside = {}, {}
+    exhibits, beside, asked = {}, {}, material.config.weigh
     own = {spec.label: map_of(material, spec.label, n) for spec in material.methods}
     for spec in material.methods:
         quantity, sign = spec.build(model.network, layer=model.card.layer).meaning
         exhibits[spec.label] = Exhibit(
             model.network, x, target, own[spec.label], quantity, sign, case=case, spread=material.spread,
-            places=None if truth is None else truth.model, explain=_explains(material, spec, case),
+            places=None if truth is None else truth.model,
+            explain=_explains(material, spec, case) if asked.randomised else None,
             seed=material.run.seed, others={k: m for k, m in own.items() if k != spec.label},
         )  # fmt: skip
         rest = [map_of(material, spec.label, k) for k in range(n_weighed) if k != n]
