@@ -53,7 +53,7 @@ def test_the_one_box_goes_all_the_way(layout: Path) -> None:
         (round(box.y * scale[0]), round(box.x * scale[1])),
         (round((box.y + box.h) * scale[0]), round((box.x + box.w) * scale[1])),
     )
-    assert 0 <= min(wanted.start) and max(wanted.stop) <= SIZE and wanted.size > 20
+    assert min(wanted.start) >= 0 and max(wanted.stop) <= SIZE and wanted.size > 20
     torch.manual_seed(0)
     network = VGG16(1, 2, 8).eval()
     start(network, None, image[None])
