@@ -18,8 +18,8 @@ ITEMS = (
     Item("weights trained on ImageNet", "absent", "cannot be had here; train.weights takes a file with torchvision's "
          "names; otherwise random ones, scaled so that each convolution's channels have mean 0 and deviation 1"),
     Item("first normal or abnormal (RSNA and paediatric radiographs)", "reduced", "to other phantoms: pairs of one "
-         "chest without and with a finding, below paper as squares around it before whole images, as few whole images teach "
-         "a random start nothing; the same kinds of finding, where the paper's was pneumonia"),
+         "chest without and with a finding, below paper as squares around it before whole images, as few whole "
+         "images teach a random start nothing; the same kinds of finding, where the paper's was pneumonia"),
     Item("rotation 5 degrees, shift 0.2, mirroring", "reduced", "to a shift of 0.05 below paper, where 0.2 cuts apices "
          "off"),
     Item("SGD 0.001, Nesterov 0.9, decay 1e-6, batch 16", "reduced", "to Adam below paper, in bfloat16, as networks "
