@@ -26,7 +26,14 @@ from regard.studies.run import StudyRun
 from regard.studies.tuberculosis.cohort import place
 from regard.studies.tuberculosis.config import SIZES, TuberculosisConfig
 from regard.studies.tuberculosis.floors import FLOORS
-from regard.studies.tuberculosis.networks import EXPLAINED, grey_convolutions, log_odds
+from regard.studies.tuberculosis.networks import (
+    EXPLAINED,
+    Learning,
+    grey_convolutions,
+    learn_in_pairs,
+    log_odds,
+    start,
+)
 from regard.studies.tuberculosis.phantoms import LETTER, again, phantom_cohort, state_of, with_letter
 from regard.studies.tuberculosis.suppression import Between
 from regard.studies.tuberculosis.truth import case_truth, rendered
@@ -263,10 +270,60 @@ def test_one_grey_channel_is_three_equal_ones() -> None:
         assert torch.allclose(grey(x), colours(x.expand(-1, 3, -1, -1)), atol=1e-5)
 
 
+def test_random_weights_are_made_for_the_images() -> None:
+    torch.manual_seed(2)
+    images = 0.5 + 0.02 * torch.randn(12, 1, 32, 32)
+    network = VGG16(1, 2, 4).eval()
+    start(network, None, images)
+    x = images
+    with torch.no_grad():
+        for layer in network.features:
+            x = layer(x)
+            if isinstance(layer, nn.Conv2d):
+                assert torch.allclose(x.mean((0, 2, 3)), torch.zeros(x.shape[1]), atol=1e-3)
+                assert torch.allclose(x.std((0, 2, 3)), torch.ones(x.shape[1]), atol=1e-2)
+        plain = VGG16(1, 2, 4).eval()
+        apart = [n.pooled(images).std(0).mean() for n in (network, plain)]
+    assert apart[0] > 100 * apart[1]  # radiographs that are alike give features that are not
+
+
+def test_weights_of_a_user_are_taken(tmp_path: Path) -> None:
+    colours = VGG16(3, 2, 4)
+    torch.save(colours.state_dict(), tmp_path / "vgg.pth")
+    network = VGG16(1, 2, 4)
+    start(network, tmp_path / "vgg.pth", torch.rand(1, 1, 32, 32))
+    theirs = colours.state_dict()
+    assert torch.allclose(network.features[0].weight, theirs["features.0.weight"].sum(1, keepdim=True))
+    assert torch.equal(network.features[28].weight, theirs["features.28.weight"])
+
+
+def test_pairs_differ_by_the_finding_and_are_cut_around_it() -> None:
+    config = resolve(SIZES, "smoke", settings=["train.square=16", "train.whole_epochs=1", "train.rotation=0"])
+    images = torch.rand(8, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    findings = torch.zeros(8, 64, 64)
+    for k in (1, 3, 5, 7):
+        images[k] = images[k - 1]
+        findings[k, 4 * k : 4 * k + 5, 40:45] = 1
+        images[k, 0, 4 * k : 4 * k + 5, 40:45] += 5
+    what = Learning(
+        "n", images, torch.tensor([0.0, 1.0] * 4), list("aabbccdd"), n_epochs=3, rate=1.0, findings=findings
+    )
+    pairs = learn_in_pairs(config, what, np.arange(8), seed=1)
+    assert len(pairs) == 4
+    for epoch in (0, 1, 2):
+        x, y = pairs.__getitems__([(epoch, k) for k in range(4)])
+        assert x.shape == ((8, 1, 64, 64) if epoch == 2 else (8, 1, 16, 16)) and y.tolist() == [0, 1] * 4
+        if epoch < 2:
+            apart = (x[1::2] - x[::2]).abs()
+            assert bool((apart.flatten(1).max(1).values > 4).all()) and float((apart > 1e-6).float().mean()) < 0.2
+    again = pairs.__getitems__([(0, 2)])[0]
+    assert torch.equal(again, pairs.__getitems__([(0, 0), (0, 2)])[0][2:])  # whatever the batch
+
+
 def test_class_weights_and_the_published_rate() -> None:
     weights = balanced_weights(torch.tensor([0, 0, 0, 1]))
     assert torch.allclose(weights, torch.tensor([4 / 6, 2.0]))
-    assert torch.equal(balanced_weights(torch.tensor([1, 1])), torch.tensor([0.0, 1.0]))
+    assert torch.equal(balanced_weights(torch.tensor([1, 1])), torch.tensor([0.0, 0.5]))
     module = Classify(nn.Linear(2, 2), learning_rate=1e-3, decay=0.5)
     made = module.configure_optimizers()
     optimiser, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]  # type: ignore[index]

@@ -14,17 +14,18 @@ ITEMS = (
     Item("bone suppression by ResNet-BS", "done", "with --from RUN of bone-suppression; without, bones are left out by "
          "the phantom's own truth, a perfect suppressor, and every table says so"),
     Item("VGG-16 cut at block5_conv3, mean over space, dropout 0.5, two outputs", "reduced", "to a quarter of its "
-         "channels below paper; one grey channel, which equals three equal ones"),
+         "channels and dropout 0.3 below paper; one grey channel, which equals three equal ones"),
     Item("weights trained on ImageNet", "absent", "cannot be had here; train.weights takes a file with torchvision's "
-         "names; otherwise He's random start"),
-    Item("first normal or abnormal (RSNA and paediatric radiographs)", "reduced", "to other phantoms, normal or with "
-         "any finding: the same kind of finding, where the paper's was pneumonia"),
-    Item("rotation 5 degrees, shift 0.2, mirroring", "done", "shift 0.05 below paper, where 0.2 of 128 pixels cuts "
-         "apices off"),
-    Item("SGD 0.001, Nesterov 0.9, decay 1e-6, batch 16", "done", "at paper; Adam below, as networks from a random "
-         "start do not leave it at that rate in so few epochs"),
-    Item("32 epochs, early stopping after 5", "reduced", "to 24 and 16 epochs at default; all epochs are run, and the "
-         "best on the inner validation patients is kept"),
+         "names; otherwise random ones, scaled so that each convolution's channels have mean 0 and deviation 1"),
+    Item("first normal or abnormal (RSNA and paediatric radiographs)", "reduced", "to other phantoms: pairs of one "
+         "chest without and with a finding, below paper as squares around it before whole images, as few whole "
+         "images teach a random start nothing; the same kinds of finding, where the paper's was pneumonia"),
+    Item("rotation 5 degrees, shift 0.2, mirroring", "reduced", "to a shift of 0.05 below paper, where 0.2 cuts apices "
+         "off"),
+    Item("SGD 0.001, Nesterov 0.9, decay 1e-6, batch 16", "reduced", "to Adam below paper, in bfloat16, as networks "
+         "from a random start do not leave it at that rate in so few epochs; as published at paper"),
+    Item("32 epochs, early stopping after 5", "reduced", "to 48 epochs of pre-training and 16 of each fold at default; "
+         "all epochs are run, and the best on the inner validation patients is kept"),
     Item("balanced class weights", "done", "from the patients that are learnt from; the paper's code took those of "
          "the pre-training set"),
     Item("four folds by patient", "reduced", "to two at default"),
@@ -41,8 +42,8 @@ ITEMS = (
     Item("ensemble of CRMs", "absent", "one network is explained, as verdicts are about one"),
     Item("boxes by connected components, mAP", "done", "against boxes around the phantoms' findings; well patients "
          "count"),
-    Item("Grad-CAM and LIME of the group's other papers", "done", "and Grad-CAM++, LayerCAM, ScoreCAM, integrated "
-         "gradients"),
+    Item("Grad-CAM and LIME of the group's other papers", "done", "and Grad-CAM++, LayerCAM, integrated gradients; "
+         "Score-CAM and occlusion from reference on"),
     Item("the classifier explained alone", "done", "and through the suppressor, on the radiograph's own pixels"),
     Item("maps judged by eye", "done", "measured: against what the network depends on, against the findings, by "
          "deletion, beside controls"),

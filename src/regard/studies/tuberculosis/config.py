@@ -255,6 +255,7 @@ SIZES: dict[str, TuberculosisConfig] = {
         train=TrainSection(
             width=64, n_folds=4, pretrain_epochs=32, n_epochs=32, decoy_epochs=32, optimiser="sgd", fine_rate=1e-3,
             learning_rate=1e-3, shift=0.2, held=0.1, validation=0.1, square=0, dropout=0.5,
+            precision="32-true",
         ),
         explain=ExplainSection(n_cases=60, n_pictured=6, methods=_MANY),
         weigh=WeighSection(n_cases=60, n_decoy=80),

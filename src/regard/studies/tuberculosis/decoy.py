@@ -50,7 +50,7 @@ class Letter(AbstractMark):
 def _cohort(material: Material, dose: float) -> Cohort:
     if dose == 0:
         return material.cohort
-    return material._once(  # type: ignore[return-value]
+    return material.once(  # type: ignore[return-value]
         f"cohort {dose}", lambda: phantom_cohort(material.run, material.config, "study", dose=dose)
     )
 

@@ -17,7 +17,7 @@ from regard.studies.tuberculosis.boxes import box_scores
 from regard.studies.tuberculosis.material import Material
 from regard.studies.tuberculosis.networks import EXPLAINED, TARGET
 
-__all__ = ["CAMS", "FOLD", "base_label", "explain_cases", "explained", "maps_of", "plan"]
+__all__ = ["CAMS", "FOLD", "asked", "base_label", "explain_cases", "explained", "kind_of", "maps_of", "plan"]
 
 CAMS = ("crm", "grad-cam", "grad-cam++", "layer-cam", "score-cam", "ablation-cam", "hires-cam", "random-cam")
 """Methods that look at the last convolution."""

@@ -40,7 +40,8 @@ class Material:
     suppression: Suppression | None
     _kept: dict[str, object] = field(default_factory=dict)
 
-    def _once(self, name: str, make: Callable[[], object]) -> object:
+    def once(self, name: str, make: Callable[[], object]) -> object:
+        """What ``make`` gives, made when it is first asked for by this name."""
         if name not in self._kept:
             self._kept[name] = make()
         return self._kept[name]
@@ -73,12 +74,12 @@ class Material:
     @property
     def pretraining(self) -> Cohort:
         """Normal and abnormal phantoms that networks learn from first, also where the cases are a user's."""
-        return self._once("pretraining", lambda: phantom_cohort(self.run, self.config, "pretrain"))  # type: ignore[return-value]
+        return self.once("pretraining", lambda: phantom_cohort(self.run, self.config, "pretrain"))  # type: ignore[return-value]
 
     def seen(self, cohort: Cohort, arm: str) -> Tensor:
         """What the classifier of an arm takes, (case, 1, row, column)."""
         # The cohort is kept beside, so that its id stays its own.
-        held = self._once(f"{arm} {id(cohort)}", lambda: (cohort, self.as_seen(cohort.plain, cohort.soft, arm)))
+        held = self.once(f"{arm} {id(cohort)}", lambda: (cohort, self.as_seen(cohort.plain, cohort.soft, arm)))
         return held[1]  # type: ignore[index, no-any-return]
 
     def as_seen(self, plain: Tensor, soft: Tensor, arm: str) -> Tensor:
@@ -91,7 +92,7 @@ class Material:
     def folds(self) -> np.ndarray:
         """Fold in which each case is tested, (case,)."""
         n, cohort = self.config.train.n_folds, self.cohort
-        return self._once("folds", lambda: folds_of(list(cohort.ill), cohort.patients, n, seed=self.run.seed))  # type: ignore[return-value]
+        return self.once("folds", lambda: folds_of(list(cohort.ill), cohort.patients, n, seed=self.run.seed))  # type: ignore[return-value]
 
     def tested(self, fold: int) -> np.ndarray:
         """Rows of the cases that a fold is tested on."""
@@ -123,7 +124,7 @@ class Material:
             )  # fmt: skip
             return train(self.run, self.config, what)
 
-        return self._once(f"pretrained {arm}", make)  # type: ignore[return-value]
+        return self.once(f"pretrained {arm}", make)  # type: ignore[return-value]
 
     def _notes(self, arm: str) -> str:
         return (
@@ -167,7 +168,7 @@ class Material:
                 ),
             )  # fmt: skip
 
-        return self._once(f"member {name}", make)  # type: ignore[return-value]
+        return self.once(f"member {name}", make)  # type: ignore[return-value]
 
     def told(self, arm: str) -> np.ndarray:
         """Log-odds of ill of every case, by the network that was tested on it, (case,)."""
@@ -179,12 +180,12 @@ class Material:
                 found[rows] = told(self.member(arm, fold), self.seen(self.cohort, arm)[rows])
             return found
 
-        return self._once(f"told {arm}", make)  # type: ignore[return-value]
+        return self.once(f"told {arm}", make)  # type: ignore[return-value]
 
     def features(self, arm: str, fold: int) -> np.ndarray:
         """Pooled features of the cases that a fold is tested on, (case, feature)."""
         images = self.seen(self.cohort, arm)[self.tested(fold)]
-        return self._once(f"features {arm} {fold}", lambda: pooled(self.member(arm, fold), images))  # type: ignore[return-value]
+        return self.once(f"features {arm} {fold}", lambda: pooled(self.member(arm, fold), images))  # type: ignore[return-value]
 
 
 def material_of(run: StudyRun, config: TuberculosisConfig) -> Material:

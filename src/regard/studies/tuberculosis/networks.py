@@ -27,6 +27,7 @@ __all__ = [
     "TARGET",
     "Learning",
     "grey_convolutions",
+    "learn_in_pairs",
     "log_odds",
     "pooled",
     "start",
@@ -164,10 +165,21 @@ def _singly(config: TuberculosisConfig, what: Learning, rows: np.ndarray, seed: 
     return Epochs(make, len(rows))
 
 
-def _pairs(config: TuberculosisConfig, what: Learning, rows: np.ndarray, seed: int) -> Epochs:
+def learn_in_pairs(config: TuberculosisConfig, what: Learning, rows: np.ndarray, *, seed: int) -> Epochs:
     """Pairs of one chest without and with a finding: squares around it at first, whole images in the last epochs.
 
     What is the same in both cannot tell them apart, so that the finding is all there is to learn.
+
+    Parameters
+    ----------
+    config
+        The study.
+    what
+        With the findings' places.
+    rows
+        Cases to learn from, whole pairs.
+    seed
+        Of squares and moves, with the pair and the epoch.
     """
     assert what.findings is not None
     places, images, plan, moves = what.findings, what.images, config.train, _moves(config)
@@ -215,7 +227,11 @@ def train(run: StudyRun, config: TuberculosisConfig, what: Learning) -> Model:
     )
     ours, others = np.flatnonzero(~chosen), np.flatnonzero(chosen)
     images, labels = what.images, what.labels
-    learn = _pairs(config, what, ours, seed) if what.findings is not None else _singly(config, what, ours, seed)
+    learn = (
+        learn_in_pairs(config, what, ours, seed=seed)
+        if what.findings is not None
+        else _singly(config, what, ours, seed)
+    )
 
     def checked(cases: list[int], _: int) -> tuple[Tensor, Tensor]:
         return images[others[cases]], labels[others[cases]]
