@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.io.schema import read_json
+from regard.phantoms.radiograph import FINDINGS
 from regard.report.html import Chapter, ReportCase, write_report
 from regard.studies.bone_suppression.about import ITEMS
 from regard.studies.bone_suppression.baselines import BASELINES
@@ -22,7 +23,9 @@ from regard.studies.study import AbstractStudy
 __all__ = ["write_page"]
 
 _LIKENESS = ("mae", "psnr", "ssim", "ms_ssim", "bone_suppression_ratio", "bone_removed", "changed_elsewhere")
-_FINDINGS = ("finding_kept", "finding_kept_behind_bone", "contrast_gained")
+_FINDINGS = (
+    "finding_kept", "finding_kept_behind_bone", *(f"finding_kept_{k}" for k in FINDINGS), "contrast_gained",
+)  # fmt: skip
 _HISTOGRAMS = ("correlation", "intersection", "chi_squared", "bhattacharyya", "earth_mover")
 
 
@@ -148,9 +151,9 @@ def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: S
         )  # fmt: skip
         text = (
             "Red: taken away though it was no bone, or more than the bone was worth. Blue: bone left. The outline is "
-            "the finding. Finding kept: change that the finding makes in the output, as a share of that in the truth "
-            "(1 is right). Contrast gained: brightness of the finding above the lung around it, less that in the "
-            "truth (0 is right; ribs over the finding raise it)."
+            "the finding. Finding kept: every test chest is taken without a finding and with one of each kind; the "
+            "change in the output as a share of that in the truth (1 is right). Contrast gained: brightness of the "
+            "finding above the lung around it, less that in the truth (0 is right; ribs over the finding raise it)."
         )
         found = _rows(material, scores, _FINDINGS) if material.phantoms else []
         chapters.append(
@@ -177,7 +180,10 @@ def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: S
             text = (
                 f"{material.best}: what the outlined region of its output was made from. LAM explains the region's "
                 "edges, the others its mean; red raised it, blue lowered it, each map on a scale of its own. A network "
-                "that fills in what lies behind a rib by what lies beside it shows that here."
+                "that fills in what lies behind a rib by what lies beside it shows that here. The maps are weighed on "
+                "the square around the region that no layer looks beyond. The centred Gaussian among the controls "
+                "therefore knows where the region is, and a map that does not beat it says no more than that the "
+                "network is local."
             )
             chapters.append(
                 Chapter("Which input made this part of the output", [text], figures / "maps.png", _map_rows(scores))

@@ -1,6 +1,7 @@
 """Simulated pairs, kept in pieces, and rendered again with one factor changed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,10 +26,13 @@ from regard.studies.bone_suppression.pairs import Pairs, joined
 from regard.studies.bone_suppression.preparation import saturated_pair
 from regard.studies.run import StudyRun
 
-__all__ = ["PARTS", "again", "phantom_pairs"]
+__all__ = ["PARTS", "Planted", "again", "phantom_pairs", "planted"]
 
 PARTS = ("train", "validation", "test")
 """Parts of the data; no chest is in two of them."""
+
+PLANTED = 0.8
+"""Dose of the findings that are planted in test chests."""
 
 _FIRST = {"train": 0, "validation": 5_000, "test": 20_000}
 
@@ -115,6 +119,53 @@ def _chest(part: str, number: int) -> str:
     return f"torso-{_FIRST[part] + number:05d}"
 
 
+def _test_chest(
+    run: StudyRun, config: BoneSuppressionConfig, patient: str
+) -> tuple[Mapping[str, RadiographPaths], dict[str, float]]:
+    """What was kept of a test chest: paths of its view, and its factors."""
+    name = _chest("test", int(patient.rpartition("-")[2]))
+    tensors = run.tensors(f"data/{patient}", dict)
+    paths = unpacked(name, {k.removeprefix("paths."): v for k, v in tensors.items() if k.startswith("paths.")})
+    return paths, _factors(config, name, 0, run.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """One test chest without a finding, and with one finding of each kind (kind, ...), all by one display.
+
+    Parameters
+    ----------
+    images, soft
+        Radiographs and truth with a finding, (kind, 1, row, column).
+    plain, plain_soft
+        Without, (1, 1, row, column).
+    masks
+        Of the findings, (kind, row, column) of bool.
+    """
+
+    images: Tensor
+    soft: Tensor
+    plain: Tensor
+    plain_soft: Tensor
+    masks: Tensor
+
+
+def planted(run: StudyRun, config: BoneSuppressionConfig, patient: str) -> Planted:
+    """Take a test chest with one finding of each kind in turn, and without."""
+    paths, factors = _test_chest(run, config, patient)
+    healthy = {**factors, **dict.fromkeys(FINDINGS, 0.0)}
+    how = _exposure(config)
+    plain = expose(paths, healthy, how, seed=run.seed)
+    ill = [expose(paths, {**healthy, kind: PLANTED}, how, seed=run.seed) for kind in FINDINGS]
+    line, share = plain.image[None], config.data.saturated
+    images, soft = (
+        torch.cat([saturated_pair(line, getattr(s, which)[None], share=share)[1] for s in ill])
+        for which in ("image", "soft")
+    )
+    first, first_soft = saturated_pair(line, plain.soft[None], share=share)
+    return Planted(images, soft, first, first_soft, torch.stack([s.mask for s in ill]))
+
+
 def again(
     run: StudyRun, config: BoneSuppressionConfig, patient: str, changes: Sequence[Mapping[str, float]]
 ) -> tuple[Tensor, dict[str, float]]:
@@ -136,11 +187,7 @@ def again(
     factors
         The radiograph's own.
     """
-    number = int(patient.rpartition("-")[2])
-    name = _chest("test", number)
-    tensors = run.tensors(f"data/{patient}", dict)
-    paths = unpacked(name, {k.removeprefix("paths."): v for k, v in tensors.items() if k.startswith("paths.")})
-    factors = _factors(config, name, 0, run.seed)
+    paths, factors = _test_chest(run, config, patient)
     kind = next((f for f in FINDINGS if factors[f] > 0), FINDINGS[0])
     own = {"finding": factors[kind], "marker": factors["marker"], "bone": 1.0}
     how = _exposure(config)

@@ -2,12 +2,14 @@
 
 import torch
 
+from regard.phantoms.radiograph import FINDINGS
 from regard.studies.bone_suppression.baselines import BASELINES
 from regard.studies.bone_suppression.material import Material
 from regard.studies.bone_suppression.measures import UNITS, contrast, kept, likenesses, suppression
+from regard.studies.bone_suppression.phantoms import planted
 from regard.studies.scoring.bootstrap import Score, mean_score
 
-__all__ = ["group_of", "score_all", "values_of"]
+__all__ = ["findings_kept", "group_of", "score_all", "values_of"]
 
 
 def group_of(name: str) -> str:
@@ -24,10 +26,33 @@ def values_of(material: Material, name: str) -> dict[str, list[float]]:
     if material.phantoms:
         seen = contrast(found.clamp(0, 1), test.finding, test.lung)
         values["contrast_gained"] = seen - contrast(test.soft, test.finding, test.lung)
-        plain = material.found(name, "plain")
-        values["finding_kept"] = kept(found, plain, test.soft, test.plain_soft, test.finding)
-        values["finding_kept_behind_bone"] = kept(found, plain, test.soft, test.plain_soft, test.finding & test.bone)
     return {k: v.tolist() for k, v in values.items()}
+
+
+def findings_kept(material: Material, name: str) -> dict[str, list[float]]:
+    """Share of a finding that one suppressor keeps, for each test chest: of each kind, of all, and behind bone."""
+    values: dict[str, list[float]] = {}
+    suppress = material.suppressors()[name]
+    for patient, bone in zip(material.test.patients, material.test.bone, strict=True):
+        made = planted(material.run, material.config, patient)
+        n = len(made.images)
+        found = suppress(torch.cat((made.images, made.plain))).detach()
+        before, truth = found[n:].expand(n, -1, -1, -1), made.plain_soft.expand(n, -1, -1, -1)
+        shares = kept(found[:n], before, made.soft, truth, made.masks)
+        hidden = kept(found[:n], before, made.soft, truth, made.masks & bone)
+        row = {f"finding_kept_{kind}": float(v) for kind, v in zip(FINDINGS, shares, strict=True)}
+        row |= {"finding_kept": float(shares.nanmean()), "finding_kept_behind_bone": float(hidden.nanmean())}
+        for key, value in row.items():
+            values.setdefault(key, []).append(value)
+    return values
+
+
+def _kept_values(material: Material, name: str) -> dict[str, list[float | None]]:
+    """Every measure of a suppressor, as pieces of the run."""
+    found: dict[str, list[float | None]] = material.run.record(f"score/{name}", lambda: values_of(material, name))
+    if material.phantoms:
+        found |= material.run.record(f"score/findings-{name}", lambda: findings_kept(material, name))
+    return found
 
 
 def score_all(material: Material) -> dict[str, dict[str, Score]]:
@@ -37,7 +62,7 @@ def score_all(material: Material) -> dict[str, dict[str, Score]]:
     values = {}
     for n, name in enumerate(names):
         material.run.stage(name, n, len(names))
-        values[name] = material.run.record(f"score/{name}", lambda name=name: values_of(material, name))  # type: ignore[misc]
+        values[name] = _kept_values(material, name)
     scores: dict[str, dict[str, Score]] = {}
     for name, rows in values.items():
         group = {k: mean_score(_numbers(v), patients, UNITS.get(k, "1")) for k, v in rows.items()}
