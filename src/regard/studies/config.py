@@ -2,15 +2,37 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from regard.core.errors import CardError, FileError, UnknownNameError
+from regard.core.errors import CardError, FileError, InputError, UnknownNameError
+from regard.explainers.spec import parse_methods
 from regard.studies import ACTS, SIZES
 
-__all__ = ["Section", "StudyConfig", "resolve"]
+__all__ = ["Count", "Methods", "Positive", "Section", "Share", "StudyConfig", "resolve"]
+
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+"""At least one."""
+
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+"""Above 0."""
+
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+"""From 0 to 1."""
+
+
+def _readable(methods: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        parse_methods(methods)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    return methods
+
+
+Methods: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_readable)]
+"""Methods with their knobs, as on the command line."""
 
 
 class Section(BaseModel):

@@ -2,12 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field, field_validator
 
-from regard.core.errors import InputError
-from regard.explainers.spec import parse_methods
 from regard.phantoms.torso import DECOYS, FACTORS
-from regard.studies.config import Section, StudyConfig
+from regard.studies.config import Count, Methods, Section, Share, StudyConfig
 
 __all__ = [
     "CASES",
@@ -26,20 +24,6 @@ CASES = {1: "the slice", 2: "the vertebra alone", 3: "the vertebral body alone"}
 
 DECOY_CASES = (1, 3)
 """The cases that the decoy's dose-response compares: the decoy in view, and all but L1's body masked out."""
-
-_Count = Annotated[int, Field(ge=1)]
-_Share = Annotated[float, Field(ge=0, le=1)]
-
-
-def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
-    try:
-        parse_methods(value)
-    except InputError as error:
-        raise ValueError(str(error)) from error
-    return value
-
-
-_Methods = Annotated[tuple[str, ...], AfterValidator(_methods)]
 
 
 class DataSection(Section):
@@ -69,18 +53,18 @@ class DataSection(Section):
         Its correlations with the label; 0 is the study itself.
     """
 
-    shape: tuple[_Count, _Count] = (96, 96)
+    shape: tuple[Count, Count] = (96, 96)
     spacing_mm: Annotated[float, Field(gt=0)] = 2.0
     slice_mm: Annotated[float, Field(gt=0)] = 5.0
     offsets_mm: tuple[float, ...] = (-5.0, 0.0, 5.0)
-    fine: _Count = 1
-    n_train: _Count = 120
+    fine: Count = 1
+    n_train: Count = 120
     n_calibration: int = 30
-    n_test: _Count = 40
+    n_test: Count = 40
     noise_hu: Annotated[float, Field(ge=0)] = 20.0
     label_noise: Annotated[float, Field(ge=0)] = 0.012
     decoy: str = "aortic_calcium"
-    doses: tuple[_Share, ...] = (0.0, 0.6, 0.9)
+    doses: tuple[Share, ...] = (0.0, 0.6, 0.9)
 
     @field_validator("decoy")
     @classmethod
@@ -121,12 +105,12 @@ class TrainSection(Section):
         Pixels with a smaller probability of bone are masked out in cases 2 and 3.
     """
 
-    n_members: _Count = 2
-    n_epochs: _Count = 12
-    batch_size: _Count = 15
+    n_members: Count = 2
+    n_epochs: Count = 12
+    batch_size: Count = 15
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     schedule: Literal["plateau", "cosine"] = "cosine"
-    patience: _Count = 30
+    patience: Count = 30
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     min_rate: Annotated[float, Field(ge=0)] = 0.0
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -134,15 +118,15 @@ class TrainSection(Section):
     shift: float = 0.1
     flip: bool = True
     weighted: bool = True
-    n_decoy_members: _Count = 1
-    n_decoy_epochs: _Count = 15
+    n_decoy_members: Count = 1
+    n_decoy_epochs: Count = 15
     n_second_members: Annotated[int, Field(ge=0)] = 1
-    unet_widths: tuple[_Count, _Count, _Count, _Count] = (16, 16, 32, 64)
+    unet_widths: tuple[Count, Count, Count, Count] = (16, 16, 32, 64)
     unet_encoder: Literal["plain", "resnet101"] = "plain"
-    unet_epochs: _Count = 12
+    unet_epochs: Count = 12
     unet_rate: Annotated[float, Field(gt=0)] = 3e-3
-    unet_slices: _Count = 150
-    segmented_below: _Share = 0.2
+    unet_slices: Count = 150
+    segmented_below: Share = 0.2
 
 
 class ScoreSection(Section):
@@ -164,7 +148,7 @@ class ScoreSection(Section):
     threshold: float = -1.0
     t_mean: float = 0.9747
     t_deviation: Annotated[float, Field(gt=0)] = 0.1185
-    n_outlined: _Count = 40
+    n_outlined: Count = 40
 
 
 class ExplainSection(Section):
@@ -182,9 +166,9 @@ class ExplainSection(Section):
         A layer of finer places, for the CAMs that are drawn there too.
     """
 
-    n_cases: _Count = 10
-    n_pictured: _Count = 3
-    methods: _Methods = (
+    n_cases: Count = 10
+    n_pictured: Count = 3
+    methods: Methods = (
         "grad-cam",
         "grad-ram",
         "grad-ramp",
@@ -212,7 +196,7 @@ class WeighSection(Section):
         What is changed in them.
     """
 
-    methods: _Methods = (
+    methods: Methods = (
         "grad-ram",
         "grad-ramp",
         "grad-ram:layer=stages.1@grad-ram-early",
@@ -221,8 +205,8 @@ class WeighSection(Section):
         "smoothgrad:n_samples=16",
         "occlusion:window=12,stride=6",
     )
-    n_null: _Count = 99
-    n_truth: _Count = 10
+    n_null: Count = 99
+    n_truth: Count = 10
     factors: tuple[str, ...] = ("trabecular", "aortic_calcium", "muscle")
 
     @field_validator("factors")

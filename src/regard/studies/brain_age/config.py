@@ -4,9 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from regard.core.errors import InputError
-from regard.explainers.spec import parse_methods
-from regard.studies.config import Section, StudyConfig
+from regard.studies.config import Count, Methods, Positive, Section, Share, StudyConfig
 
 __all__ = [
     "BrainAgeConfig",
@@ -29,19 +27,16 @@ NETWORKS = {
 }
 """Networks of the study, and what they are."""
 
-_Count = Annotated[int, Field(ge=1)]
 _Some = Annotated[int, Field(ge=0)]
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Above = Annotated[float, Field(gt=0)]
 
 
 class DosesSection(Section):
     """How strongly each structure ages: 0 not at all, 1 as the phantom's rates say."""
 
-    ventricles: _Share = 1.0
-    hippocampi: _Share = 1.0
-    cortex: _Share = 1.0
-    lesions: _Share = 1.0
+    ventricles: Share = 1.0
+    hippocampi: Share = 1.0
+    cortex: Share = 1.0
+    lesions: Share = 1.0
 
 
 class DataSection(Section):
@@ -64,13 +59,13 @@ class DataSection(Section):
         Subjects to train on of a cohort in which nothing ages, and a third as many to measure on; 0: none.
     """
 
-    spacing_mm: _Above = 4.0
+    spacing_mm: Positive = 4.0
     space: Literal["affine", "warped"] = "affine"
     doses: DosesSection = DosesSection()
     deviation: Annotated[float, Field(ge=0)] = 4.0
-    n_train: _Count = 240
-    n_calibration: _Count = 24
-    n_test: _Count = 40
+    n_train: Count = 240
+    n_calibration: Count = 24
+    n_test: Count = 40
     n_nothing: _Some = 30
 
 
@@ -91,13 +86,13 @@ class NoiseSection(Section):
 
     zoo: str = "unoise-tiny"
     family: str = "gaussian"
-    strength: _Above = 0.1
-    s_max: _Above = 0.2
-    scales: tuple[_Count, ...] = (1, 2, 4)
-    n_cases: _Count = 80
-    n_epochs: _Count = 5
-    batch_size: _Count = 8
-    learning_rate: _Above = 3e-3
+    strength: Positive = 0.1
+    s_max: Positive = 0.2
+    scales: tuple[Count, ...] = (1, 2, 4)
+    n_cases: Count = 80
+    n_epochs: Count = 5
+    batch_size: Count = 8
+    learning_rate: Positive = 3e-3
 
 
 class PatchSection(Section):
@@ -112,9 +107,9 @@ class PatchSection(Section):
     """
 
     size: _Some = 0
-    step: _Count = 8
-    n_epochs: _Count = 12
-    width: _Count = 8
+    step: Count = 8
+    n_epochs: Count = 12
+    width: Count = 8
 
 
 class TrainSection(Section):
@@ -143,13 +138,13 @@ class TrainSection(Section):
     """
 
     networks: tuple[Literal["sfcn", "sfcn-bins", "resnet18"], ...] = ("sfcn",)
-    n_members: _Count = 1
-    widths: tuple[_Count, ...] = (8, 16, 32, 32, 16)
-    bin_years: _Above = 2.0
-    resnet_widen: _Above = 0.25
-    n_epochs: _Count = 36
-    batch_size: _Count = 8
-    learning_rate: _Above = 1e-2
+    n_members: Count = 1
+    widths: tuple[Count, ...] = (8, 16, 32, 32, 16)
+    bin_years: Positive = 2.0
+    resnet_widen: Positive = 0.25
+    n_epochs: Count = 36
+    batch_size: Count = 8
+    learning_rate: Positive = 1e-2
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     mirror: bool = True
     noise: NoiseSection = NoiseSection()
@@ -172,7 +167,7 @@ class ScoreSection(Section):
         Of the ridge regressions that need no network, in cases.
     """
 
-    penalty: _Above = 1.0
+    penalty: Positive = 1.0
 
 
 class ExplainSection(Section):
@@ -193,9 +188,9 @@ class ExplainSection(Section):
         What regions are compared with.
     """
 
-    n_cases: _Count = 20
-    n_pictured: _Count = 2
-    methods: tuple[str, ...] = (
+    n_cases: Count = 20
+    n_pictured: Count = 2
+    methods: Methods = (
         "noise-map:cell=2,n_steps=40,n_draws=1",
         "noise-map:cell=2,n_steps=40,n_draws=1,family=correlated,s_max=0.5@noise-map-correlated",
         "grad-ram",
@@ -204,17 +199,8 @@ class ExplainSection(Section):
         "occlusion:window=6,stride=4",
     )
     n_extent: _Some = 2
-    strengths: tuple[_Above, ...] = (0.003, 0.03, 0.3, 3.0)
+    strengths: tuple[Positive, ...] = (0.003, 0.03, 0.3, 3.0)
     null: Literal["surrogate", "randomised"] = "surrogate"
-
-    @field_validator("methods")
-    @classmethod
-    def _known_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            parse_methods(value)
-        except InputError as error:
-            raise ValueError(str(error)) from error
-        return value
 
 
 class WeighSection(Section):
@@ -236,9 +222,9 @@ class WeighSection(Section):
 
     faithful: bool = False
     randomised: bool = False
-    n_null: _Count = 99
-    n_truth: _Count = 10
-    n_effects: _Count = 4
+    n_null: Count = 99
+    n_truth: Count = 10
+    n_effects: Count = 4
 
 
 class BrainAgeConfig(StudyConfig):

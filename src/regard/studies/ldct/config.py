@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from regard.phantoms.lowdose import KERNELS
-from regard.studies.config import Section, StudyConfig
+from regard.studies.config import Count, Positive, Section, StudyConfig
 
 __all__ = [
     "NETWORKS",
@@ -18,8 +18,6 @@ __all__ = [
     "WeighSection",
 ]
 
-_Count = Annotated[int, Field(ge=1)]
-_Positive = Annotated[float, Field(gt=0)]
 _Share = Annotated[float, Field(gt=0, le=1)]
 
 Network = Literal["cnn10", "redcnn", "wgan-vgg", "du-gan"]
@@ -66,27 +64,27 @@ class DataSection(Section):
         Pixels along each side of these scans.
     """
 
-    size: _Count = 128
-    pixel_mm: _Positive = 2.0
-    slice_mm: _Positive = 5.0
-    fine_mm: _Positive = 1.0
-    n_train: _Count = 24
-    n_test: _Count = 12
-    n_chest: _Count = 1
+    size: Count = 128
+    pixel_mm: Positive = 2.0
+    slice_mm: Positive = 5.0
+    fine_mm: Positive = 1.0
+    n_train: Count = 24
+    n_test: Count = 12
+    n_chest: Count = 1
     dose: _Share = 0.1
-    photons: _Positive = 4e5
+    photons: Positive = 4e5
     electronic: Annotated[float, Field(ge=0)] = 8.0
-    n_views: _Count = 240
-    n_detectors: _Count = 222
-    detector_mm: _Positive = 2.0
+    n_views: Count = 240
+    n_detectors: Count = 222
+    detector_mm: Positive = 2.0
     kernel: Kernel = "hann"
     bow_tie_mm: float | None = None
     modulation: float = 0.0
     target: Literal["full dose", "noise-free"] = "full dose"
-    lesion_mm: _Positive = 6.0
+    lesion_mm: Positive = 6.0
     lesion_hu: float = -25.0
     n_draws: Annotated[int, Field(ge=4)] = 16
-    crop: _Count = 64
+    crop: Count = 64
 
 
 class TrainSection(Section):
@@ -110,19 +108,19 @@ class TrainSection(Section):
     """
 
     networks: tuple[Network, ...] = ("cnn10", "redcnn")
-    n_steps: _Count = 2000
-    batch_size: _Count = 8
-    patch: _Count = 32
-    learning_rate: _Positive = 1e-3
-    cnn10_width: _Count = 64
-    redcnn_width: _Count = 24
-    wgan_width: _Count = 32
-    n_adversarial: _Count = 400
-    adversarial_batch: _Count = 8
-    adversarial_rate: _Positive = 2e-4
+    n_steps: Count = 2000
+    batch_size: Count = 8
+    patch: Count = 32
+    learning_rate: Positive = 1e-3
+    cnn10_width: Count = 64
+    redcnn_width: Count = 24
+    wgan_width: Count = 32
+    n_adversarial: Count = 400
+    adversarial_batch: Count = 8
+    adversarial_rate: Positive = 2e-4
     identity_start: bool = True
-    vgg_width: _Count = 16
-    vgg_steps: _Count = 200
+    vgg_width: Count = 16
+    vgg_steps: Count = 200
 
 
 class ScoreSection(Section):
@@ -137,7 +135,7 @@ class ScoreSection(Section):
     """
 
     window: tuple[float, float] = (-160.0, 240.0)
-    nlm_strength: _Positive = 0.8
+    nlm_strength: Positive = 0.8
 
 
 class ExplainSection(Section):
@@ -168,20 +166,20 @@ class ExplainSection(Section):
         Samples that are drawn for each patch.
     """
 
-    n_cases: _Count = 3
-    n_samples: _Count = 6
-    n_steps: _Count = 30
-    n_control: _Count = 3
-    tolerance: _Positive = 1.0
-    limit: _Positive = 3.0
+    n_cases: Count = 3
+    n_samples: Count = 6
+    n_steps: Count = 30
+    n_control: Count = 3
+    tolerance: Positive = 1.0
+    limit: Positive = 3.0
     curve: tuple[float, ...] = (2.0, 4.0)
     sampler: Network | None = "cnn10"
     sampler_patch: Literal[8, 16, 32, 64] = 64
-    sampler_patches: _Count = 512
-    sampler_steps: _Count = 300
-    sampler_batch: _Count = 8
+    sampler_patches: Count = 512
+    sampler_steps: Count = 300
+    sampler_batch: Count = 8
     perceptual: Annotated[float, Field(ge=0)] = 0.0
-    n_drawn: _Count = 6
+    n_drawn: Count = 6
 
 
 class WeighSection(Section):
@@ -198,11 +196,11 @@ class WeighSection(Section):
         images leave the truth tests out.
     """
 
-    radii_mm: tuple[_Positive, ...] = (4.0, 6.0, 10.0)
-    largest_hu: _Positive = 400.0
+    radii_mm: tuple[Positive, ...] = (4.0, 6.0, 10.0)
+    largest_hu: Positive = 400.0
     n_planted: int = 12
-    planted_samples: _Count = 8
-    planted_steps: _Count = 500
+    planted_samples: Count = 8
+    planted_steps: Count = 500
 
 
 class LDCTConfig(StudyConfig):

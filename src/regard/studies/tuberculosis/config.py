@@ -5,9 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from regard.core.errors import InputError
-from regard.explainers.spec import parse_methods
-from regard.studies.config import Section, StudyConfig
+from regard.studies.config import Count, Methods, Positive, Section, Share, StudyConfig
 
 __all__ = [
     "DataSection",
@@ -18,19 +16,6 @@ __all__ = [
     "TuberculosisConfig",
     "WeighSection",
 ]
-
-_Count = Annotated[int, Field(ge=1)]
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Positive = Annotated[float, Field(gt=0)]
-
-
-def _parsed(methods: tuple[str, ...]) -> tuple[str, ...]:
-    """The methods, if they can be read."""
-    try:
-        parse_methods(methods)
-    except InputError as error:
-        raise ValueError(str(error)) from error
-    return methods
 
 
 class DataSection(Section):
@@ -57,13 +42,13 @@ class DataSection(Section):
     """
 
     size: Annotated[int, Field(ge=32)] = 128
-    chest_mm: tuple[_Positive, _Positive, _Positive] = (3.0, 6.0, 3.0)
-    cell_mm: _Positive = 3.0
-    n_pretrain: _Count = 48
+    chest_mm: tuple[Positive, Positive, Positive] = (3.0, 6.0, 3.0)
+    cell_mm: Positive = 3.0
+    n_pretrain: Count = 48
     n_each: Annotated[int, Field(ge=2, multiple_of=2)] = 8
-    n_cases: _Count = 96
-    least_dose: _Share = 0.6
-    doses: tuple[_Share, ...] = (0.0, 0.3, 0.6, 0.9)
+    n_cases: Count = 96
+    least_dose: Share = 0.6
+    doses: tuple[Share, ...] = (0.0, 0.3, 0.6, 0.9)
     suppressor: str | None = None
 
     @field_validator("doses")
@@ -106,22 +91,22 @@ class TrainSection(Section):
         Lightning's name of the numbers that networks are trained in.
     """
 
-    width: _Count = 16
+    width: Count = 16
     n_folds: Annotated[int, Field(ge=2)] = 2
-    pretrain_epochs: _Count = 48
-    n_epochs: _Count = 16
-    decoy_epochs: _Count = 10
-    batch_size: _Count = 16
+    pretrain_epochs: Count = 48
+    n_epochs: Count = 16
+    decoy_epochs: Count = 10
+    batch_size: Count = 16
     optimiser: Literal["sgd", "adam"] = "adam"
-    learning_rate: _Positive = 5e-4
-    fine_rate: _Positive = 2e-4
-    momentum: _Share = 0.9
+    learning_rate: Positive = 5e-4
+    fine_rate: Positive = 2e-4
+    momentum: Share = 0.9
     decay: Annotated[float, Field(ge=0)] = 1e-6
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
     held: Annotated[float, Field(gt=0, lt=1)] = 0.15
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     square: Annotated[int, Field(ge=0)] = 64
-    whole_epochs: _Count = 10
+    whole_epochs: Count = 10
     rotation: float = 5.0
     shift: float = 0.05
     flip: bool = True
@@ -142,9 +127,9 @@ class ScoreSection(Section):
         Of the t-SNE picture.
     """
 
-    threshold: _Share = 0.5
-    neighbours: _Count = 5
-    perplexity: _Positive = 15.0
+    threshold: Share = 0.5
+    neighbours: Count = 5
+    perplexity: Positive = 15.0
 
 
 class ExplainSection(Section):
@@ -164,9 +149,9 @@ class ExplainSection(Section):
         Intersections over union at which boxes count, for the mean average precision.
     """
 
-    n_cases: _Count = 10
-    n_pictured: _Count = 3
-    methods: tuple[str, ...] = (
+    n_cases: Count = 10
+    n_pictured: Count = 3
+    methods: Methods = (
         "crm",
         "grad-cam",
         "grad-cam++@grad-cam-pp",
@@ -176,12 +161,7 @@ class ExplainSection(Section):
         "integrated-gradients:n_steps=12",
     )
     box_threshold: Annotated[float, Field(gt=0, le=1)] = 0.2
-    overlaps: tuple[_Share, ...] = (0.1, 0.25, 0.5)
-
-    @field_validator("methods")
-    @classmethod
-    def _known_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _parsed(value)
+    overlaps: tuple[Share, ...] = (0.1, 0.25, 0.5)
 
 
 class WeighSection(Section):
@@ -199,16 +179,11 @@ class WeighSection(Section):
         Test patients whose maps are made with and without the letter, and by which methods.
     """
 
-    n_null: _Count = 99
-    n_cases: _Count = 10
-    methods: tuple[str, ...] = ("crm", "lime", "integrated-gradients")
-    n_decoy: _Count = 20
-    decoy_methods: tuple[str, ...] = ("crm", "layer-cam", "random-cam", "integrated-gradients:n_steps=8")
-
-    @field_validator("decoy_methods")
-    @classmethod
-    def _known_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _parsed(value)
+    n_null: Count = 99
+    n_cases: Count = 10
+    methods: Methods = ("crm", "lime", "integrated-gradients")
+    n_decoy: Count = 20
+    decoy_methods: Methods = ("crm", "layer-cam", "random-cam", "integrated-gradients:n_steps=8")
 
 
 class TuberculosisConfig(StudyConfig):
