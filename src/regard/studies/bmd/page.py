@@ -1,12 +1,9 @@
 """The report: one page that a clinician can read, then tables, pictures and maps."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from regard.explainers.spec import parse_methods
-from regard.io.schema import read_json
 from regard.report.html import Chapter, ReportCase, write_report
 from regard.studies.bmd.about import ITEMS
 from regard.studies.bmd.config import BMDConfig
@@ -28,6 +25,7 @@ from regard.studies.bmd.tables import (
     where_rows,
 )
 from regard.studies.bmd.weigh import decision
+from regard.studies.evidence_page import evidence_of
 from regard.studies.run import Scores, StudyRun
 from regard.studies.study import AbstractStudy
 
@@ -169,30 +167,6 @@ def _cases(material: Material) -> list[ReportCase]:
     return found
 
 
-def _evidence(path: Path) -> tuple[list[dict[str, Any]] | None, dict[str, Any] | None]:
-    """Rows and verdicts as they were written; None before the maps have been weighed."""
-    if not (path / "evidence.json").exists():
-        return None, None
-    verdicts = read_json(path / "evidence.json", "evidence")["verdicts"]
-    return _evidence_rows(path / "evidence.tsv"), verdicts
-
-
-def _evidence_rows(path: Path) -> list[dict[str, Any]]:
-    shown = ("method", "measure", "control", "value", "low", "high", "null_mean", "difference", "p_adjusted")
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = [r for r in csv.DictReader(stream, dialect="excel-tab") if r["case"] == "*"]
-    return [{k: _number(r[k]) for k in shown} for r in rows]
-
-
-def _number(text: str) -> Any:
-    if text == "n/a":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def write_page(study: AbstractStudy, run: StudyRun, scores: Scores) -> None:
     """Write ``report.html`` from what has been done so far."""
     done = _done(run)
@@ -201,7 +175,7 @@ def write_page(study: AbstractStudy, run: StudyRun, scores: Scores) -> None:
         return
     assert isinstance(run.config, BMDConfig)
     material = material_of(run, run.config)
-    evidence, verdicts = _evidence(run.path)
+    evidence, verdicts = evidence_of(run.path)
     chapters: Sequence[Chapter] = _chapters(study, run, material, scores)
     config = run.config
     meta = {

@@ -1,17 +1,18 @@
 """A user's own cases as cohorts: bad cases are rows of ``failures.tsv``, the others are split by patient."""
 
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from regard.core import randomness
-from regard.core.errors import CardError, InputError, RegardError
-from regard.datasets.bone_density import SPLITS, digest, label_of, leaks, read_density_table, slices_through_l1
+from regard.core.errors import CardError, InputError
+from regard.datasets.bone_density import SPLITS, label_of, leaks, read_density_table, slices_through_l1
 from regard.io import Case
 from regard.studies.bmd.cohort import Cohort
 from regard.studies.bmd.config import BMDConfig
 from regard.studies.run import StudyRun
+from regard.studies.user_data import kept_data, readable
 
 __all__ = ["table_cohorts"]
 
@@ -45,26 +46,8 @@ def _read(run: StudyRun, config: BMDConfig) -> tuple[dict[str, Tensor], list[dic
     refused = leaks(cases)
     parts: list[dict[str, Tensor]] = []
     rows: list[dict[str, str]] = []
-    seen: dict[str, str] = {}
-    for n, case in enumerate(cases):
-        run.stage(f"reading {case.case}", n, len(cases))
-        try:
-            if case.case in refused:
-                raise refused[case.case]
-            made = _rows(case, config)
-            name = digest(made["images"])
-            if seen.setdefault(name, case.patient) != case.patient:
-                raise CardError(
-                    f"the image of patient '{seen[name]}' again, as patient '{case.patient}'",
-                    "one patient for one image",
-                    "correct the table: a patient in two parts of the data makes the scores too good",
-                )
-        except RegardError as error:
-            run.folder.add_failure(case.case, "read", error)
-            continue
-        except Exception as error:  # one bad file must not cost the others
-            run.folder.add_failure(case.case, "read", error)
-            continue
+    read = partial(_rows, config=config)
+    for case, made in readable(run, cases, read, image=lambda made: made["images"], refused=refused):
         parts.append(made)
         for k in range(len(made["labels"])):
             rows.append(
@@ -104,16 +87,7 @@ def table_cohorts(run: StudyRun, config: BMDConfig) -> tuple[Cohort, Cohort | No
     CardError
         If a column is missing, or too few cases can be used.
     """
-    kept: dict[str, Any] = {}
-
-    def read_all() -> dict[str, Any]:
-        if not kept:
-            kept["tensors"], kept["rows"] = _read(run, config)
-        return kept
-
-    # The record comes second: where it is, the tensors are.
-    tensors = run.tensors("data/table", lambda: read_all()["tensors"])
-    rows = run.record("data/table", lambda: {"rows": read_all()["rows"]})["rows"]
+    tensors, rows = kept_data(run, "data/table", lambda: _read(run, config))
     parts = _splits(rows, run.seed)
     for name in SPLITS:
         if name != "calibration" and name not in parts.values():

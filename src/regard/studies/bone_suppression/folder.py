@@ -1,5 +1,6 @@
 """A user's pairs, in the layout of JSRT and its twins: bad cases are rows of ``failures.tsv``."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from regard.core import randomness
-from regard.core.errors import CardError, FileError, RegardError
-from regard.datasets.bone_density import digest
+from regard.core.errors import CardError, FileError
 from regard.datasets.collection import Radiograph
 from regard.datasets.radiographs import read_jsrt
 from regard.studies.bone_suppression.config import BoneSuppressionConfig
 from regard.studies.bone_suppression.pairs import Pairs
 from regard.studies.bone_suppression.preparation import saturated_pair
 from regard.studies.run import StudyRun
+from regard.studies.user_data import kept_data, readable
 
 __all__ = ["folder_pairs", "read_grey"]
 
@@ -73,21 +74,8 @@ def _pairs(run: StudyRun, config: BoneSuppressionConfig) -> tuple[dict[str, Tens
         run.folder.add_failure(name, "read", error)
     images, twins = [], []
     rows: list[dict[str, str]] = []
-    seen: dict[str, str] = {}
-    for n, case in enumerate(collection.cases):
-        run.stage(f"reading {case.case}", n, len(collection.cases))
-        try:
-            image, twin = _read(case, config)
-            own = digest(image)
-            if seen.setdefault(own, case.patient) != case.patient:
-                raise CardError(
-                    f"the image of patient '{seen[own]}' again, as patient '{case.patient}'",
-                    "one patient for one image",
-                    "take one away: a patient in two parts of the data makes the scores too good",
-                )
-        except RegardError as error:
-            run.folder.add_failure(case.case, "read", error)
-            continue
+    read = partial(_read, config=config)
+    for case, (image, twin) in readable(run, collection.cases, read, image=lambda made: made[0]):
         prepared = saturated_pair(image, twin, share=config.data.saturated)
         images.append(prepared[0])
         twins.append(prepared[1])
@@ -119,16 +107,7 @@ def folder_pairs(run: StudyRun, config: BoneSuppressionConfig) -> tuple[Pairs, P
     CardError
         If too few pairs can be used.
     """
-    kept: dict[str, Any] = {}
-
-    def read_all() -> dict[str, Any]:
-        if not kept:
-            kept["tensors"], kept["rows"] = _pairs(run, config)
-        return kept
-
-    # The record comes second: where it is, the tensors are.
-    tensors: dict[str, Any] = dict(run.tensors("data/folder", lambda: read_all()["tensors"]))
-    rows = run.record("data/folder", lambda: {"rows": read_all()["rows"]})["rows"]
+    tensors, rows = kept_data(run, "data/folder", lambda: _pairs(run, config))
     n, size = len(rows), config.data.size
     unknown, nowhere = torch.full((n, 1, size, size), torch.nan), torch.zeros(n, size, size, dtype=torch.bool)
     whole = Pairs(

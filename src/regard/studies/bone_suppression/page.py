@@ -1,11 +1,7 @@
 """The report: one page that a clinician can read, then tables, pictures and maps."""
 
-import csv
 import math
-from pathlib import Path
-from typing import Any
 
-from regard.io.schema import read_json
 from regard.phantoms.radiograph import FINDINGS
 from regard.report.html import Chapter, ReportCase, write_report
 from regard.studies.bone_suppression.about import ITEMS
@@ -16,6 +12,7 @@ from regard.studies.bone_suppression.figures import draw_maps, draw_removed, dra
 from regard.studies.bone_suppression.material import Material, material_of
 from regard.studies.bone_suppression.pairs import picture
 from regard.studies.bone_suppression.score import group_of
+from regard.studies.evidence_page import evidence_of
 from regard.studies.run import Scores, StudyRun
 from regard.studies.scoring.bootstrap import Score
 from regard.studies.study import AbstractStudy
@@ -205,26 +202,6 @@ def _cases(material: Material) -> list[ReportCase]:
     return found
 
 
-def _evidence(path: Path) -> tuple[list[dict[str, Any]] | None, dict[str, Any] | None]:
-    """Rows and verdicts as they were written; None before the maps have been weighed."""
-    if not (path / "evidence.json").exists():
-        return None, None
-    shown = ("method", "measure", "control", "value", "low", "high", "null_mean", "difference", "p_adjusted")
-    with (path / "evidence.tsv").open(encoding="utf-8", newline="") as stream:
-        rows = [r for r in csv.DictReader(stream, dialect="excel-tab") if r["case"] == "*"]
-    verdicts = read_json(path / "evidence.json", "evidence")["verdicts"]
-    return [{k: _number(r[k]) for k in shown} for r in rows], verdicts
-
-
-def _number(text: str) -> Any:
-    if text == "n/a":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def write_page(study: AbstractStudy, run: StudyRun, scores: Scores) -> None:
     """Write ``report.html`` from what has been done so far."""
     done, config = _done(run), run.config
@@ -233,7 +210,7 @@ def write_page(study: AbstractStudy, run: StudyRun, scores: Scores) -> None:
         return
     assert isinstance(config, BoneSuppressionConfig)
     material = material_of(run, config)
-    evidence, verdicts = _evidence(run.path)
+    evidence, verdicts = evidence_of(run.path)
     meta = {
         "paper": study.paper,
         "size": config.size,

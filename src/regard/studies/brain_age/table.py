@@ -6,15 +6,17 @@ import torch
 from torch import Tensor
 
 from regard.core import randomness
-from regard.core.errors import CardError, RegardError
+from regard.core.errors import CardError
 from regard.core.volume import Grid
-from regard.datasets.bone_density import SPLITS, digest, leaks
+from regard.datasets.bone_density import SPLITS, leaks
 from regard.datasets.brain_scans import age_of, read_brain_table, scan_on
+from regard.io import Case
 from regard.phantoms.brain.predictors import histogram_of
 from regard.phantoms.brain.render import lattice_of
 from regard.studies.brain_age.cohort import Cohort
 from regard.studies.brain_age.config import BrainAgeConfig
 from regard.studies.run import StudyRun
+from regard.studies.user_data import kept_data, readable
 
 __all__ = ["table_cohorts"]
 
@@ -29,26 +31,11 @@ def _read(run: StudyRun, grid: Grid) -> tuple[dict[str, Tensor], list[dict[str, 
     refused = leaks(cases)
     images: list[Tensor] = []
     rows: list[dict[str, Any]] = []
-    seen: dict[str, str] = {}
-    for n, case in enumerate(cases):
-        run.stage(f"reading {case.case}", n, len(cases))
-        try:
-            if case.case in refused:
-                raise refused[case.case]
-            age, image = age_of(case), scan_on(case, grid).tensor
-            name = digest(image)
-            if seen.setdefault(name, case.patient) != case.patient:
-                raise CardError(
-                    f"the image of patient '{seen[name]}' again, as patient '{case.patient}'",
-                    "one patient for one image",
-                    "correct the table: a patient in two parts of the data makes the scores too good",
-                )
-        except RegardError as error:
-            run.folder.add_failure(case.case, "read", error)
-            continue
-        except Exception as error:  # one bad file must not cost the others
-            run.folder.add_failure(case.case, "read", error)
-            continue
+
+    def read(case: Case) -> tuple[float, Tensor]:
+        return age_of(case), scan_on(case, grid).tensor
+
+    for case, (age, image) in readable(run, cases, read, image=lambda made: made[1], refused=refused):
         images.append(image)
         facts = {c: case.columns[c] for c in _FACTS if c in case.columns}
         rows.append(
@@ -88,16 +75,8 @@ def table_cohorts(run: StudyRun, config: BrainAgeConfig) -> tuple[Cohort, Cohort
     """
     lattice = lattice_of(config.data.spacing_mm)
     grid = Grid(lattice.shape, lattice.affine)
-    kept: dict[str, Any] = {}
-
-    def read_all() -> dict[str, Any]:
-        if not kept:
-            kept["tensors"], kept["rows"] = _read(run, grid)
-        return kept
-
-    # The record comes second: where it is, the tensors are.
-    images = run.tensors("data/table", lambda: read_all()["tensors"])["images"]
-    rows = run.record("data/table", lambda: {"rows": read_all()["rows"]})["rows"]
+    tensors, rows = kept_data(run, "data/table", lambda: _read(run, grid))
+    images = tensors["images"]
     parts = _splits(rows, run.seed)
     for name in SPLITS:
         if name not in parts.values():

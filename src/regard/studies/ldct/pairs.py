@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from regard.core import randomness
-from regard.core.errors import CardError, InputError, RegardError
+from regard.core.errors import CardError, InputError
 from regard.datasets.dose_pairs import DosePair, load_pair, read_dose_pairs
 from regard.explainers.generative.noise import estimate_noise
 from regard.studies.ldct.config import LDCTConfig
 from regard.studies.ldct.phantoms import varied_place
 from regard.studies.ldct.slices import Scene, Slices
 from regard.studies.run import StudyRun
+from regard.studies.user_data import kept_data, readable
 
 __all__ = ["pair_scenes", "pair_slices"]
 
@@ -53,18 +54,11 @@ def _read(run: StudyRun, config: LDCTConfig) -> tuple[dict[str, Tensor], list[di
         run.folder.add_failure(case, "read", error)
     parts: list[dict[str, Tensor]] = []
     rows: list[dict[str, Any]] = []
-    side: int | None = None
-    for n, pair in enumerate(said.pairs):
-        run.stage(f"reading {pair.case}", n, len(said.pairs))
-        try:
-            made, spacing = _one(pair, config, side)
-        except RegardError as error:
-            run.folder.add_failure(pair.case, "read", error)
-            continue
-        except Exception as error:  # one bad file must not cost the others
-            run.folder.add_failure(pair.case, "read", error)
-            continue
-        side = made["low"].shape[-1]
+
+    def read(pair: DosePair) -> tuple[dict[str, Tensor], float]:
+        return _one(pair, config, parts[0]["low"].shape[-1] if parts else None)
+
+    for pair, (made, spacing) in readable(run, said.pairs, read):
         parts.append(made)
         rows += [
             {"case": f"{pair.case}-{k}", "patient": pair.patient, "spacing": spacing} for k in range(len(made["low"]))
@@ -85,16 +79,7 @@ def pair_slices(run: StudyRun, config: LDCTConfig) -> tuple[Slices, Slices]:
     CardError
         If too few patients can be used.
     """
-    kept: dict[str, Any] = {}
-
-    def read_all() -> dict[str, Any]:
-        if not kept:
-            kept["tensors"], kept["rows"] = _read(run, config)
-        return kept
-
-    # The record comes second: where it is, the tensors are.
-    tensors = run.tensors("data/pairs", lambda: read_all()["tensors"])
-    rows = run.record("data/pairs", lambda: {"rows": read_all()["rows"]})["rows"]
+    tensors, rows = kept_data(run, "data/pairs", lambda: _read(run, config))
     patients = sorted({r["patient"] for r in rows})
     order = torch.randperm(len(patients), generator=randomness.generator(run.seed, "pairs", "split")).tolist()
     n_train = min(max(1, round(_TRAIN * len(patients))), len(patients) - 1)

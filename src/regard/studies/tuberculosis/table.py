@@ -1,7 +1,6 @@
 """A user's own radiographs: bad cases are rows of ``failures.tsv``, the others become a cohort."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from regard.studies.run import StudyRun
 from regard.studies.tuberculosis.cohort import Cohort
 from regard.studies.tuberculosis.config import TuberculosisConfig
 from regard.studies.tuberculosis.suppression import picture_size
+from regard.studies.user_data import kept_data
 
 __all__ = ["read_cohort"]
 
@@ -76,8 +76,6 @@ def _read(run: StudyRun, config: TuberculosisConfig) -> tuple[dict[str, Tensor],
         run.stage(f"reading {radiograph.case}", n, len(collection.cases))
         try:
             made[radiograph.case] = _one(radiograph, picture, config.data.size, boxed=boxed)
-        except RegardError as error:
-            failures[radiograph.case] = error
         except Exception as error:  # one bad file must not cost the others
             failures[radiograph.case] = error
     patients = {r.case: r.patient for r in collection.cases}
@@ -106,16 +104,7 @@ def read_cohort(run: StudyRun, config: TuberculosisConfig) -> Cohort:
     CardError
         If a table lacks a column, or too few cases can be used.
     """
-    kept: dict[str, Any] = {}
-
-    def read_all() -> dict[str, Any]:
-        if not kept:
-            kept["tensors"], kept["rows"] = _read(run, config)
-        return kept
-
-    # The record comes second: where it is, the tensors are.
-    tensors = run.tensors("data/table", lambda: read_all()["tensors"])
-    rows = run.record("data/table", lambda: {"rows": read_all()["rows"]})["rows"]
+    tensors, rows = kept_data(run, "data/table", lambda: _read(run, config))
     return Cohort(
         plain=tensors["plain"],
         soft=tensors["soft"],
