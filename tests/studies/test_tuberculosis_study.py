@@ -25,6 +25,7 @@ from regard.studies.folds import folds_of, held_out
 from regard.studies.run import StudyRun
 from regard.studies.tuberculosis.cohort import place
 from regard.studies.tuberculosis.config import SIZES, TuberculosisConfig
+from regard.studies.tuberculosis.figures import flat_features
 from regard.studies.tuberculosis.floors import FLOORS
 from regard.studies.tuberculosis.networks import (
     EXPLAINED,
@@ -386,6 +387,19 @@ def test_floors_know_what_they_know() -> None:
     for name in ("brightness", "coarse_image", "asymmetry", "histogram"):
         scores = FLOORS[name](images[known], ill[known], images[asked])
         assert scores[ill[asked]].min() > scores[~ill[asked]].max(), name
+
+
+def test_features_that_coincide_do_not_crash_the_picture() -> None:
+    from sklearn import manifold
+
+    same = np.zeros((10, 5))
+    assert (flat_features(manifold, same, 3.0, 0) == 0).all()
+    few = np.repeat(np.random.default_rng(0).normal(size=(4, 5)), 3, 0)
+    found = flat_features(manifold, few, 3.0, 0)
+    assert found.shape == (12, 2) and np.isfinite(found).all()
+    apart = np.concatenate([np.random.default_rng(1).normal(k * 8, 1, (12, 5)) for k in (0, 1)])
+    found = flat_features(manifold, apart, 5.0, 0)
+    assert np.isfinite(found).all() and np.array_equal(found, flat_features(manifold, apart, 5.0, 0))
 
 
 def test_images_lie_as_radiographs_do() -> None:
