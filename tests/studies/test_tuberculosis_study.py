@@ -85,7 +85,12 @@ def test_a_run_on_phantoms_writes_all_that_it_should(finished: Path) -> None:
     assert all(s["n"] is not None and s["unit"] for g in scores.values() for s in g.values())
     assert "average-precision@data" in scores["map_crm"] and "deletion" in scores["map_crm"]
     page = (finished / "report.html").read_text()
-    for words in ("perfect suppressor", "simulated patients", "Smaller than published", "With and without bones"):
+    for words in (
+        "perfect suppressor, and no network",
+        "simulated patients",
+        "Smaller than published",
+        "With and without bones",
+    ):
         assert words in page
     maps = {p.name.split("_desc-")[1] for p in (finished / "maps").glob("*_relevance.nii.gz")}
     assert {"crm_relevance.nii.gz", "crmpublished_relevance.nii.gz", "crmsuppressed_relevance.nii.gz"} <= maps
@@ -135,7 +140,7 @@ def test_the_suppressor_of_another_run_and_the_chain(tmp_path: Path, capsys: pyt
     assert main([*command(path, *more), "--from", str(base)]) == 0
     assert (path / "models/suppressor/card.yaml").exists()
     page = (path / "report.html").read_text()
-    assert "bones suppressed by ae-bs" in page and "perfect suppressor" not in page
+    assert "bones suppressed by ae-bs" in page and "perfect suppressor, and no network" not in page
     chained = sorted((path / "maps").glob("*chain_relevance.json"))
     assert chained and {"gradientchain", "inputxgradientchain"} <= {
         p.name.split("_")[1].removeprefix("desc-") for p in chained
@@ -167,7 +172,7 @@ def test_a_users_tree_with_every_defect_runs_to_a_report(tmp_path: Path) -> None
     assert scores["plain"]["auc"]["n"] == 16 and "suppressed_minus_plain" in scores
     assert "depends_plain" not in scores and not any(g.startswith(("boxes", "decoy")) for g in scores)
     page = (path / "report.html").read_text()
-    assert "your own images" in page and "the user's twins" in page
+    assert "your own images" in page and "the user&#39;s twins" in page
     assert main([*command(path), "--data", str(folder)]) == 3  # told again, and nothing read twice
 
 
