@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from regard.cli import main
 from regard.core.errors import CardError, InputError
 from regard.datasets.radiographs import read_mura
+from regard.explainers.cam.crm import CRM
 from regard.explainers.spec import parse_methods
-from regard.io import RunFolder
+from regard.io import RunFolder, read_map
 from regard.io.records import read_run
 from regard.models import load_model, write_card
 from regard.models.card import ModelCard
@@ -29,6 +30,7 @@ from regard.studies.tuberculosis.figures import flat_features
 from regard.studies.tuberculosis.floors import FLOORS
 from regard.studies.tuberculosis.networks import (
     EXPLAINED,
+    TARGET,
     Learning,
     grey_convolutions,
     learn_in_pairs,
@@ -106,6 +108,18 @@ def test_run_again_it_does_nothing_and_another_setting_is_refused(finished: Path
     assert main(command(finished, "train.n_epochs=2")) == 2
 
 
+def test_saved_maps_are_those_of_the_network(finished: Path) -> None:
+    model = load_model(finished / "models/fold0-plain")
+    stored = read_map(sorted((finished / "maps").glob("*_desc-crm_relevance.nii.gz"))[0])
+    with RunFolder(finished.parent / "look", "study", {}) as folder:
+        cohort = phantom_cohort(StudyRun(tiny(), folder, source=finished), tiny(), "study")
+    row = cohort.cases.index(str(stored.sidecar["case"]))
+    wanted = CRM(model.network, EXPLAINED).attribute(
+        cohort.plain[row : row + 1], TARGET, case=str(stored.sidecar["case"])
+    )
+    assert torch.allclose(stored.relevance.tensor[0, :, :, 0].T, wanted[0, 0], atol=1e-6)
+
+
 def test_the_classifier_is_a_model_like_any_other(finished: Path) -> None:
     model = load_model(finished / "models/fold0-plain")
     assert model.card.layer == EXPLAINED and model.card.output.names == ("well", "ill")
@@ -146,7 +160,8 @@ def test_the_suppressor_of_another_run_and_the_chain(tmp_path: Path, capsys: pyt
         p.name.split("_")[1].removeprefix("desc-") for p in chained
     }
     said = json.loads(chained[0].read_text())
-    own = json.loads(next((path / "maps").glob("*crmsuppressed_relevance.json")).read_text())
+    case = chained[0].name.partition("_desc-")[0]
+    own = json.loads((path / "maps" / f"{case}_desc-crmsuppressed_relevance.json").read_text())
     assert said["prediction"] == pytest.approx(own["prediction"], abs=1e-4)
     assert "map_gradient-chain" in told(path)
     # An odd size cannot be brought to the classifier's.

@@ -201,7 +201,7 @@ class WeighSection(Section):
 
     n_null: _Count = 99
     n_cases: _Count = 10
-    methods: tuple[str, ...] = ("crm", "lime")
+    methods: tuple[str, ...] = ("crm",)
     n_decoy: _Count = 20
     decoy_methods: tuple[str, ...] = ("crm", "layer-cam", "random-cam", "integrated-gradients:n_steps=8")
 
