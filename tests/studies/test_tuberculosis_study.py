@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from regard.cli import main
 from regard.core.errors import CardError, InputError
 from regard.datasets.radiographs import read_mura
+from regard.explainers.cam.crm import CRM
 from regard.explainers.spec import parse_methods
-from regard.io import RunFolder
+from regard.io import RunFolder, read_map
 from regard.io.records import read_run
 from regard.models import load_model, write_card
 from regard.models.card import ModelCard
@@ -25,9 +26,11 @@ from regard.studies.folds import folds_of, held_out
 from regard.studies.run import StudyRun
 from regard.studies.tuberculosis.cohort import place
 from regard.studies.tuberculosis.config import SIZES, TuberculosisConfig
+from regard.studies.tuberculosis.figures import flat_features
 from regard.studies.tuberculosis.floors import FLOORS
 from regard.studies.tuberculosis.networks import (
     EXPLAINED,
+    TARGET,
     Learning,
     grey_convolutions,
     learn_in_pairs,
@@ -84,7 +87,12 @@ def test_a_run_on_phantoms_writes_all_that_it_should(finished: Path) -> None:
     assert all(s["n"] is not None and s["unit"] for g in scores.values() for s in g.values())
     assert "average-precision@data" in scores["map_crm"] and "deletion" in scores["map_crm"]
     page = (finished / "report.html").read_text()
-    for words in ("perfect suppressor", "simulated patients", "Smaller than published", "With and without bones"):
+    for words in (
+        "perfect suppressor, and no network",
+        "simulated patients",
+        "Smaller than published",
+        "With and without bones",
+    ):
         assert words in page
     maps = {p.name.split("_desc-")[1] for p in (finished / "maps").glob("*_relevance.nii.gz")}
     assert {"crm_relevance.nii.gz", "crmpublished_relevance.nii.gz", "crmsuppressed_relevance.nii.gz"} <= maps
@@ -98,6 +106,18 @@ def test_run_again_it_does_nothing_and_another_setting_is_refused(finished: Path
     assert made == {p: p.stat().st_mtime_ns for p in finished.rglob("*.safetensors")} != {}
     assert (finished / "scores.json").read_bytes() == before
     assert main(command(finished, "train.n_epochs=2")) == 2
+
+
+def test_saved_maps_are_those_of_the_network(finished: Path) -> None:
+    model = load_model(finished / "models/fold0-plain")
+    stored = read_map(sorted((finished / "maps").glob("*_desc-crm_relevance.nii.gz"))[0])
+    with RunFolder(finished.parent / "look", "study", {}) as folder:
+        cohort = phantom_cohort(StudyRun(tiny(), folder, source=finished), tiny(), "study")
+    row = cohort.cases.index(str(stored.sidecar["case"]))
+    wanted = CRM(model.network, EXPLAINED).attribute(
+        cohort.plain[row : row + 1], TARGET, case=str(stored.sidecar["case"])
+    )
+    assert torch.allclose(stored.relevance.tensor[0, :, :, 0].T, wanted[0, 0], atol=1e-6)
 
 
 def test_the_classifier_is_a_model_like_any_other(finished: Path) -> None:
@@ -134,13 +154,14 @@ def test_the_suppressor_of_another_run_and_the_chain(tmp_path: Path, capsys: pyt
     assert main([*command(path, *more), "--from", str(base)]) == 0
     assert (path / "models/suppressor/card.yaml").exists()
     page = (path / "report.html").read_text()
-    assert "bones suppressed by ae-bs" in page and "perfect suppressor" not in page
+    assert "bones suppressed by ae-bs" in page and "perfect suppressor, and no network" not in page
     chained = sorted((path / "maps").glob("*chain_relevance.json"))
     assert chained and {"gradientchain", "inputxgradientchain"} <= {
         p.name.split("_")[1].removeprefix("desc-") for p in chained
     }
     said = json.loads(chained[0].read_text())
-    own = json.loads(next((path / "maps").glob("*crmsuppressed_relevance.json")).read_text())
+    case = chained[0].name.partition("_desc-")[0]
+    own = json.loads((path / "maps" / f"{case}_desc-crmsuppressed_relevance.json").read_text())
     assert said["prediction"] == pytest.approx(own["prediction"], abs=1e-4)
     assert "map_gradient-chain" in told(path)
     # An odd size cannot be brought to the classifier's.
@@ -166,7 +187,7 @@ def test_a_users_tree_with_every_defect_runs_to_a_report(tmp_path: Path) -> None
     assert scores["plain"]["auc"]["n"] == 16 and "suppressed_minus_plain" in scores
     assert "depends_plain" not in scores and not any(g.startswith(("boxes", "decoy")) for g in scores)
     page = (path / "report.html").read_text()
-    assert "your own images" in page and "the user's twins" in page
+    assert "your own images" in page and "the user&#39;s twins" in page
     assert main([*command(path), "--data", str(folder)]) == 3  # told again, and nothing read twice
 
 
@@ -386,6 +407,19 @@ def test_floors_know_what_they_know() -> None:
     for name in ("brightness", "coarse_image", "asymmetry", "histogram"):
         scores = FLOORS[name](images[known], ill[known], images[asked])
         assert scores[ill[asked]].min() > scores[~ill[asked]].max(), name
+
+
+def test_features_that_coincide_do_not_crash_the_picture() -> None:
+    from sklearn import manifold
+
+    same = np.zeros((10, 5))
+    assert (flat_features(manifold, same, 3.0, 0) == 0).all()
+    few = np.repeat(np.random.default_rng(0).normal(size=(4, 5)), 3, 0)
+    found = flat_features(manifold, few, 3.0, 0)
+    assert found.shape == (12, 2) and np.isfinite(found).all()
+    apart = np.concatenate([np.random.default_rng(1).normal(k * 8, 1, (12, 5)) for k in (0, 1)])
+    found = flat_features(manifold, apart, 5.0, 0)
+    assert np.isfinite(found).all() and np.array_equal(found, flat_features(manifold, apart, 5.0, 0))
 
 
 def test_images_lie_as_radiographs_do() -> None:

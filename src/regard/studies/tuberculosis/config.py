@@ -181,7 +181,7 @@ class WeighSection(Section):
 
     n_null: Count = 99
     n_cases: Count = 10
-    methods: Methods = ("crm", "lime", "integrated-gradients")
+    methods: Methods = ("crm",)
     n_decoy: Count = 20
     decoy_methods: Methods = ("crm", "layer-cam", "random-cam", "integrated-gradients:n_steps=8")
 

@@ -15,7 +15,7 @@ from regard.report.figures import overlay
 from regard.studies.scoring.bootstrap import Score
 from regard.studies.tuberculosis.boxes import box_scores
 from regard.studies.tuberculosis.material import Material
-from regard.studies.tuberculosis.networks import EXPLAINED, TARGET
+from regard.studies.tuberculosis.networks import EXPLAINED, TARGET, as_prepared
 
 __all__ = ["CAMS", "FOLD", "asked", "base_label", "explain_cases", "explained", "kind_of", "maps_of", "plan"]
 
@@ -67,7 +67,7 @@ def plan(material: Material) -> dict[str, list[MethodSpec]]:
 def asked(material: Material, kind: str) -> tuple[Model, Tensor]:
     """The network of one kind of explanation, and the images (case, 1, row, column) that it takes."""
     arm = "plain" if kind == "plain" else "suppressed"
-    classifier = material.member(arm, FOLD)
+    classifier = as_prepared(material.member(arm, FOLD))
     chain = material.suppression.chain(classifier) if kind == "chain" and material.suppression is not None else None
     if chain is not None:
         return chain, material.cohort.plain

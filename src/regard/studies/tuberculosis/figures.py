@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -23,7 +24,7 @@ from regard.studies.tuberculosis.decoy import group_name
 from regard.studies.tuberculosis.explain import FOLD
 from regard.studies.tuberculosis.material import Material
 
-__all__ = ["draw_boxes", "draw_cases", "draw_decoy", "draw_features", "draw_maps", "draw_roc"]
+__all__ = ["draw_boxes", "draw_cases", "draw_decoy", "draw_features", "draw_maps", "draw_roc", "flat_features"]
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999933")
 
@@ -73,6 +74,18 @@ def draw_roc(material: Material, path: Path) -> None:
     _save(figure, path)
 
 
+def flat_features(manifold: Any, features: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
+    """t-SNE of features (case, feature), (case, 2); all at 0 where hardly any two cases differ, as it has no answer.
+
+    The exact method: the faster one of scikit-learn crashes the process on points that coincide.
+    """
+    if len(np.unique(features.round(6), axis=0)) < 4:
+        return np.zeros((len(features), 2))
+    made = manifold.TSNE(2, perplexity=perplexity, random_state=seed, init="random", method="exact")
+    found: np.ndarray = made.fit_transform(features)
+    return found
+
+
 def draw_features(material: Material, path: Path) -> None:
     """t-SNE of the pooled features of the first fold's test cases, per arm.
 
@@ -90,8 +103,7 @@ def draw_features(material: Material, path: Path) -> None:
     )
     for axis, arm in zip(axes[0], material.arms, strict=True):
         features = standardised_features(material.features(arm, FOLD))
-        made = manifold.TSNE(2, perplexity=perplexity, random_state=material.run.seed, init="pca")
-        flat = made.fit_transform(features.astype(np.float32))
+        flat = flat_features(manifold, features, perplexity, material.run.seed)
         for k, (group, words) in enumerate(((ill, "ill"), (~ill, "well"))):
             axis.scatter(*flat[group].T, s=18, color=_COLOURS[1 - k], alpha=0.75, lw=0, label=words)
         axis.set_title(f"{material.words(arm)}\n{features.shape[1]} features of {len(rows)} held-out cases", fontsize=8)

@@ -120,7 +120,7 @@ class Material:
             what = Learning(
                 f"pretrain-{arm}", self.seen(cohort, arm)[rows], cohort.labels[rows], cohort.of(rows).patients,
                 n_epochs=plan.pretrain_epochs, rate=plan.learning_rate, findings=cohort.findings[rows],
-                notes=f"Normal or abnormal; {self._notes(arm)}",
+                raw=arm == "plain", notes=f"Normal or abnormal; {self._notes(arm)}",
             )  # fmt: skip
             return train(self.run, self.config, what)
 
@@ -164,6 +164,7 @@ class Material:
                 Learning(
                     name, self.seen(cohort, arm)[rows], cohort.labels[rows], cohort.of(rows).patients,
                     n_epochs=n_epochs, rate=self.config.train.fine_rate, begin=self.pretrained(arm),
+                    raw=arm == "plain",
                     notes=f"Tuberculosis or not; {self._notes(arm)}", site=site,
                 ),
             )  # fmt: skip

@@ -26,6 +26,7 @@ __all__ = [
     "EXPLAINED",
     "TARGET",
     "Learning",
+    "as_prepared",
     "grey_convolutions",
     "learn_in_pairs",
     "log_odds",
@@ -95,6 +96,19 @@ def start(network: VGG16, weights: Path | None, images: Tensor) -> None:
         x = module(x)
 
 
+_INPUT: dict[bool, dict[str, Any]] = {
+    True: {"unit": "grey level", "normalise": {"quantiles": [0.01, 0.99]}},
+    False: {"unit": "1"},
+}
+
+
+def as_prepared(model: Model) -> Model:
+    """The same network with a card that takes images in [0, 1] as they are: nothing is scaled twice."""
+    spec = model.card.inputs[0].model_copy(update={"unit": "1", "normalise": "none"})
+    return Model(model.network, model.card.model_copy(update={"inputs": (spec,)}), source=model.source,
+                 weights_sha256=model.weights_sha256, warnings=model.warnings)  # fmt: skip
+
+
 class Learning:
     """What one network learns from.
 
@@ -113,6 +127,9 @@ class Learning:
     findings
         Where they are, (case, row, column), for learning in pairs: cases 2k and 2k + 1 are one chest without and with a
         finding, and enter a batch together, first as squares around the finding; None: images by themselves.
+    raw
+        Whether the card takes radiographs as they are stored and scales them by their own quantiles; an image without
+        bones is scaled as its radiograph was, and comes prepared.
     notes
         For the card.
     site
@@ -121,12 +138,12 @@ class Learning:
 
     def __init__(
         self, name: str, images: Tensor, labels: Tensor, patients: Sequence[str], *, n_epochs: int, rate: float,
-        begin: Model | None = None, findings: Tensor | None = None, notes: str = "",
+        begin: Model | None = None, findings: Tensor | None = None, raw: bool = False, notes: str = "",
         site: str = "radiograph phantoms",
     ) -> None:  # fmt: skip
         self.name, self.images, self.labels, self.patients = name, images, labels, tuple(patients)
         self.n_epochs, self.rate, self.begin, self.findings = n_epochs, rate, begin, findings
-        self.notes, self.site = notes, site
+        self.raw, self.notes, self.site = raw, notes, site
 
 
 def _card(config: TuberculosisConfig, what: Learning, n: int) -> dict[str, Any]:
@@ -138,7 +155,7 @@ def _card(config: TuberculosisConfig, what: Learning, n: int) -> dict[str, Any]:
         "kwargs": {"channels": 1, "outputs": 2, "width": config.train.width, "dropout": config.train.dropout},
         "weights": "weights.safetensors",
         "layer": EXPLAINED,
-        "inputs": [{"name": "image", "channels": 1, "shape": size, "fit": "resize", "unit": "1"}],
+        "inputs": [{"name": "image", "channels": 1, "shape": size, "fit": "resize", **_INPUT[what.raw]}],
         "output": {"kind": "classification", "names": ["well", "ill"], "units": ["logit"]},
         "trained_on": {
             "n": n,

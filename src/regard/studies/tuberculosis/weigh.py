@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regard.core.errors import FolderError
 from regard.core.recording import Network
 from regard.evidence import controls
 from regard.evidence.comparison import Comparison, WeighedMap
@@ -17,7 +18,7 @@ from regard.evidence.verdict import FAITHFUL, PLACED
 from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, weigh_case
 from regard.explainers.spec import MethodSpec
 from regard.studies.scoring.bootstrap import Score, mean_score
-from regard.studies.tuberculosis.explain import FOLD, asked, base_label, explained, kind_of, plan
+from regard.studies.tuberculosis.explain import FOLD, asked, base_label, explained, kind_of, maps_of, plan
 from regard.studies.tuberculosis.material import Material
 from regard.studies.tuberculosis.networks import EXPLAINED, TARGET, log_odds, told
 from regard.studies.tuberculosis.truth import CaseTruth, case_truth, data_places, rendered
@@ -88,12 +89,18 @@ def _finer(places: Places, like: Tensor) -> Places:
 
 
 def _maps(material: Material, rows: np.ndarray) -> dict[str, list[Tensor]]:
+    """Maps (1, 1, row, column) of each method and case as they were saved; the network saw the scan's own grid."""
     found: dict[str, list[Tensor]] = {}
-    for label, (kind, spec) in _specs(material).items():
-        model, images = asked(material, kind)
-        found[label] = [
-            _explains(material, kind, spec, material.cohort.cases[r])(model.network, images[r : r + 1]) for r in rows
-        ]
+    for label in _specs(material):
+        for r in rows:
+            saved = maps_of(material, int(r), [label])
+            if not saved:
+                raise FolderError(
+                    f"no map '{label}' of '{material.cohort.cases[r]}'",
+                    "the act explain in this folder",
+                    "run it first",
+                )
+            found.setdefault(label, []).append(saved[0].relevance.tensor[0, :, :, 0].T[None, None].contiguous())
     return found
 
 
