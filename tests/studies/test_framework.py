@@ -119,6 +119,11 @@ def test_acts_one_after_the_other_and_from_another_run(tmp_path: Path) -> None:
     second = _Study()
     scores = _run(second, tmp_path / "b", ("score",), source=tmp_path / "a")
     assert second.done == ["score/0", "score/1"] and set(scores) == {"data", "train", "score"}
+    # What the other run made of an act that is run here may have been made with other settings.
+    whole, third = _Study(), _Study()
+    _run(whole, tmp_path / "whole")
+    _run(third, tmp_path / "c", ("score",), source=tmp_path / "whole")
+    assert third.done == ["score/0", "score/1"]
     config = SIZES_HERE["default"]
     check_source("counting", config, tmp_path / "a", ("score",))
     other = resolve(SIZES_HERE, "default", settings=["train.epochs=5"])

@@ -58,6 +58,9 @@ class StudyRun:
         Told of progress.
     """
 
+    acts: tuple[str, ...] = ()
+    """Acts that are run here: none of their pieces is taken from the source run, which may have other settings."""
+
     def __init__(
         self,
         config: StudyConfig,
@@ -86,10 +89,15 @@ class StudyRun:
 
     def find(self, name: str) -> Path | None:
         """A file of this run by its name relative to the folder, or of the source run; None where there is none."""
-        for folder in (self.path, self.source):
+        for folder in (self.path, None if self._own(name) else self.source):
             if folder is not None and (folder / name).exists():
                 return folder / name
         return None
+
+    def _own(self, name: str) -> bool:
+        first, _, rest = name.partition("/")
+        act = "train" if first == "models" else rest.partition("/")[0]
+        return act in self.acts
 
     def tensors(self, name: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """The piece called ``name``: read, or made and kept.
@@ -238,6 +246,7 @@ def run_study(study: Any, run: StudyRun, acts: Sequence[str] = ACTS) -> dict[str
     FolderError
         If an earlier act is missing.
     """
+    run.acts = tuple(acts)
     scores: dict[str, dict[str, Score]] = {}
     for act in ACTS:
         own = run.path / _marker(act)

@@ -64,7 +64,7 @@ class DataSection(Section):
     noise_hu: Annotated[float, Field(ge=0)] = 20.0
     label_noise: Annotated[float, Field(ge=0)] = 0.012
     decoy: str = "aortic_calcium"
-    doses: tuple[Share, ...] = (0.0, 0.6, 0.9)
+    doses: tuple[Share, ...] = (0.0, 0.9)
 
     @field_validator("decoy")
     @classmethod
@@ -106,7 +106,7 @@ class TrainSection(Section):
     """
 
     n_members: Count = 2
-    n_epochs: Count = 12
+    n_epochs: Count = 10
     batch_size: Count = 15
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     schedule: Literal["plateau", "cosine"] = "cosine"
@@ -119,11 +119,11 @@ class TrainSection(Section):
     flip: bool = True
     weighted: bool = True
     n_decoy_members: Count = 1
-    n_decoy_epochs: Count = 15
+    n_decoy_epochs: Count = 12
     n_second_members: Annotated[int, Field(ge=0)] = 1
     unet_widths: tuple[Count, Count, Count, Count] = (16, 16, 32, 64)
     unet_encoder: Literal["plain", "resnet101"] = "plain"
-    unet_epochs: Count = 12
+    unet_epochs: Count = 10
     unet_rate: Annotated[float, Field(gt=0)] = 3e-3
     unet_slices: Count = 150
     segmented_below: Share = 0.2
@@ -167,7 +167,7 @@ class ExplainSection(Section):
     """
 
     n_cases: Count = 10
-    n_pictured: Count = 3
+    n_pictured: Count = 2
     methods: Methods = (
         "grad-cam",
         "grad-ram",
@@ -176,7 +176,7 @@ class ExplainSection(Section):
         "random-cam",
         "integrated-gradients:n_steps=24",
         "smoothgrad:n_samples=16",
-        "occlusion:window=12,stride=6",
+        "occlusion:window=16,stride=8",
     )
     early_layer: str = "stages.1"
 
@@ -188,6 +188,8 @@ class WeighSection(Section):
     ----------
     methods
         Maps that are weighed, and looked through for the decoy.
+    n_steps
+        Of the curves of deletion.
     n_null
         Surrogate maps in all.
     n_truth
@@ -200,12 +202,11 @@ class WeighSection(Section):
         "grad-ram",
         "grad-ramp",
         "grad-ram:layer=stages.1@grad-ram-early",
-        "grad-ramp:layer=stages.1@grad-ramp-early",
         "integrated-gradients:n_steps=24",
-        "smoothgrad:n_samples=16",
-        "occlusion:window=12,stride=6",
+        "occlusion:window=16,stride=8",
     )
-    n_null: Count = 99
+    n_steps: Count = 8
+    n_null: Count = 90
     n_truth: Count = 10
     factors: tuple[str, ...] = ("trabecular", "aortic_calcium", "muscle")
 
@@ -230,7 +231,20 @@ class BMDConfig(StudyConfig):
 
 _DOSES = (0.0, 0.3, 0.6, 0.9)
 
-_PUBLISHED = ("grad-cam", "grad-ram", "grad-ramp")
+
+def _explained(occlusion: str) -> tuple[str, ...]:
+    more = ("integrated-gradients:n_steps=32", "smoothgrad:n_samples=16", occlusion)
+    return ("grad-cam", "grad-ram", "grad-ramp", "crm", "random-cam", *more)
+
+
+def _weighed(occlusion: str) -> tuple[str, ...]:
+    """Signed maps at both layers, published forms, and the other families."""
+    cams = ("grad-ram", "grad-ramp")
+    early = (f"{m}:layer=stages.1@{m}-early" for m in cams)
+    published = (f"{m}:form=published@{m}-published" for m in ("grad-cam", *cams))
+    more = ("integrated-gradients:n_steps=32", "smoothgrad:n_samples=16", occlusion)
+    return (*cams, *early, *published, "crm", *more)
+
 
 SIZES: dict[str, BMDConfig] = {
     "smoke": BMDConfig(
@@ -262,11 +276,11 @@ SIZES: dict[str, BMDConfig] = {
         data=DataSection(fine=2, n_train=400, n_calibration=80, n_test=100, doses=_DOSES),
         train=TrainSection(n_members=5, n_epochs=20, n_decoy_epochs=25, unet_epochs=20, unet_slices=400),
         score=ScoreSection(n_outlined=100),
-        explain=ExplainSection(n_cases=24, n_pictured=4),
+        explain=ExplainSection(n_cases=24, n_pictured=4, methods=_explained("occlusion:window=12,stride=6")),
         weigh=WeighSection(
-            methods=(
-                *WeighSection().methods, "crm", *(f"{m}:form=published@{m}-published" for m in _PUBLISHED),
-            ),
+            methods=_weighed("occlusion:window=12,stride=6"),
+            n_steps=16,
+            n_null=99,
             n_truth=20,
             factors=("trabecular", "cortical", "skeleton", "aortic_calcium", "muscle"),
         ),
@@ -283,19 +297,11 @@ SIZES: dict[str, BMDConfig] = {
             unet_slices=2238,
         ),
         score=ScoreSection(n_outlined=152),
-        explain=ExplainSection(
-            n_cases=60,
-            n_pictured=6,
-            methods=(
-                "grad-cam", "grad-ram", "grad-ramp", "crm", "random-cam", "integrated-gradients", "smoothgrad",
-                "occlusion:window=24,stride=12",
-            ),
-        ),
+        explain=ExplainSection(n_cases=60, n_pictured=6, methods=_explained("occlusion:window=24,stride=12")),
         weigh=WeighSection(
-            methods=(
-                *WeighSection().methods[:-1], "crm", *(f"{m}:form=published@{m}-published" for m in _PUBLISHED),
-                "occlusion:window=24,stride=12",
-            ),
+            methods=_weighed("occlusion:window=24,stride=12"),
+            n_steps=16,
+            n_null=99,
             n_truth=60,
             factors=("trabecular", "cortical", "skeleton", "aortic_calcium", "muscle"),
         ),

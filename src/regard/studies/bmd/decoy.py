@@ -1,5 +1,7 @@
 """The decoy's dose-response: what the networks use as a shortcut grows, which maps show it, whether masking helps."""
 
+from functools import partial
+
 import numpy as np
 from torch import Tensor, nn
 
@@ -34,17 +36,13 @@ def _cohort(material: Material, part: str, dose: float, case: int) -> Cohort:
 
 def _members(material: Material, dose: float, case: int) -> list[Model]:
     plan = material.config.train
-    learn: Cohort | None = None
-    found = []
-    for member in range(plan.n_decoy_members):
-        learn = learn or _cohort(material, "train", dose, case)
-        found.append(
-            train_member(
-                material.run, material.config, learn, material.scale, case, member, dose=dose,
-                n_epochs=plan.n_decoy_epochs,
-            )
-        )  # fmt: skip
-    return found
+    cases = partial(_cohort, material, "train", dose, case)
+    return [
+        train_member(
+            material.run, material.config, cases, material.scale, case, k, dose=dose, n_epochs=plan.n_decoy_epochs
+        )
+        for k in range(plan.n_decoy_members)
+    ]
 
 
 def train_decoys(material: Material) -> None:

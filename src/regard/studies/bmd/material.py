@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -118,12 +119,10 @@ class Material:
 
         def make() -> list[Model]:
             found = []
-            learn = None
             for member in range(n):
                 self.trains(f"case {case}, member {member + 1}", 1 + (case - 1) * n + member)
-                if learn is None:
-                    learn = self.seen(self.learn, case)
-                found.append(train_member(self.run, self.config, learn, self.scale, case, member))
+                cases = partial(self.seen, self.learn, case)
+                found.append(train_member(self.run, self.config, cases, self.scale, case, member))
             return found
 
         return self._once(f"members {case}", make)  # type: ignore[return-value]
@@ -132,12 +131,16 @@ class Material:
         """Networks for the second target, trabecular density, on the middle slices of case 1."""
 
         def make() -> list[Model]:
-            plan, middle = self.config.train, self.learn.one_each()
+            plan = self.config.train
             self.trains("second target", 1 + len(CASES) * plan.n_members)
-            learn = replace(middle, labels=middle.second)
+
+            def cases() -> Cohort:
+                middle = self.learn.one_each()
+                return replace(middle, labels=middle.second)
+
             return [
                 train_member(
-                    self.run, self.config, learn, self.scale, 1, k, wanted=TRABECULAR, n_epochs=plan.n_decoy_epochs
+                    self.run, self.config, cases, self.scale, 1, k, wanted=TRABECULAR, n_epochs=plan.n_decoy_epochs
                 )
                 for k in range(plan.n_second_members)
             ]

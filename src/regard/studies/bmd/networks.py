@@ -1,6 +1,6 @@
 """Training the segmentation network and the ensembles, and asking them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,7 +183,7 @@ def masked(images: Tensor, probabilities: Tensor, case: int, below: float) -> Te
 def train_member(
     run: StudyRun,
     config: BMDConfig,
-    learn: Cohort,
+    cases: Callable[[], Cohort],
     scale: Scale,
     case: int,
     member: int,
@@ -198,8 +198,8 @@ def train_member(
     ----------
     run, config
         The study.
-    learn
-        Training cases, masked as the case says, with the labels of what is wanted.
+    cases
+        Gives the training cases, masked as the case says, with the labels of what is wanted; asked only to train.
     scale
         Of the training set.
     case, member, dose, wanted
@@ -211,7 +211,7 @@ def train_member(
     done = kept_model(run, name)
     if done is not None:
         return done
-    plan, seed = config.train, seed_of(run, name)
+    plan, seed, learn = config.train, seed_of(run, name), cases()
     n_epochs = plan.n_epochs if n_epochs is None else n_epochs
     ours, held = split(learn.patients, plan.validation, seed=run.seed, member=member)
     some, chosen = learn.of_patients(ours), learn.of_patients(held)

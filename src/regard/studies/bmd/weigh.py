@@ -12,6 +12,7 @@ from regard.core.recording import Network
 from regard.core.target import Output
 from regard.evidence import controls
 from regard.evidence.comparison import Comparison, WeighedMap
+from regard.evidence.faithfulness.deletion_insertion import Deletion
 from regard.evidence.files import weighed_map, write_evidence
 from regard.evidence.measure import Exhibit, Explain, Places
 from regard.evidence.sanity.similarity import spearman
@@ -139,6 +140,7 @@ def weigh_maps(material: Material) -> dict[str, dict[str, Score]]:
         [FAITHFUL, *([PLACED] if material.phantoms else [])],
         truth=material.phantoms, n_null=section.n_null, n_patients=len(set(cohort.patients)), seed=material.run.seed,
     )  # fmt: skip
+    plan = dataclasses.replace(plan, measures={**plan.measures, FAITHFUL: Deletion(n_steps=section.n_steps)})
     maps: dict[str, list[Tensor]] = {}
     weighed: list[WeighedMap] = []
     total = len(cohort) + (len(material.config.data.doses) if material.phantoms else 0)
