@@ -6,7 +6,7 @@ export OMP_WAIT_POLICY ?= passive
 export MPLBACKEND ?= Agg
 COVERED := src/regard/core/*,src/regard/io/*,src/regard/explain.py,src/regard/explainers/*,src/regard/evidence/*
 
-.PHONY: setup demo test test-fast test-cuda realdata lint types docs coverage clean
+.PHONY: setup demo test test-fast test-slow test-cuda realdata lint types docs coverage clean
 
 setup: $(VENV)/.ready
 
@@ -21,11 +21,15 @@ demo: setup
 # Two workers with a thread each, coverage of the layers that hold the mathematics, the slowest tests at the end.
 test: setup lint types
 	rm -f .coverage*
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal --durations=15 --cov --cov-report= tests --ignore=tests/realdata
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal --durations=15 -m 'not slow' --cov --cov-report= tests --ignore=tests/realdata
 	$(RUN)/python -m coverage report --include='$(COVERED)' --fail-under=90 --skip-covered
 
 test-fast: setup
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not browser' tests --ignore=tests/realdata
+
+# Processes that are killed, trainings that have to learn, full-size networks: half an hour.
+test-slow: setup
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist worksteal --durations=15 -m slow tests --ignore=tests/realdata
 
 test-cuda: setup
 	$(RUN)/python -m pytest -m cuda tests
