@@ -107,7 +107,7 @@ def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: S
     chapters = [Chapter("In short, for a clinician", summary(material, scores))]
     if "score" in _done(run):
         rows = decision(material, cohort)
-        text = "Whether the reading's prediction interval leaves the decision open, for the explained patients."
+        text = "Open: the reading's prediction interval holds the threshold, so that the slice alone does not decide."
         chapters.append(Chapter(f"At the decision, T = {config.score.threshold:g}", [text], None, rows))
     chapters += _measured(material, scores, figures)
     text = (

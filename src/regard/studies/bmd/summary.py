@@ -124,12 +124,17 @@ def _shortcut(material: Material, scores: Scores) -> str | None:
     one, three = (scores.get(group_name(dose, case)) for case in (1, 3))
     if one is None or three is None or dose == 0:
         return None
-    decoy = data.decoy.replace("_", " ")
+    decoy, effect = data.decoy.replace("_", " "), one["effect_of_decoy"]
+    begun = f"A network can learn a shortcut. Where {decoy} followed the label with a correlation of {dose:g}, "
+    if not abs(effect.value) > data.label_noise:
+        return (
+            f"{begun}this one hardly did: moving it alone from none to full changed the reading by {said(effect)} "
+            "g/cm2, less than the densitometer's own error."
+        )
     seen = {k.removeprefix("seen_by_"): s for k, s in one.items() if k.startswith("seen_by_")}
     best = max(seen, key=lambda k: seen[k].value) if seen else None
     told = f" The map that gave it away most often was {best}: in {share(seen[best])} of the patients." if best else ""
     return (
-        f"A network can learn a shortcut: where {decoy} followed the label with a correlation of {dose:g}, moving it "
-        f"alone from none to full changed the reading by {said(one['effect_of_decoy'])} g/cm2; with all but L1's body "
-        f"masked out, by {said(three['effect_of_decoy'])}.{told}"
+        f"{begun}it did: moving it alone from none to full changed the reading by {said(effect)} g/cm2; with all but "
+        f"L1's body masked out, by {said(three['effect_of_decoy'])}.{told}"
     )
