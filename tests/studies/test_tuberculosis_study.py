@@ -24,7 +24,6 @@ from regard.models.zoo.vgg import VGG16
 from regard.studies.config import resolve
 from regard.studies.folds import folds_of, held_out
 from regard.studies.run import StudyRun
-from regard.studies.tuberculosis.cohort import place
 from regard.studies.tuberculosis.config import SIZES, TuberculosisConfig
 from regard.studies.tuberculosis.figures import flat_features
 from regard.studies.tuberculosis.floors import FLOORS
@@ -422,9 +421,6 @@ def test_features_that_coincide_do_not_crash_the_picture() -> None:
     assert np.isfinite(found).all() and np.array_equal(found, flat_features(manifold, apart, 5.0, 0))
 
 
-def test_images_lie_as_radiographs_do() -> None:
-    affine = place((4, 6), 2.0)
-    assert affine @ [0, 0, 0, 1] == pytest.approx([5.0, 0, 3.0, 1])  # upper left: the patient's right, head up
-    assert affine @ [5, 3, 0, 1] == pytest.approx([-5.0, 0, -3.0, 1])
+def test_between_brings_to_range_and_size() -> None:
     pooled = Between(2)(torch.tensor([[[[2.0, 0, -1, 0], [1, 1, 0, 0], [0.5] * 4, [0.5] * 4]]]))
     assert torch.allclose(pooled, torch.tensor([[[[0.75, 0.0], [0.5, 0.5]]]]))

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regard.core.volume import Volume
+from regard.core.volume import PIXEL_AFFINE, Volume
 
-__all__ = ["Cohort", "joined", "place"]
+__all__ = ["Cohort", "joined"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,18 +64,9 @@ class Cohort:
         return replace(self, **tensors, **names)  # type: ignore[arg-type]
 
     def volume(self, n: int, images: Tensor) -> Volume:
-        """Image ``n`` of ``images`` (case, 1, row, column) as a volume a slice thick, placed as a radiograph is."""
+        """Image ``n`` of ``images`` (case, 1, row, column) as a picture, (1, column, row, 1)."""
         plane = images[n, 0].T[None, :, :, None].contiguous()
-        pixel_mm = self.pixel_mm * self.findings.shape[-1] / images.shape[-1]
-        return Volume(plane, place(images.shape[-2:], pixel_mm), "1", source=self.cases[n])
-
-
-def place(shape: Sequence[int], pixel_mm: float) -> np.ndarray:
-    """Affine of a radiograph, (column, row, 0) to RAS mm: columns to the left, rows to the feet, its middle at 0."""
-    affine = np.zeros((4, 4))
-    affine[0, 0], affine[2, 1], affine[1, 2], affine[3, 3] = -pixel_mm, -pixel_mm, 1.0, 1.0
-    affine[:3, 3] = [pixel_mm * (shape[1] - 1) / 2, 0.0, pixel_mm * (shape[0] - 1) / 2]
-    return affine
+        return Volume(plane, PIXEL_AFFINE, "1", source=self.cases[n], has_geometry=False)
 
 
 def joined(cohorts: Sequence[Cohort]) -> Cohort:

@@ -155,7 +155,9 @@ def _card(config: TuberculosisConfig, what: Learning, n: int) -> dict[str, Any]:
         "kwargs": {"channels": 1, "outputs": 2, "width": config.train.width, "dropout": config.train.dropout},
         "weights": "weights.safetensors",
         "layer": EXPLAINED,
-        "inputs": [{"name": "image", "channels": 1, "shape": size, "fit": "resize", **_INPUT[what.raw]}],
+        "inputs": [
+            {"name": "image", "channels": 1, "orientation": "PL", "shape": size, "fit": "resize", **_INPUT[what.raw]}
+        ],
         "output": {"kind": "classification", "names": ["well", "ill"], "units": ["logit"]},
         "trained_on": {
             "n": n,
