@@ -13,10 +13,10 @@ from typing import Any
 
 from regard.bench.cell import Cell
 from regard.bench.page import leaderboard_rows, network_rows, shortcut_rows
-from regard.bench.plan import BenchPlan
+from regard.bench.plan import SIZES, BenchPlan
 from regard.bench.run import cell_path
 from regard.bench.statistics import resampled
-from regard.bench.table import dose_of, rows
+from regard.bench.table import Row, dose_of, rows
 from regard.core.errors import FileError
 from regard.io.atomic import write_text
 from regard.io.records import read_run
@@ -55,8 +55,8 @@ def figures_section(plan: BenchPlan, cells: Sequence[Cell]) -> str:
     """The figures of a benchmark as Markdown."""
     made = rows(plan, cells)
     plain = [p for p in plan.phantoms if dose_of(p) is None]
-    threshold = plan.n_networks * plan.n_explained
-    return f"""Made by `regard bench --size {plan.size} -o bench/`: {plan.n_networks} networks for each of \
+    chosen = "" if plan.phantoms == SIZES[plan.size].phantoms else f" --phantoms {','.join(plan.phantoms)}"
+    return f"""Made by `regard bench --size {plan.size}{chosen} -o bench/`: {plan.n_networks} networks for each of \
 {len(plan.phantoms)} phantoms of {" x ".join(map(str, plan.shape))}, each trained on {plan.n_train} subjects of its \
 own; {plan.n_explained} patients explained, the same for all networks of a phantom; seed {plan.seed}. Mean over the \
 {len(plain)} phantoms without a decoy; in brackets 95 %, {resampled(plan.n_networks)}.
@@ -72,14 +72,21 @@ absolute error, of a class the share that is wrong, of an image the root mean sq
 its mean over the structure, which is what is explained.
 
 {_table(network_rows(plan, cells), ["networks", "patients"])}
+{_shortcuts(plan, made)}"""
 
-**Is a shortcut seen?** The threshold is set on {threshold} maps at dose 0.
+
+def _shortcuts(plan: BenchPlan, made: Sequence[Row]) -> str:
+    lines = shortcut_rows(plan, made)
+    if not lines:
+        return ""
+    return f"""
+**Is a shortcut seen?** The threshold is set on {plan.n_networks * plan.n_explained} maps at dose 0.
 
 ```{{image}} images/bench-shortcuts.png
 :alt: Detection of a decoy by dose, size {plan.size}
 ```
 
-{_table(shortcut_rows(plan, made))}
+{_table(lines)}
 """
 
 
