@@ -270,7 +270,7 @@ SIZES: dict[str, BMDConfig] = {
             factors=("trabecular", "aortic_calcium"),
         ),
     ),
-    "default": BMDConfig(),
+    "default": BMDConfig(data=DataSection(decoy="muscle")),
     "reference": BMDConfig(
         size="reference",
         data=DataSection(fine=2, n_train=400, n_calibration=80, n_test=100, doses=_DOSES),
