@@ -96,9 +96,9 @@ class TrainSection(Section):
     weighted
         Whether rare labels count more in the loss.
     n_decoy_members, n_decoy_epochs
-        Networks of each dose of the decoy, and how long they are trained.
+        Networks of each dose of the decoy, and how long they are trained on, starting from their case's networks.
     n_second_members
-        Networks for the second target, trabecular density, trained as long as those.
+        Networks for the second target, trabecular density, trained as those are.
     unet_widths, unet_encoder, unet_epochs, unet_rate, unet_slices
         Of the segmentation network; the last is how many training slices it sees.
     segmented_below
@@ -119,7 +119,7 @@ class TrainSection(Section):
     flip: bool = True
     weighted: bool = True
     n_decoy_members: Count = 1
-    n_decoy_epochs: Count = 12
+    n_decoy_epochs: Count = 8
     n_second_members: Annotated[int, Field(ge=0)] = 1
     unet_widths: tuple[Count, Count, Count, Count] = (16, 16, 32, 64)
     unet_encoder: Literal["plain", "resnet101"] = "plain"

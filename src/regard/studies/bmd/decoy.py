@@ -39,14 +39,22 @@ def _members(material: Material, dose: float, case: int) -> list[Model]:
     cases = partial(_cohort, material, "train", dose, case)
     return [
         train_member(
-            material.run, material.config, cases, material.scale, case, k, dose=dose, n_epochs=plan.n_decoy_epochs
+            material.run,
+            material.config,
+            cases,
+            material.scale,
+            case,
+            k,
+            dose=dose,
+            start=partial(material.member, case, k),
+            n_epochs=plan.n_decoy_epochs,
         )
         for k in range(plan.n_decoy_members)
     ]
 
 
 def train_decoys(material: Material) -> None:
-    """Train the networks of every dose."""
+    """Train the networks of every dose; all start from the same network of their case."""
     plan = material.config.train
     done = 1 + len(CASES) * plan.n_members + plan.n_second_members
     for dose in material.config.data.doses:

@@ -127,6 +127,11 @@ class Material:
 
         return self._once(f"members {case}", make)  # type: ignore[return-value]
 
+    def member(self, case: int, number: int) -> Model:
+        """One network of a case; they are counted round."""
+        found = self.members(case)
+        return found[number % len(found)]
+
     def second_members(self) -> list[Model]:
         """Networks for the second target, trabecular density, on the middle slices of case 1."""
 
@@ -140,7 +145,15 @@ class Material:
 
             return [
                 train_member(
-                    self.run, self.config, cases, self.scale, 1, k, wanted=TRABECULAR, n_epochs=plan.n_decoy_epochs
+                    self.run,
+                    self.config,
+                    cases,
+                    self.scale,
+                    1,
+                    k,
+                    wanted=TRABECULAR,
+                    start=partial(self.member, 1, k),
+                    n_epochs=plan.n_decoy_epochs,
                 )
                 for k in range(plan.n_second_members)
             ]

@@ -180,6 +180,11 @@ def masked(images: Tensor, probabilities: Tensor, case: int, below: float) -> Te
     return torch.where(seen, images, MASKED)
 
 
+def _module(model: Model) -> nn.Module:
+    network: nn.Module = model.network  # type: ignore[assignment]
+    return network
+
+
 def train_member(
     run: StudyRun,
     config: BMDConfig,
@@ -190,6 +195,7 @@ def train_member(
     *,
     dose: float | None = None,
     wanted: Wanted = AREAL,
+    start: Callable[[], Model] | None = None,
     n_epochs: int | None = None,
 ) -> Model:
     """One network of an ensemble: trained, or read if it has been.
@@ -204,6 +210,8 @@ def train_member(
         Of the training set.
     case, member, dose, wanted
         Which network.
+    start
+        Gives the network whose weights it starts from; None: drawn.
     n_epochs
         How long, if not as the configuration says.
     """
@@ -229,9 +237,14 @@ def train_member(
     with seeded(seed, "weights"):
         network = BMDResNet(shape)
     last = network.head.get_submodule("output")
+    before = 0.0
+    if start is not None:
+        first = start()
+        network.load_state_dict(_module(first).state_dict())
+        before = float(predicted([first], some.images, scale).mean())
     with torch.no_grad():
-        # A start at 0 would cost the first epochs.
-        last.get_parameter("bias").fill_(float(some.labels.mean()) / wanted.scale)
+        # A start far from the labels' mean would cost the first epochs.
+        last.get_parameter("bias").add_(float(some.labels.mean()) / wanted.scale - before)
     module = Supervised(
         network,
         lambda output, labels: weighted_huber(output[:, 0], labels, weight=weight),
@@ -268,7 +281,7 @@ def predicted(models: Sequence[Model], images: Tensor, scale: Scale, *, batch: i
     """What each network reads, in its unit, (member, case)."""
     found = []
     for model in models:
-        network: nn.Module = model.network  # type: ignore[assignment]
+        network = _module(model)
         found.append(torch.cat([network(scale(part))[:, 0] for part in images.split(batch)]).double())
     array: np.ndarray = torch.stack(found).numpy()
     return array
