@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from regard.models.zoo import ZOO
 from regard.phantoms.torso import draw_shape, factors_of, measure_l1
 from regard.studies.bmd.cohort import Cohort, Scale
 from regard.studies.bmd.config import SIZES, BMDConfig
-from regard.studies.bmd.networks import masked
+from regard.studies.bmd.networks import TRABECULAR, masked, predicted, train_member
 from regard.studies.bmd.phantoms import again, dosed, phantom_cohort
 from regard.studies.bmd.predictors import floors
 from regard.studies.bmd.reading import read_ct
@@ -269,6 +270,26 @@ def test_floors_know_what_they_know() -> None:
     assert abs(found["region_hu"] - test.y).max() < 1e-6
     assert abs(found["mean"] - learn.y.mean()).max() < 1e-9
     assert abs(found["histogram"] - test.y).mean() < 0.6 * abs(found["mean"] - test.y).mean()
+
+
+def test_a_network_of_another_unit_reads_in_that_unit_and_starts_from_another(tmp_path: Path) -> None:
+    """Labels that are 200 times the areal ones: trained on their own scale, read in theirs."""
+    config = resolve(SIZES, "smoke", settings=["train.n_epochs=40", "train.flip=false", "train.shift=0"])
+    areal = _flat_cohort(60, 0)
+    spongy, test = replace(areal, labels=200 * areal.labels), _flat_cohort(30, 1)
+    scale = Scale.of(areal.images)
+    with RunFolder(tmp_path / "r", "study", {}) as folder:
+        run = StudyRun(config, folder)
+        first = train_member(run, config, lambda: areal, scale, 1, 0)
+        second = train_member(
+            run, config, lambda: spongy, scale, 1, 0, wanted=TRABECULAR, start=lambda: first, n_epochs=15
+        )
+        again = train_member(run, config, lambda: pytest.fail("trained twice"), scale, 1, 0)
+    assert first.card.output.units == ("g/cm2",) and second.card.output.units == ("mg/cm3",)
+    (read,), (spongy_read,), (same,) = (predicted([m], test.images, scale) for m in (first, second, again))
+    assert np.array_equal(read, same)
+    assert abs(read - test.y).mean() < 0.5 * abs(areal.y.mean() - test.y).mean()
+    assert abs(spongy_read - 200 * test.y).mean() < 0.5 * 200 * abs(areal.y.mean() - test.y).mean()
 
 
 @pytest.mark.slow
