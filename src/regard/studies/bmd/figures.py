@@ -109,6 +109,7 @@ def draw_decoy(scores: Scores, doses: Sequence[float], methods: Sequence[str], p
     axes[2].set_ylim(-0.03, 1.03)
     axes[2].set_ylabel("patients in whom the map shows the decoy (case 1)", fontsize=8)
     for axis in axes:
+        axis.set_xlim(-0.05, max(doses) + 0.05)
         axis.set_xlabel("correlation of the decoy with the label")
         axis.legend(fontsize=7)
     _save(figure, path)
