@@ -8,21 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 from radiograph_tree import DEFECTS, tree
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from regard.cli import main
 from regard.core.errors import CardError, FileError
 from regard.evidence.restoration import peak_ratio
 from regard.io import RunFolder
-from regard.models import load_model
+from regard.models import load_model, write_card
+from regard.models.card import ModelCard
+from regard.models.case import prepare_case
 from regard.models.zoo.bone_suppression import ae_bs, convnet_bs, resnet_bs, rl_bs
 from regard.studies.bone_suppression.baselines import baselines, fit_filter
 from regard.studies.bone_suppression.config import NETWORKS, SIZES, BoneSuppressionConfig, ScoreSection
 from regard.studies.bone_suppression.explain import reach
 from regard.studies.bone_suppression.folder import read_grey
 from regard.studies.bone_suppression.measures import contrast, kept, likenesses, suppression
-from regard.studies.bone_suppression.networks import build
-from regard.studies.bone_suppression.pairs import Pairs
+from regard.studies.bone_suppression.networks import _card, build
+from regard.studies.bone_suppression.pairs import Pairs, picture
 from regard.studies.bone_suppression.phantoms import again, phantom_pairs
 from regard.studies.bone_suppression.preparation import FILTERS, Variation, saturated_pair
 from regard.studies.bone_suppression.preparation import _filtered as filtered
@@ -182,6 +185,19 @@ def test_no_network_sees_further_than_it_is_said_to(name: str) -> None:
         rows, columns = torch.nonzero(x.grad[0, 0], as_tuple=True)
         assert int((rows - place).abs().max()) <= far
         assert int((columns - place).abs().max()) <= far
+
+
+def test_a_network_is_handed_a_picture_as_it_was_trained_on_it(tmp_path: Path) -> None:
+    """Rows stay rows: `regard explain` and the study's own maps go through the card, training does not."""
+    config = resolve(SIZES, "smoke", settings=["data.size=176"])
+    cohort = pairs(2, 176)
+    image, _ = saturated_pair(cohort.images + torch.linspace(0, 1, 176), cohort.soft, share=config.data.saturated)
+    network, kwargs = build("rl-bs", config.train)
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    write_card(ModelCard.model_validate(_card("rl-bs", kwargs, cohort, config)), tmp_path / "card.yaml")
+    (x,) = prepare_case(load_model(tmp_path), {"image": picture(image[0, 0], "grey")}).inputs.tensors
+    assert torch.allclose(x, image[:1], atol=1e-5)
+    assert not torch.allclose(x, image[:1].mT, atol=0.1)
 
 
 def test_a_crop_too_small_for_its_scales_is_refused() -> None:

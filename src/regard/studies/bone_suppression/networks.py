@@ -65,6 +65,7 @@ def _card(name: str, kwargs: dict[str, Any], learn: Pairs, config: BoneSuppressi
             {
                 "name": "image",
                 "channels": 1,
+                "orientation": "PL",
                 "shape": [size, size],
                 "fit": "resize",
                 "normalise": {"quantiles": [share, 1 - share]},

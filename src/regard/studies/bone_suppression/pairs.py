@@ -7,15 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regard.core.volume import Volume
+from regard.core.volume import PIXEL_AFFINE, Volume
 
-__all__ = ["AFFINE", "Pairs", "joined", "picture"]
+__all__ = ["Pairs", "joined", "picture"]
 
 _TENSORS = ("images", "soft", "plain", "plain_soft", "finding", "bone", "lung")
 _NAMES = ("cases", "patients", "kinds")
-
-AFFINE = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64)).numpy()
-"""Of a picture without geometry, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +69,8 @@ class Pairs:
 
 def picture(image: Tensor, unit: str, source: str = "") -> Volume:
     """A picture (row, column) as a volume with the axes column, row."""
-    return Volume(image.T[None, :, :, None].contiguous().float(), AFFINE, unit, source=source)
+    plane = image.T[None, :, :, None].contiguous().float()
+    return Volume(plane, PIXEL_AFFINE, unit, source=source, has_geometry=False)
 
 
 def joined(parts: Sequence[Pairs]) -> Pairs:
