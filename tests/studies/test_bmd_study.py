@@ -42,7 +42,7 @@ TINY = [
     "train.unet_slices=6", "train.unet_widths=[4,4,4,4]", "score.n_outlined=2",
     "explain.methods=[grad-cam,grad-ram,grad-ramp,random-cam]", "explain.n_cases=2", "explain.n_pictured=1",
     "weigh.methods=[grad-ram,'grad-ram:layer=stages.1@grad-ram-early']",
-    "weigh.n_null=3", "weigh.n_truth=2", "weigh.factors=[trabecular,aortic_calcium]",
+    "weigh.n_null=3", "weigh.n_truth=2", "weigh.factors=[trabecular,muscle]",
 ]  # fmt: skip
 
 

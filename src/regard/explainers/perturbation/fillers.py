@@ -33,9 +33,12 @@ class Filler:
     Parameters
     ----------
     kind
-        A name of `FILLERS`, or a number in the units of the network's input.
+        A name of `FILLERS`, or a number in the units of the network's input; ``"auto"`` is the reference where one is
+        given, and ``usual`` otherwise.
     sigma
         Width of the blur in voxels; None for half the size of what is hidden.
+    usual
+        A name of `FILLERS`.
 
     Raises
     ------
@@ -43,25 +46,29 @@ class Filler:
         If there is no such filler.
     """
 
-    def __init__(self, kind: FillerLike, sigma: float | None = None) -> None:
+    def __init__(self, kind: FillerLike, sigma: float | None = None, *, usual: str = "blur") -> None:
         number = isinstance(kind, (int, float)) and not isinstance(kind, bool) and math.isfinite(kind)
-        if not number and kind not in FILLERS:
+        if not number and kind not in ("auto", *FILLERS):
             raise InputError(
                 f"filler {kind!r}",
-                f"one of {', '.join(FILLERS)}, or a number in the network's input units",
+                f"one of auto, {', '.join(FILLERS)}, or a number in the network's input units",
                 "choose one",
             )
-        self.kind, self.sigma = kind, sigma
+        self.kind, self.sigma, self.usual = kind, sigma, usual
+
+    def _kind(self, query: Query) -> FillerLike:
+        if self.kind != "auto":
+            return self.kind
+        return self.usual if query.reference is None else "reference"
 
     def words(self, query: Query) -> str:
         """What the filler is, as a note says it."""
-        if query.reference is not None:
-            return FILLERS["reference"]
-        return FILLERS[self.kind] if isinstance(self.kind, str) else f"{self.kind:g} in the network's input units"
+        kind = self._kind(query)
+        return FILLERS[kind] if isinstance(kind, str) else f"{kind:g} in the network's input units"
 
     def depends_on_place(self, query: Query) -> bool:
         """Whether the filling is another one for each window."""
-        return self.kind == "neighbour" and query.reference is None
+        return self._kind(query) == "neighbour"
 
     def image(self, query: Query, which: int, hidden: Sequence[float]) -> Tensor:
         """The filling of every place of one input.
@@ -69,7 +76,7 @@ class Filler:
         Parameters
         ----------
         query
-            The query; its reference, if there is one, is the filling.
+            The query, with its reference.
         which
             Number of the input.
         hidden
@@ -86,23 +93,24 @@ class Filler:
             If the filler is the reference and none is given.
         """
         x = query.inputs.tensors[which]
-        if query.reference is not None:
-            return query.reference[which]
-        if self.kind == "reference":
+        kind = self._kind(query)
+        if kind == "reference":
+            if query.reference is not None:
+                return query.reference[which]
             raise ReferenceInputError(
                 "filler 'reference' and no reference", "a reference input", "give one, or fill otherwise"
             )
-        if not isinstance(self.kind, str):
-            return torch.full_like(x, self.kind)
+        if not isinstance(kind, str):
+            return torch.full_like(x, kind)
         exact = x.double()
-        if self.kind == "blur":
+        if kind == "blur":
             return blur(exact, [self.sigma or size / 2 for size in hidden]).to(x)
-        if self.kind == "neighbour":
+        if kind == "neighbour":
             return box_mean(exact, 2 * max(1, round(max(hidden, default=1))) + 1).to(x)
         places = exact.reshape(*x.shape[:2], -1)
         shape = (*x.shape[:2], *[1] * len(space(x)))
         mean = places.mean(-1).reshape(shape)
-        if self.kind == "mean":
+        if kind == "mean":
             return mean.expand_as(x).to(x)
         deviation = places.std(-1, correction=0).reshape(shape)
         return (mean + deviation * randomness.normal(exact, query.seed, query.case, f"filler/{which}")).to(x)

@@ -118,7 +118,7 @@ class LIME(AbstractExplainer):
         ridge: float = 1e-3,
         kernel_width: float = 0.25,
         compactness: float = 0.1,
-        filler: FillerLike = "mean",
+        filler: FillerLike = "auto",
         sigma: float | None = None,
         form: Form = "signed",
     ) -> None:
@@ -133,7 +133,7 @@ class LIME(AbstractExplainer):
 
     def _attribute(self, query: Query) -> Attribution:
         value = value_of(query)
-        filler = Filler(self.filler, self.sigma)
+        filler = Filler(self.filler, self.sigma, usual="mean")
         found = [self._map(query, which, filler) for which in range(len(query.inputs.tensors))]
         fits = [surrogate for _, surrogate in found]
         worst = min(fit.r2 for fit in fits)

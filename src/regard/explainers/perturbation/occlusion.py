@@ -86,7 +86,7 @@ class Occlusion(AbstractExplainer):
         *,
         window: int | Sequence[int] | None = None,
         stride: int | Sequence[int] | None = None,
-        filler: FillerLike = "blur",
+        filler: FillerLike = "auto",
         sigma: float | None = None,
         coarse: int = 1,
         refine: float = 0.1,

@@ -134,7 +134,7 @@ class RISE(AbstractExplainer):
         n_masks: int = 1000,
         cells: int = 7,
         p: float = 0.5,
-        filler: FillerLike = "blur",
+        filler: FillerLike = "auto",
         sigma: float | None = None,
         tolerance: float | None = 0.1,
         form: Form = "signed",

@@ -63,7 +63,7 @@ class DataSection(Section):
     n_test: Count = 40
     noise_hu: Annotated[float, Field(ge=0)] = 20.0
     label_noise: Annotated[float, Field(ge=0)] = 0.012
-    decoy: str = "aortic_calcium"
+    decoy: str = "muscle"
     doses: tuple[Share, ...] = (0.0, 0.9)
 
     @field_validator("decoy")
@@ -95,6 +95,9 @@ class TrainSection(Section):
         Augmentation: largest angle [degree] and shift [share of the image], and mirroring.
     weighted
         Whether rare labels count more in the loss.
+    centred
+        Whether the last bias is set so that the mean reading of the training images, as they are, is their mean label:
+        after a short training a network reads them off by what it learnt on turned and shifted ones.
     n_decoy_members, n_decoy_epochs
         Networks of each dose of the decoy, and how long they are trained on, starting from their case's networks.
     n_second_members
@@ -118,6 +121,7 @@ class TrainSection(Section):
     shift: float = 0.1
     flip: bool = True
     weighted: bool = True
+    centred: bool = True
     n_decoy_members: Count = 1
     n_decoy_epochs: Count = 8
     n_second_members: Annotated[int, Field(ge=0)] = 1
@@ -267,14 +271,14 @@ SIZES: dict[str, BMDConfig] = {
             ),
             n_null=9,
             n_truth=2,
-            factors=("trabecular", "aortic_calcium"),
+            factors=("trabecular", "muscle"),
         ),
     ),
-    "default": BMDConfig(data=DataSection(decoy="muscle")),
+    "default": BMDConfig(),
     "reference": BMDConfig(
         size="reference",
         data=DataSection(fine=2, n_train=400, n_calibration=80, n_test=100, doses=_DOSES),
-        train=TrainSection(n_members=5, n_epochs=20, n_decoy_epochs=25, unet_epochs=20, unet_slices=400),
+        train=TrainSection(n_members=5, n_epochs=20, n_decoy_epochs=12, unet_epochs=20, unet_slices=400),
         score=ScoreSection(n_outlined=100),
         explain=ExplainSection(n_cases=24, n_pictured=4, methods=_explained("occlusion:window=12,stride=6")),
         weigh=WeighSection(
@@ -292,7 +296,7 @@ SIZES: dict[str, BMDConfig] = {
         ),
         train=TrainSection(
             n_members=10, n_epochs=150, schedule="plateau", learning_rate=0.001, min_rate=0.001,
-            n_decoy_members=2, n_decoy_epochs=150,
+            centred=False, n_decoy_members=2, n_decoy_epochs=150,
             unet_widths=(64, 64, 128, 256), unet_encoder="resnet101", unet_epochs=60, unet_rate=0.001,
             unet_slices=2238,
         ),

@@ -266,6 +266,10 @@ def train_member(
     with torch.no_grad():
         for parameter in last.parameters():
             parameter.mul_(wanted.scale)
+        if plan.centred:
+            network.eval()
+            off = some.labels.double().mean() - _read(network, some.images, scale).mean()
+            last.get_parameter("bias").add_(float(off))
     but = "the slice with -500 HU everywhere but in"
     seen = {1: "the slice as it is", 2: f"{but} L1", 3: f"{but} L1's body"}
     card = _card(f"bmd-{name}", "bmd-resnet22", {"shape": list(shape)}, some, scale, f"Takes {seen[case]}.")
@@ -279,9 +283,9 @@ def train_member(
 @torch.no_grad()
 def predicted(models: Sequence[Model], images: Tensor, scale: Scale, *, batch: int = 64) -> np.ndarray:
     """What each network reads, in its unit, (member, case)."""
-    found = []
-    for model in models:
-        network = _module(model)
-        found.append(torch.cat([network(scale(part))[:, 0] for part in images.split(batch)]).double())
-    array: np.ndarray = torch.stack(found).numpy()
+    array: np.ndarray = torch.stack([_read(_module(m), images, scale, batch) for m in models]).numpy()
     return array
+
+
+def _read(network: nn.Module, images: Tensor, scale: Scale, batch: int = 64) -> Tensor:
+    return torch.cat([network(scale(part))[:, 0] for part in images.split(batch)]).double()
