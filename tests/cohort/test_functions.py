@@ -78,6 +78,18 @@ def test_explaining_is_what_a_single_call_gives(model: Path, people: list[Case],
     assert function.open().part(people[1]).row["prediction"] != part.row["prediction"]
 
 
+def test_a_reference_for_all_is_the_scan_itself(model: Path, people: list[Case]) -> None:
+    """Not its mask: a file that was read as a region gave a constant image."""
+    methods = ("integrated-gradients:n_steps=4", "occlusion:window=4,stride=4")
+    question = Question(str(model), methods, reference=str(people[1].inputs["image"]))
+    function = Explaining(question, (16, 16, 1), tuple(np.diag([-1.0, -1, 1, 1]).ravel()))
+    part, loaded = function.open().part(people[0]), load_model(model)
+    other = read_scans(people[1], loaded)
+    single = explain_case(loaded, read_scans(people[0], loaded), methods, reference=other, case="c0")
+    for explanation in single.explanations:
+        np.testing.assert_array_equal(moments.map_of(part.state, explanation.name), explanation.numpy())
+
+
 def test_predicting_keeps_rows_and_no_map(model: Path, people: list[Case], tmp_path: Path) -> None:
     found = run_cases(Predicting(Question(str(model))), people, tmp_path / "run", ThisProcess())
     loaded = load_model(model)

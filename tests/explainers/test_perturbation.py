@@ -158,10 +158,12 @@ def test_nothing_is_multiplied_by_0(method: type, knobs: dict) -> None:
 
 @pytest.mark.parametrize(("method", "knobs"), QUICK)
 def test_a_reference_is_the_filling(method: type, knobs: dict, x: Tensor) -> None:
-    found = method(linear, filler="mean", **knobs).compute(x, reference=0.25)
+    found = method(linear, **knobs).compute(x, reference=0.25)
     close(found.relevance[0], method(linear, filler=0.25, **knobs).attribute(x), 1e-9)
     assert float(found.reference_value) == pytest.approx(float(linear(torch.full_like(x, 0.25))))
     assert found.notes["filler"] == "the reference input"
+    named = method(linear, filler="noise", **knobs)
+    close(named.compute(x, reference=0.25).relevance[0], named.attribute(x), 1e-9)
 
 
 @pytest.mark.parametrize(("method", "knobs"), QUICK)

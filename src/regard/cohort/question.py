@@ -61,7 +61,9 @@ class OpenQuestion:
         self.specs = parse_methods(question.methods) if question.methods else []
         self.target = read_target(question.target, self.model.card)
         # A text that names a file is one for all cases, any other is a column: told apart once.
-        self._mask, self._reference = _volume(question.mask), _volume(question.reference)
+        mask, reference = _file(question.mask), _file(question.reference)
+        self._mask = None if mask is None else read_region(mask)
+        self._reference = None if reference is None else read(reference)
 
     def scans(self, case: Case) -> dict[str, Volume]:
         """The images of a case, by the model's names of its inputs."""
@@ -161,7 +163,6 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _volume(text: str | None) -> Volume | None:
-    if text is None or not Path(text.partition("#")[0]).is_file():
-        return None
-    return read_region(text)
+def _file(text: str | None) -> str | None:
+    """The text if it names a file, with a label or without."""
+    return text if text is not None and Path(text.partition("#")[0]).is_file() else None

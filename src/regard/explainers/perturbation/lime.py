@@ -68,7 +68,7 @@ class LIME(AbstractExplainer):
     with d the cosine distance between the shown segments and all of them. The R2 of the surrogate is always noted: a
     map with a low one does not describe the network. Every voxel of a segment carries the segment's effect, in output
     units. All channels are hidden together; of several inputs one at a time. With a reference, hidden segments are
-    filled from it.
+    filled from it unless a filler is named.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class LIME(AbstractExplainer):
         Weight of nearness against intensity when segments are cut.
     filler
         ``"mean"``, ``"blur"``, ``"noise"``, ``"neighbour"`` (local mean), ``"reference"``, or a number in the network's
-        input units.
+        input units; ``"auto"``: the reference where one is given, else ``"mean"``.
     sigma
         Width in voxels of the blur that fills; by default half a segment.
     form

@@ -32,7 +32,8 @@ class Occlusion(AbstractExplainer):
     """Change of the output when a window is hidden: f(x) - f(hidden), in output units.
 
     A voxel gets the mean over the windows that cover it, and every voxel is covered. All channels of an input are
-    hidden together; of several inputs one at a time. With a reference, windows are filled from it.
+    hidden together; of several inputs one at a time. With a reference, windows are filled from it unless a filler is
+    named.
 
     With a mask, only windows that touch it are evaluated, such as those that hold no air alone: inside it the map is
     what it is without a mask, outside it is NaN. From coarse to fine (``coarse`` above 1), wide windows come first, and
@@ -50,7 +51,7 @@ class Occlusion(AbstractExplainer):
         Voxels from one window to the next, at most the window; by default half of it.
     filler
         ``"blur"``, ``"mean"``, ``"noise"``, ``"neighbour"`` (the ring around the window), ``"reference"``, or a number
-        in the network's input units.
+        in the network's input units; ``"auto"``: the reference where one is given, else ``"blur"``.
     sigma
         Width in voxels of the blur that fills; by default half the window.
     coarse

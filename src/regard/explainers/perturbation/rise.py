@@ -84,7 +84,7 @@ class RISE(AbstractExplainer):
     The signed form is the covariance of the output with the mask at each voxel, divided by the variance of the mask
     there: what showing the place instead of the filler does, in output units, with all that is shown along with it (a
     mask is as coarse as its cells). All channels are hidden together; of several inputs one at a time. With a
-    reference, hidden places are filled from it.
+    reference, hidden places are filled from it unless a filler is named.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class RISE(AbstractExplainer):
         Probability that a cell is shown.
     filler
         ``"blur"``, ``"mean"``, ``"noise"``, ``"neighbour"`` (local mean), ``"reference"``, or a number in the network's
-        input units.
+        input units; ``"auto"``: the reference where one is given, else ``"blur"``.
     sigma
         Width in voxels of the blur that fills; by default half a cell.
     tolerance

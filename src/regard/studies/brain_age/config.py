@@ -196,7 +196,7 @@ class ExplainSection(Section):
         "grad-ram",
         "integrated-gradients:n_steps=16",
         "smoothgrad:n_samples=8",
-        "occlusion:window=6,stride=4",
+        "occlusion:window=6,stride=4,filler=blur",
     )
     n_extent: _Some = 2
     strengths: tuple[Positive, ...] = (0.003, 0.03, 0.3, 3.0)
@@ -262,7 +262,7 @@ SIZES: dict[str, BrainAgeConfig] = {
                 "grad-ram",
                 "integrated-gradients:n_steps=4",
                 "smoothgrad:n_samples=2",
-                "occlusion:window=6,stride=6",
+                "occlusion:window=6,stride=6,filler=blur",
             ),
             n_extent=1,
             strengths=(0.01, 1.0),
@@ -288,7 +288,7 @@ SIZES: dict[str, BrainAgeConfig] = {
                 "grad-ram",
                 "integrated-gradients:n_steps=24",
                 "smoothgrad:n_samples=16",
-                "occlusion:window=6,stride=3",
+                "occlusion:window=6,stride=3,filler=blur",
             ),
             n_extent=4,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
@@ -318,7 +318,7 @@ SIZES: dict[str, BrainAgeConfig] = {
                 "grad-ram",
                 "integrated-gradients:n_steps=50",
                 "smoothgrad:n_samples=50",
-                "occlusion:window=16,stride=8",
+                "occlusion:window=16,stride=8,filler=blur",
             ),
             n_extent=16,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),

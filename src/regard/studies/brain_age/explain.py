@@ -14,6 +14,7 @@ from regard.cohort import Explaining, ThisProcess, run_cases
 from regard.cohort.engine import Cohort as Explained
 from regard.cohort.question import Question
 from regard.cohort.store import MapStore, open_maps
+from regard.core.errors import InputError
 from regard.core.explanation import Explanation
 from regard.core.volume import Volume
 from regard.explain import explain_case
@@ -25,7 +26,7 @@ from regard.phantoms.brain import REGIONS, atlas
 from regard.phantoms.brain.atlas import index_of
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
-from regard.studies.brain_age.cohort import prepared
+from regard.studies.brain_age.cohort import Cohort, prepared
 from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.networks import age_target
 from regard.studies.brain_age.noise import LEARNED, noise_knobs
@@ -55,6 +56,7 @@ OUTSIDE = ("skull and scalp", "occipital remnant")
 """Regions around the brain: they are outside the mask, and in no table."""
 
 _MASK = "mask.nii.gz"
+_REFERENCE = "reference.nii.gz"
 _KEPT = "explain"
 
 
@@ -91,11 +93,9 @@ def write_cases(material: Material) -> list[Case]:
     cohort, folder = material.explained, material.run.path / "cases"
     table = folder / "cases.tsv"
     if not table.exists():
-        volumes = [cohort.volume(n) for n in range(len(cohort))]
-        if cohort.images.shape[1] > 1:
-            volumes = [v.with_tensor(prepared(v.tensor[None])[0]) for v in volumes]
-        for name, volume in zip(cohort.cases, volumes, strict=True):
-            save_volume(volume, folder / f"{name}.nii.gz", "brain")
+        for n, name in enumerate(cohort.cases):
+            save_volume(_scan(cohort, n), folder / f"{name}.nii.gz", "brain")
+        save_volume(_scan(material.learn, material.reference), folder / _REFERENCE, "reference")
         labels = label_regions(cohort.affine, cohort.grid.shape)
         save_volume(Volume(labels[None].float(), cohort.affine, "label"), folder / ATLAS, "regions")
         save_volume(Volume((labels > 0)[None].float(), cohort.affine, "label"), folder / _MASK, "brain mask")
@@ -118,6 +118,7 @@ def function_of(material: Material, folder: Path) -> Explaining:
         model=material.model_folder,
         methods=tuple(str(s) for s in material.methods),
         target="expectation" if material.model.card.output.bins is not None else "output",
+        reference=str(folder / _REFERENCE),
         mask=str(folder / _MASK),
         seed=material.run.seed,
         device=material.run.device,
@@ -150,6 +151,8 @@ def explained_cohort(material: Material) -> tuple[Explained, list[Case], Explain
             case.case, "explain", error.error_type, error.message
         ),
     )  # fmt: skip
+    if not found.rows:
+        raise InputError("no subject that could be explained", "at least one", f"see {run.path / 'failures.tsv'}")
     return found, cases, function
 
 
@@ -168,8 +171,8 @@ def _pictures(material: Material) -> None:
         if left:
             mask = Volume((label_regions(cohort.affine, cohort.grid.shape) > 0)[None].float(), cohort.affine, "label")
             found = explain_case(
-                material.model, _scan(material, n), left, target=age_target(material.model), mask=mask,
-                seed=material.run.seed, case=case,
+                material.model, _scan(cohort, n), left, target=age_target(material.model), mask=mask,
+                reference=_scan(material.learn, material.reference), seed=material.run.seed, case=case,
             ).explanations  # fmt: skip
             for explanation in found:
                 save_map(explanation, folder.map_path(case, explanation.name))
@@ -181,8 +184,8 @@ def _pictures(material: Material) -> None:
             overlay(explanation, path.removesuffix(".nii.gz") + ".png", scale=scales)
 
 
-def _scan(material: Material, n: int) -> Volume:
-    volume = material.explained.volume(n)
+def _scan(cohort: Cohort, n: int) -> Volume:
+    volume = cohort.volume(n)
     return volume if volume.n_channels == 1 else volume.with_tensor(prepared(volume.tensor[None])[0])
 
 
@@ -190,7 +193,7 @@ def pictured(material: Material, n: int) -> list[Explanation]:
     """Maps of a subject as they were saved."""
     folder, case = material.run.folder, material.explained.cases[n]
     labels = [s.label for s in material.methods if folder.is_done(case, s.label)]
-    return [read_map(folder.map_path(case, label)).explanation(_scan(material, n)) for label in labels]
+    return [read_map(folder.map_path(case, label)).explanation(_scan(material.explained, n)) for label in labels]
 
 
 def extent_rows(material: Material) -> list[ExtentRow]:

@@ -16,7 +16,7 @@ from regard.studies.brain_age.phantoms import phantom_cohort
 from regard.studies.brain_age.table import table_cohorts
 from regard.studies.run import StudyRun
 
-__all__ = ["Material", "material_of"]
+__all__ = ["Material", "material_of", "read_as_the_mean"]
 
 T = TypeVar("T")
 
@@ -88,6 +88,15 @@ class Material:
         return self.once("spread", lambda: spread_of(self.model, self.learn))
 
     @property
+    def reference(self) -> int:
+        """Which training subject the explained ones are compared with: the one that is read as the mean of all.
+
+        An image of zeros, or the mean image, is read as an age that nobody has (Letzgus et al. 2022, arXiv 2112.11407,
+        on references of regression).
+        """
+        return self.once("reference", lambda: read_as_the_mean(self.model, self.learn))
+
+    @property
     def learned(self) -> str | None:
         """Folder of its noise model."""
         return self.once("learned", lambda: train_noise(self.run, self.config, self.learn, self.model))
@@ -115,6 +124,12 @@ class Material:
             return learn, test, train_network(self.run, self.config, learn, kind, name="nothing")
 
         return self.once("nothing", make)
+
+
+def read_as_the_mean(model: Model, cohort: Cohort) -> int:
+    """Number of the subject whose reading is nearest to the mean reading."""
+    read = predicted(model, cohort.images)
+    return int(np.abs(read - read.mean()).argmin())
 
 
 def material_of(run: StudyRun, config: BrainAgeConfig) -> Material:

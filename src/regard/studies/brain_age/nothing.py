@@ -12,7 +12,7 @@ from regard.evidence.statistics import exact_interval
 from regard.explainers.spec import parse_methods
 from regard.studies.brain_age.cohort import prepared
 from regard.studies.brain_age.explain import ATLAS
-from regard.studies.brain_age.material import Material
+from regard.studies.brain_age.material import Material, read_as_the_mean
 from regard.studies.brain_age.networks import age_target
 from regard.studies.scoring.bootstrap import Score
 
@@ -33,18 +33,19 @@ def nothing_scores(material: Material) -> dict[str, dict[str, Score]]:
     found = material.nothing()
     if found is None:
         return {}
-    _, test, model = found
+    learn, test, model = found
     folder = material.run.path / "cases"
     regions = read_atlas(folder / ATLAS, Grid(test.grid.shape, test.affine), table=folder / "atlas.tsv")
     spec = parse_methods([METHOD])[0]
     inside = torch.from_numpy(regions.labels > 0)
 
     def make() -> dict[str, torch.Tensor]:
-        maps = []
+        maps, middle = [], read_as_the_mean(model, learn)
+        other = prepared(learn.images[middle : middle + 1])
         for n, case in enumerate(test.cases):
             explainer = spec.build(model.network)
             image = prepared(test.images[n : n + 1])
-            values = explainer.attribute(image, age_target(model), seed=material.run.seed, case=case)
+            values = explainer.attribute(image, age_target(model), reference=other, seed=material.run.seed, case=case)
             maps.append(torch.where(inside, values[0].sum(0), torch.nan))
         return {"maps": torch.stack(maps)}
 

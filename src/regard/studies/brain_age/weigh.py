@@ -41,9 +41,14 @@ AT_DATA = f"{PLACED}@data"
 
 
 def _explains(material: Material, spec: MethodSpec, case: str) -> Explain:
+    other = prepared(material.learn.images[material.reference : material.reference + 1])
+
     def explain(network: Network, inputs: Tensor) -> Tensor:
         explainer = spec.build(network, layer=material.model.card.layer)
-        found: Tensor = explainer.attribute(inputs, age_target(material.model), seed=material.run.seed, case=case)
+        found: Tensor = explainer.attribute(
+            inputs, age_target(material.model), reference=other if explainer.takes_reference else None,
+            seed=material.run.seed, case=case,
+        )  # fmt: skip
         return found.sum(1, keepdim=True)
 
     return explain
