@@ -3,12 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from regard.studies.config import StudyConfig
 from regard.studies.run import Scores, StudyRun
 
 __all__ = ["AbstractStudy", "Item"]
+
+M = TypeVar("M")
+"""What the acts of a study share."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Item:
     how: str
 
 
-class AbstractStudy(ABC):
+class AbstractStudy(ABC, Generic[M]):
     """A paper as a recipe. A subclass writes the five acts and the report; each act returns its scores.
 
     An act keeps what it makes in pieces (`StudyRun.tensors`, `StudyRun.record`), so that a run that was cut off goes
@@ -53,6 +56,19 @@ class AbstractStudy(ABC):
     """What the paper did, and what is done here."""
     builds_on: ClassVar[frozenset[str]] = frozenset()
     """Studies whose runs may be given with ``--from``, for their networks."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[StudyRun, M] | None = None
+
+    @abstractmethod
+    def gather(self, run: StudyRun) -> M:
+        """What the acts share: the data, and networks that are trained or read when they are first asked for."""
+
+    def material(self, run: StudyRun) -> M:
+        """What the acts of a run share, gathered once."""
+        if self._kept is None or self._kept[0] is not run:
+            self._kept = (run, self.gather(run))
+        return self._kept[1]
 
     @abstractmethod
     def data(self, run: StudyRun) -> Scores:

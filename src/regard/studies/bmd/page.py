@@ -9,7 +9,7 @@ from regard.studies.bmd.about import ITEMS
 from regard.studies.bmd.config import BMDConfig
 from regard.studies.bmd.explain import explained, maps_of
 from regard.studies.bmd.figures import draw_agreement, draw_decoy, draw_maps
-from regard.studies.bmd.material import Material, material_of
+from regard.studies.bmd.material import Material
 from regard.studies.bmd.summary import summary
 from regard.studies.bmd.tables import (
     class_rows,
@@ -102,7 +102,7 @@ def _mapped(run: StudyRun, material: Material, scores: Scores, figures: Path) ->
     return found + _table("Are the maps true?", text, place_rows(scores))
 
 
-def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
+def _chapters(study: AbstractStudy[Material], run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
     config, figures, cohort = material.config, run.folder.figures, explained(material)
     chapters = [Chapter("In short, for a clinician", summary(material, scores))]
     if "score" in _done(run):
@@ -167,14 +167,14 @@ def _cases(material: Material) -> list[ReportCase]:
     return found
 
 
-def write_page(study: AbstractStudy, run: StudyRun, scores: Scores) -> None:
+def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) -> None:
     """Write ``report.html`` from what has been done so far."""
     done = _done(run)
     if "train" not in done:
         write_report(run.path / "report.html", f"Regard study: {study.title}", [], meta={"acts done": ", ".join(done)})
         return
     assert isinstance(run.config, BMDConfig)
-    material = material_of(run, run.config)
+    material = study.material(run)
     evidence, verdicts = evidence_of(run.path)
     chapters: Sequence[Chapter] = _chapters(study, run, material, scores)
     config = run.config

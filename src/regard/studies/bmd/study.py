@@ -20,7 +20,7 @@ from regard.studies.study import AbstractStudy, Item
 __all__ = ["BMDStudy"]
 
 
-class BMDStudy(AbstractStudy):
+class BMDStudy(AbstractStudy[Material]):
     """Bone mineral density from one CT slice through L1, and where the number comes from."""
 
     name = "bmd"
@@ -40,13 +40,8 @@ class BMDStudy(AbstractStudy):
     }
     items: ClassVar[tuple[Item, ...]] = ITEMS
 
-    def __init__(self) -> None:
-        self._kept: tuple[StudyRun, Material] | None = None
-
-    def _material(self, run: StudyRun) -> Material:
-        if self._kept is None or self._kept[0] is not run:
-            self._kept = (run, material_of(run, self._config(run)))
-        return self._kept[1]
+    def gather(self, run: StudyRun) -> Material:
+        return material_of(run, self._config(run))
 
     @staticmethod
     def _config(run: StudyRun) -> BMDConfig:
@@ -54,7 +49,7 @@ class BMDStudy(AbstractStudy):
         return run.config
 
     def data(self, run: StudyRun) -> Scores:
-        self._material(run)
+        self.material(run)
         config = self._config(run)
         if run.data is None:
             for dose in config.data.doses:
@@ -63,7 +58,7 @@ class BMDStudy(AbstractStudy):
         return {}
 
     def train(self, run: StudyRun) -> Scores:
-        material = self._material(run)
+        material = self.material(run)
         material.trains("segmentation network", 0)
         material.segmentation()
         for case in (1, 2, 3):
@@ -74,15 +69,15 @@ class BMDStudy(AbstractStudy):
         return {}
 
     def score(self, run: StudyRun) -> Scores:
-        return score_all(self._material(run))
+        return score_all(self.material(run))
 
     def explain(self, run: StudyRun) -> Scores:
-        material = self._material(run)
+        material = self.material(run)
         found = explain_cases(material)
         return {**found, **structure_scores(material, explained(material), ensemble_labels(self._config(run).explain))}
 
     def weigh(self, run: StudyRun) -> Scores:
-        material = self._material(run)
+        material = self.material(run)
         found = weigh_maps(material)
         return {**found, **decoy_scores(material)} if material.phantoms else found
 

@@ -9,7 +9,7 @@ from regard.studies.bone_suppression.baselines import BASELINES
 from regard.studies.bone_suppression.config import BoneSuppressionConfig
 from regard.studies.bone_suppression.explain import explained, maps_of, region_of
 from regard.studies.bone_suppression.figures import draw_maps, draw_removed, draw_side_by_side, draw_training
-from regard.studies.bone_suppression.material import Material, material_of
+from regard.studies.bone_suppression.material import Material
 from regard.studies.bone_suppression.pairs import picture
 from regard.studies.bone_suppression.score import group_of
 from regard.studies.evidence_page import evidence_of
@@ -128,7 +128,7 @@ def _done(run: StudyRun) -> set[str]:
     return {a for a in acts if run.find(f"checkpoints/act-{a}.json") is not None}
 
 
-def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
+def _chapters(study: AbstractStudy[Material], run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
     figures, done = run.folder.figures, _done(run)
     chapters = [Chapter("In short, for a clinician", _summary(material, scores))]
     if "score" in done:
@@ -202,14 +202,14 @@ def _cases(material: Material) -> list[ReportCase]:
     return found
 
 
-def write_page(study: AbstractStudy, run: StudyRun, scores: Scores) -> None:
+def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) -> None:
     """Write ``report.html`` from what has been done so far."""
     done, config = _done(run), run.config
     if "train" not in done:
         write_report(run.path / "report.html", f"Regard study: {study.title}", [], meta={"acts done": ", ".join(done)})
         return
     assert isinstance(config, BoneSuppressionConfig)
-    material = material_of(run, config)
+    material = study.material(run)
     evidence, verdicts = evidence_of(run.path)
     meta = {
         "paper": study.paper,

@@ -17,7 +17,7 @@ from regard.studies.study import AbstractStudy, Item
 __all__ = ["BoneSuppressionStudy"]
 
 
-class BoneSuppressionStudy(AbstractStudy):
+class BoneSuppressionStudy(AbstractStudy[Material]):
     """Chest radiographs without their bones, and what else is taken away."""
 
     name = "bone-suppression"
@@ -37,21 +37,16 @@ class BoneSuppressionStudy(AbstractStudy):
     }
     items: ClassVar[tuple[Item, ...]] = ITEMS
 
-    def __init__(self) -> None:
-        self._kept: tuple[StudyRun, Material] | None = None
-
-    def _material(self, run: StudyRun) -> Material:
+    def gather(self, run: StudyRun) -> Material:
         assert isinstance(run.config, BoneSuppressionConfig)
-        if self._kept is None or self._kept[0] is not run:
-            self._kept = (run, material_of(run, run.config))
-        return self._kept[1]
+        return material_of(run, run.config)
 
     def data(self, run: StudyRun) -> Scores:
-        self._material(run)
+        self.material(run)
         return {}
 
     def train(self, run: StudyRun) -> Scores:
-        material = self._material(run)
+        material = self.material(run)
         names = material.config.train.networks
         for n, name in enumerate(names):
             run.stage(name, n, len(names))
@@ -59,13 +54,13 @@ class BoneSuppressionStudy(AbstractStudy):
         return {}
 
     def score(self, run: StudyRun) -> Scores:
-        return score_all(self._material(run))
+        return score_all(self.material(run))
 
     def explain(self, run: StudyRun) -> Scores:
-        return explain_cases(self._material(run))
+        return explain_cases(self.material(run))
 
     def weigh(self, run: StudyRun) -> Scores:
-        return weigh_maps(self._material(run))
+        return weigh_maps(self.material(run))
 
     def report(self, run: StudyRun, scores: Scores) -> None:
         write_page(self, run, scores)

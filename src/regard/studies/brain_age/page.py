@@ -26,7 +26,7 @@ from regard.studies.brain_age.figures import (
     draw_regions_against,
     draw_young_and_old,
 )
-from regard.studies.brain_age.material import Material, material_of
+from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.noise import LEARNED
 from regard.studies.brain_age.patches import PATCH_MAP
 from regard.studies.brain_age.phantoms import phantom_of
@@ -103,7 +103,7 @@ def _summary(material: Material, scores: Scores, rows: Sequence[dict[str, Any]])
     return said
 
 
-def _chapters(study: AbstractStudy, run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
+def _chapters(study: AbstractStudy[Material], run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
     figures, done = run.folder.figures, _done(run)
     rows = read_regions(run.path / "regions.tsv")
     chapters = [Chapter("In short", _summary(material, scores, rows))]
@@ -278,7 +278,7 @@ def _evidence(path: Path) -> tuple[list[dict[str, Any]] | None, dict[str, Any] |
     return plain, read_json(path / "evidence.json", "evidence")["verdicts"]
 
 
-def write_page(study: AbstractStudy, run: StudyRun, scores: Scores) -> None:
+def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) -> None:
     """Write ``report.html`` from what has been done so far."""
     done = _done(run)
     title = f"Regard study: {study.title}"
@@ -286,7 +286,7 @@ def write_page(study: AbstractStudy, run: StudyRun, scores: Scores) -> None:
         write_report(run.path / "report.html", title, [], meta={"acts done": ", ".join(sorted(done))})
         return
     assert isinstance(run.config, BrainAgeConfig)
-    config, material = run.config, material_of(run, run.config)
+    config, material = run.config, study.material(run)
     evidence, verdicts = _evidence(run.path)
     size = " x ".join(map(str, np.array(material.test.images.shape[2:])))
     meta = {

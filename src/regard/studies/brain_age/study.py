@@ -18,7 +18,7 @@ from regard.studies.study import AbstractStudy, Item
 __all__ = ["BrainAgeStudy"]
 
 
-class BrainAgeStudy(AbstractStudy):
+class BrainAgeStudy(AbstractStudy[Material]):
     """Age from a T1 volume of the brain, and which places it comes from, over a cohort."""
 
     name = "brain-age"
@@ -38,21 +38,16 @@ class BrainAgeStudy(AbstractStudy):
     }
     items: ClassVar[tuple[Item, ...]] = ITEMS
 
-    def __init__(self) -> None:
-        self._kept: tuple[StudyRun, Material] | None = None
-
-    def _material(self, run: StudyRun) -> Material:
-        if self._kept is None or self._kept[0] is not run:
-            assert isinstance(run.config, BrainAgeConfig)
-            self._kept = (run, material_of(run, run.config))
-        return self._kept[1]
+    def gather(self, run: StudyRun) -> Material:
+        assert isinstance(run.config, BrainAgeConfig)
+        return material_of(run, run.config)
 
     def data(self, run: StudyRun) -> Scores:
-        self._material(run)
+        self.material(run)
         return {}
 
     def train(self, run: StudyRun) -> Scores:
-        material = self._material(run)
+        material = self.material(run)
         n = len(material.kinds) + 2
         for k, (kind, member) in enumerate(material.kinds):
             run.stage(f"{kind}, member {member + 1}", k, n)
@@ -65,13 +60,13 @@ class BrainAgeStudy(AbstractStudy):
         return {}
 
     def score(self, run: StudyRun) -> Scores:
-        return score_all(self._material(run))
+        return score_all(self.material(run))
 
     def explain(self, run: StudyRun) -> Scores:
-        return explain_all(self._material(run))
+        return explain_all(self.material(run))
 
     def weigh(self, run: StudyRun) -> Scores:
-        return weigh_all(self._material(run))
+        return weigh_all(self.material(run))
 
     def report(self, run: StudyRun, scores: Scores) -> None:
         write_page(self, run, scores)

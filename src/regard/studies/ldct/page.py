@@ -154,7 +154,7 @@ def _quality(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
     return said
 
 
-def write_page(material: Material, study: AbstractStudy, scores: Scores) -> None:
+def write_page(material: Material, study: AbstractStudy[Material], scores: Scores) -> None:
     """Write ``report.html`` from what has been done so far."""
     run, config = material.run, material.config
     folder = run.folder.figures

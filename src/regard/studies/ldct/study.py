@@ -17,7 +17,7 @@ from regard.studies.study import AbstractStudy, Item
 __all__ = ["LDCTStudy"]
 
 
-class LDCTStudy(AbstractStudy):
+class LDCTStudy(AbstractStudy[Material]):
     """Low-dose CT denoisers, and other scans that they turn into the same picture."""
 
     name = "ldct"
@@ -37,22 +37,17 @@ class LDCTStudy(AbstractStudy):
     }
     items: ClassVar[tuple[Item, ...]] = ITEMS
 
-    def __init__(self) -> None:
-        self._kept: tuple[StudyRun, Material] | None = None
-
-    def _material(self, run: StudyRun) -> Material:
-        if self._kept is None or self._kept[0] is not run:
-            assert isinstance(run.config, LDCTConfig)
-            self._kept = (run, material_of(run, run.config))
-        return self._kept[1]
+    def gather(self, run: StudyRun) -> Material:
+        assert isinstance(run.config, LDCTConfig)
+        return material_of(run, run.config)
 
     def data(self, run: StudyRun) -> Scores:
-        material = self._material(run)
+        material = self.material(run)
         run.stage("repeated scans", len(material.livers), len(material.livers) + len(material.scenes))
         return {}
 
     def train(self, run: StudyRun) -> Scores:
-        material = self._material(run)
+        material = self.material(run)
         names = material.config.train.networks
         for n, name in enumerate(names):
             run.stage(name, n, len(names))
@@ -61,13 +56,13 @@ class LDCTStudy(AbstractStudy):
         return {}
 
     def score(self, run: StudyRun) -> Scores:
-        return score_all(self._material(run))
+        return score_all(self.material(run))
 
     def explain(self, run: StudyRun) -> Scores:
-        return explain_cases(self._material(run))
+        return explain_cases(self.material(run))
 
     def weigh(self, run: StudyRun) -> Scores:
-        return weigh_cases(self._material(run))
+        return weigh_cases(self.material(run))
 
     def report(self, run: StudyRun, scores: Scores) -> None:
-        write_page(self._material(run), self, scores)
+        write_page(self.material(run), self, scores)

@@ -25,7 +25,7 @@ from regard.studies.tuberculosis.figures import (
     draw_maps,
     draw_roc,
 )
-from regard.studies.tuberculosis.material import Material, material_of
+from regard.studies.tuberculosis.material import Material
 from regard.studies.tuberculosis.score import PAIRED
 
 __all__ = ["write_page"]
@@ -269,7 +269,7 @@ def _cases(material: Material) -> list[ReportCase]:
     return found
 
 
-def write_page(study: AbstractStudy, run: StudyRun, scores: Scores) -> None:
+def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) -> None:
     """Write ``report.html`` from what has been done so far."""
     done = [a for a in study.acts if run.find(f"checkpoints/act-{a}.json") is not None]
     title = f"Regard study: {study.title}"
@@ -277,7 +277,7 @@ def write_page(study: AbstractStudy, run: StudyRun, scores: Scores) -> None:
         write_report(run.path / "report.html", title, [], meta={"acts done": ", ".join(done)})
         return
     assert isinstance(run.config, TuberculosisConfig)
-    material, figures = material_of(run, run.config), run.folder.figures
+    material, figures = study.material(run), run.folder.figures
     chapters = [Chapter("In short, for a clinician", _summary(material, scores))]
     chapters += _performance(material, scores, figures)
     if "explain" in done:

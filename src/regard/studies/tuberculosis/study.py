@@ -18,7 +18,7 @@ from regard.studies.tuberculosis.weigh import weigh_maps
 __all__ = ["TuberculosisStudy"]
 
 
-class TuberculosisStudy(AbstractStudy):
+class TuberculosisStudy(AbstractStudy[Material]):
     """Tuberculosis in chest radiographs with and without bones, and where it is seen."""
 
     name = "tuberculosis"
@@ -39,21 +39,16 @@ class TuberculosisStudy(AbstractStudy):
     items: ClassVar[tuple[Item, ...]] = ITEMS
     builds_on: ClassVar[frozenset[str]] = frozenset({"bone-suppression"})
 
-    def __init__(self) -> None:
-        self._kept: tuple[StudyRun, Material] | None = None
-
-    def _material(self, run: StudyRun) -> Material:
-        if self._kept is None or self._kept[0] is not run:
-            assert isinstance(run.config, TuberculosisConfig)
-            self._kept = (run, material_of(run, run.config))
-        return self._kept[1]
+    def gather(self, run: StudyRun) -> Material:
+        assert isinstance(run.config, TuberculosisConfig)
+        return material_of(run, run.config)
 
     def data(self, run: StudyRun) -> Scores:
-        material = self._material(run)
+        material = self.material(run)
         return {"data": material.counts()}
 
     def train(self, run: StudyRun) -> Scores:
-        material = self._material(run)
+        material = self.material(run)
         n_folds, arms = material.config.train.n_folds, material.arms
         total = len(arms) * (n_folds + 1)
         for k, arm in enumerate(arms):
@@ -67,13 +62,13 @@ class TuberculosisStudy(AbstractStudy):
         return {}
 
     def score(self, run: StudyRun) -> Scores:
-        return score_all(self._material(run))
+        return score_all(self.material(run))
 
     def explain(self, run: StudyRun) -> Scores:
-        return explain_cases(self._material(run))
+        return explain_cases(self.material(run))
 
     def weigh(self, run: StudyRun) -> Scores:
-        material = self._material(run)
+        material = self.material(run)
         found = weigh_maps(material)
         return {**found, **decoy_scores(material)} if material.phantoms else found
 
