@@ -4,10 +4,11 @@
 
 ``DATA`` holds ``images/*.png`` and ``labels.csv`` (file, patient_id, age_years, sex, view), as the table of NIH
 ChestX-ray14 (Wang et al., CVPR 2017) can be brought to. ``OUT`` receives the model's folder, ``held-out.tsv`` with the
-patients it never saw, and ``scores.json``: its error beside that of the training patients' mean age, with intervals
-over patients.
+patients it never saw, ``thirds.nii.gz`` with its table, nine regions on the grid of the first picture, and
+``scores.json``: its error beside that of the training patients' mean age, with intervals over patients.
 
-    regard cohort OUT/model OUT/held-out.tsv -m integrated-gradients -o OUT/cohort
+    regard cohort OUT/model OUT/held-out.tsv -m occlusion:window=8,stride=4 --template DATA/images/FIRST.png \\
+           --atlas OUT/thirds.nii.gz --atlas-table OUT/thirds.tsv --covariate label --covariate view -o OUT/cohort
 """
 
 import argparse
@@ -24,6 +25,7 @@ from torch.nn import functional
 from regard.evidence.statistics import clustered_interval
 from regard.io import read
 from regard.io.atomic import write_json, write_tsv
+from regard.io.maps import save_volume
 from regard.models import write_card
 from regard.models.card import ModelCard
 from regard.models.model import Model
@@ -108,6 +110,7 @@ def main() -> None:
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / "weights.safetensors")
     write_card(described, folder / "card.yaml")
     write_scores(options.out / "scores.json", rows, ages, predicted, learn, mean)
+    write_thirds(options.data / "images" / rows[0]["file"], options.out)
     others = [r for r, seen in zip(rows, learn, strict=True) if not seen]
     path = os.path.relpath(options.data / "images", options.out)
     write_tsv(
@@ -116,6 +119,18 @@ def main() -> None:
         [(Path(r["file"]).stem, f"{path}/{r['file']}", r["patient_id"], r["age_years"], r["sex"], r["view"])
          for r in others],
     )  # fmt: skip
+
+
+def write_thirds(picture: Path, out: Path) -> None:
+    """Nine regions of equal size on the grid of a picture, and their names."""
+    volume = read(picture)
+    columns, rows = (torch.arange(n) * 3 // n for n in volume.shape[:2])
+    labels = 1 + 3 * rows[None] + columns[:, None]
+    save_volume(volume.with_tensor(labels[None, :, :, None].float(), unit="label"), out / "thirds.nii.gz", "regions")
+    names = [f"{down} {across}" for down in ("upper", "middle", "lower") for across in ("left", "centre", "right")]
+    write_tsv(
+        out / "thirds.tsv", ("index", "name"), [(k + 1, f"{name} of the picture") for k, name in enumerate(names)]
+    )
 
 
 def write_scores(
