@@ -68,6 +68,10 @@ def test_what_a_run_leaves(finished: Path) -> None:
         "maps.zarr",
     ):
         assert (finished / name).exists(), name
+    for card in finished.glob("models/sfcn*/card.yaml"):
+        assert "simulated: true" in card.read_text(), card
+    for sidecar in (finished / "maps").glob("*.json"):
+        assert "simulated" not in sidecar.read_text(), sidecar
     said = json.loads((finished / "scores.json").read_text())
     assert (said["schema"], said["study"], said["size"]) == ("regard.scores/1", "brain-age", "smoke")
     groups = said["scores"]

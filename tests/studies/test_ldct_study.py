@@ -48,6 +48,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_run_leaves(finished: Path) -> None:
     for name in ("run.yaml", "report.html", "scores.json", "failures.tsv", "run.log"):
         assert (finished / name).exists(), name
+    for card in finished.glob("models/*/card.yaml"):
+        assert "simulated: true" in card.read_text(), card
+    for sidecar in (finished / "maps").glob("*.json"):
+        assert "simulated" not in sidecar.read_text(), sidecar
     said = json.loads((finished / "scores.json").read_text())
     assert (said["schema"], said["study"], said["size"]) == ("regard.scores/1", "ldct", "smoke")
     groups = said["scores"]

@@ -1,5 +1,6 @@
 """Networks that a study trained: which cases each sees, how they are kept, and how they are found again."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from regard.models import Model, load_model, write_card
 from regard.models.card import ModelCard
 from regard.studies.run import StudyRun
 
-__all__ = ["kept_model", "save_trained", "seed_of", "split"]
+__all__ = ["among_its_own", "kept_model", "save_trained", "seed_of", "split"]
 
 
 def split(patients: Sequence[str], share: float, *, seed: int, member: int) -> tuple[set[str], set[str]]:
@@ -47,6 +48,14 @@ def kept_model(run: StudyRun, name: str) -> Model | None:
     """A network of this run or of the run it goes on from; None if it has not been trained."""
     found = run.find(f"models/{name}/card.yaml")
     return None if found is None else load_model(found.parent)
+
+
+def among_its_own(model: Model) -> Model:
+    """The model without the warning that it knows simulated images alone, for the simulated cases of its own study."""
+    alike = copy.copy(model)
+    known = model.card.trained_on.model_copy(update={"simulated": False})
+    alike.card = model.card.model_copy(update={"trained_on": known})
+    return alike
 
 
 def seed_of(run: StudyRun, name: str) -> int:

@@ -15,6 +15,7 @@ from regard.studies.bmd.config import CASES, ExplainSection
 from regard.studies.bmd.material import Material
 from regard.studies.bmd.networks import HOOKED
 from regard.studies.scoring.bootstrap import Score, mean_score
+from regard.studies.trained import among_its_own
 
 __all__ = ["ensemble_labels", "explain_cases", "explained", "maps_of"]
 
@@ -55,12 +56,9 @@ def _scan(material: Material, cohort: Cohort, n: int, case: int) -> Volume:
 def _asked(material: Material, case: int, kind: str) -> Model:
     """The ensemble of a case, or its first network; on phantoms, without the warning that those were simulated."""
     models = material.members(case)
-    card = models[0].card
     if material.phantoms:
-        card = card.model_copy(update={"trained_on": card.trained_on.model_copy(update={"simulated": False})})
-    if kind == "ensemble" and len(models) > 1:
-        return Ensemble([Model(m.network, card, weights_sha256=m.weights_sha256) for m in models])
-    return Model(models[0].network, card, weights_sha256=models[0].weights_sha256)
+        models = [among_its_own(m) for m in models]
+    return Ensemble(models) if kind == "ensemble" and len(models) > 1 else models[0]
 
 
 def _explain_one(material: Material, cohort: Cohort, n: int) -> None:

@@ -21,6 +21,7 @@ from regard.studies.bone_suppression.material import Material
 from regard.studies.bone_suppression.pairs import Pairs, picture
 from regard.studies.bone_suppression.phantoms import again
 from regard.studies.scoring.bootstrap import Score, mean_score
+from regard.studies.trained import among_its_own
 
 __all__ = ["explain_cases", "explained", "maps_of", "reach", "region_of", "square_of", "target_of", "wrongly_removed"]
 
@@ -124,6 +125,7 @@ def explain_cases(material: Material) -> dict[str, dict[str, Score]]:
     """Make and save all maps; the scores say how far away what made the region lies, and what was wrongly removed."""
     cohort, folder = explained(material), material.run.folder
     model = material.model(material.best)
+    model = among_its_own(model) if material.phantoms else model
     for n, case in enumerate(cohort.cases):
         material.run.stage(case, n, len(cohort))
         region = _region_volume(material, cohort, n)

@@ -4,19 +4,16 @@ import math
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from regard.core import randomness
 from regard.core.errors import InputError
-from regard.io.atomic import atomic
-from regard.models import Model, load_model, write_card
-from regard.models.card import ModelCard
+from regard.models import Model, load_model
 from regard.models.zoo.bone_suppression import ae_bs, convnet_bs, resnet_bs, rl_bs
 from regard.studies.bone_suppression.config import BoneSuppressionConfig, TrainSection
 from regard.studies.bone_suppression.pairs import Pairs
 from regard.studies.bone_suppression.preparation import Variation
 from regard.studies.run import StudyRun
+from regard.studies.trained import kept_model, save_trained, seed_of
 from regard.training.augmentation import Augmentation
 from regard.training.resumable import Epochs, fit_resumable, seeded
 from regard.training.similarity_loss import l1_penalty, similarity_and_error
@@ -72,8 +69,12 @@ def _card(name: str, kwargs: dict[str, Any], learn: Pairs, config: BoneSuppressi
             }
         ],
         "output": {"kind": "image", "names": ["soft tissue"], "units": ["grey"], "grid": "input"},
-        "trained_on": {"n": len(learn), "site": "user's cases" if learn.real else "radiograph phantoms"},
-        "notes": notes if learn.real else f"{notes} Trained on phantoms: every patient is outside what it knows.",
+        "trained_on": {
+            "n": len(learn),
+            "site": "user's cases" if learn.real else "radiograph phantoms",
+            "simulated": not learn.real,
+        },
+        "notes": notes,
     }
 
 
@@ -97,11 +98,11 @@ def train_network(run: StudyRun, config: BoneSuppressionConfig, name: str, learn
     learn, chosen
         Pairs to train on, and pairs of other radiographs that choose the best epoch and are never varied.
     """
-    done = run.find(f"models/{name}/card.yaml")
+    done = kept_model(run, name)
     if done is not None:
-        return load_model(done.parent)
+        return done
     section = config.train
-    seed = randomness.generator(run.seed, name, "network").initial_seed() % 2**31
+    seed = seed_of(run, name)
     moves = Augmentation(section.rotation, section.flip, section.shift, section.zoom)
     variation = Variation(moves, section.filters, section.crop)
 
@@ -138,11 +139,7 @@ def train_network(run: StudyRun, config: BoneSuppressionConfig, name: str, learn
             f"a loss of {name} that is no number in any epoch", "a finite one", "lower train.learning_rate"
         )
     run.record(f"train/{name}", lambda: {"epochs": history})
-    with atomic(folder / "weights.safetensors") as temporary:
-        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
-    # A model that has a card is complete.
-    write_card(ModelCard.model_validate(_card(name, kwargs, learn, config)), folder / "card.yaml")
-    (folder / "checkpoint.ckpt").unlink(missing_ok=True)
+    save_trained(folder, network, _card(name, kwargs, learn, config))
     return load_model(folder)
 
 

@@ -31,6 +31,7 @@ from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.networks import age_target
 from regard.studies.brain_age.noise import LEARNED, noise_knobs
 from regard.studies.scoring.bootstrap import Score, mean_score
+from regard.studies.trained import among_its_own
 
 __all__ = [
     "ATLAS",
@@ -165,13 +166,14 @@ def map_of(material: Material, method: str, n: int) -> Tensor:
 def _pictures(material: Material) -> None:
     """Maps, sidecars and pictures of the subjects that the report shows."""
     folder, cohort = material.run.folder, material.explained
+    model = among_its_own(material.model) if material.phantoms else material.model
     for n in range(min(material.config.explain.n_pictured, len(cohort))):
         case = cohort.cases[n]
         left = [s for s in material.methods if not folder.is_done(case, s.label)]
         if left:
             mask = Volume((label_regions(cohort.affine, cohort.grid.shape) > 0)[None].float(), cohort.affine, "label")
             found = explain_case(
-                material.model, _scan(cohort, n), left, target=age_target(material.model), mask=mask,
+                model, _scan(cohort, n), left, target=age_target(model), mask=mask,
                 reference=_scan(material.learn, material.reference), seed=material.run.seed, case=case,
             ).explanations  # fmt: skip
             for explanation in found:

@@ -147,7 +147,6 @@ def _card(
 ) -> dict[str, Any]:
     _, channels, *size = cohort.images.shape
     spacing = [float(s) for s in cohort.grid.spacing]
-    site = "brain phantoms" if cohort.numbers else "user's cases"
     return {
         "name": f"brain-age-{name}",
         "licence": "Apache-2.0",
@@ -178,10 +177,10 @@ def _card(
                 "output": [float(cohort.ages.min()), float(cohort.ages.max())],
                 "age": [float(cohort.ages.min()), float(cohort.ages.max())],
             },
-            "site": site,
+            "site": "brain phantoms" if cohort.numbers else "user's cases",
+            "simulated": bool(cohort.numbers),
         },
-        "notes": "Skull-stripped T1, affinely registered to MNI152 space."
-        + (" Trained on phantoms: every patient is outside what it knows." if cohort.numbers else ""),
+        "notes": "Skull-stripped T1, affinely registered to MNI152 space.",
     }
 
 

@@ -63,8 +63,9 @@ def _card(name: str, zoo: str, kwargs: dict[str, Any], learn: Slices, config: LD
                 "intensity": [float(learn.low.min()), float(learn.low.max())],
             },
             "site": "user's scans" if real else "torso phantoms",
+            "simulated": not real,
         },
-        "notes": notes if real else f"{notes} Trained on phantoms: every patient is outside what it knows.",
+        "notes": notes,
     }
     return ModelCard.model_validate(said)
 

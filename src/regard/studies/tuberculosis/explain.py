@@ -13,6 +13,7 @@ from regard.models import Model
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
 from regard.studies.scoring.bootstrap import Score
+from regard.studies.trained import among_its_own
 from regard.studies.tuberculosis.boxes import box_scores
 from regard.studies.tuberculosis.material import Material
 from regard.studies.tuberculosis.networks import EXPLAINED, TARGET, as_prepared
@@ -87,6 +88,7 @@ def _explain_one(material: Material, row: int) -> None:
         if not left:
             continue
         model, images = asked(material, kind)
+        model = among_its_own(model) if material.phantoms else model
         found = explain_case(
             model, cohort.volume(row, images), left, target=TARGET, layer=None if kind == "chain" else EXPLAINED,
             seed=material.run.seed, case=name,

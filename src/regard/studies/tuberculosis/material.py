@@ -129,8 +129,7 @@ class Material:
     def _notes(self, arm: str) -> str:
         return (
             f"takes {self.words(arm)}, {self.config.data.size} x {self.config.data.size}, 1 % of the pixels black and "
-            "as many white, in [0, 1]. "
-            + ("" if not self.phantoms else "Trained on phantoms: no patient is like them.")
+            "as many white, in [0, 1]."
         )
 
     def member(self, arm: str, fold: int) -> Model:
@@ -157,7 +156,6 @@ class Material:
             if done is not None:
                 return done
             rows = np.flatnonzero(self.folds != fold)
-            site = "user's cases" if cohort.real else "radiograph phantoms"
             return train(
                 self.run,
                 self.config,
@@ -165,7 +163,7 @@ class Material:
                     name, self.seen(cohort, arm)[rows], cohort.labels[rows], cohort.of(rows).patients,
                     n_epochs=n_epochs, rate=self.config.train.fine_rate, begin=self.pretrained(arm),
                     raw=arm == "plain",
-                    notes=f"Tuberculosis or not; {self._notes(arm)}", site=site,
+                    notes=f"Tuberculosis or not; {self._notes(arm)}", real=cohort.real,
                 ),
             )  # fmt: skip
 

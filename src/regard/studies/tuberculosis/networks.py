@@ -132,18 +132,18 @@ class Learning:
         bones is scaled as its radiograph was, and comes prepared.
     notes
         For the card.
-    site
-        Where the images came from, for the card.
+    real
+        Whether the images are of patients, for the card.
     """
 
     def __init__(
         self, name: str, images: Tensor, labels: Tensor, patients: Sequence[str], *, n_epochs: int, rate: float,
         begin: Model | None = None, findings: Tensor | None = None, raw: bool = False, notes: str = "",
-        site: str = "radiograph phantoms",
+        real: bool = False,
     ) -> None:  # fmt: skip
         self.name, self.images, self.labels, self.patients = name, images, labels, tuple(patients)
         self.n_epochs, self.rate, self.begin, self.findings = n_epochs, rate, begin, findings
-        self.raw, self.notes, self.site = raw, notes, site
+        self.raw, self.notes, self.real = raw, notes, real
 
 
 def _card(config: TuberculosisConfig, what: Learning, n: int) -> dict[str, Any]:
@@ -162,7 +162,8 @@ def _card(config: TuberculosisConfig, what: Learning, n: int) -> dict[str, Any]:
         "trained_on": {
             "n": n,
             "ranges": {"intensity": [float(what.images.min()), float(what.images.max())]},
-            "site": what.site,
+            "site": "user's cases" if what.real else "radiograph phantoms",
+            "simulated": not what.real,
         },
         "notes": what.notes,
     }
