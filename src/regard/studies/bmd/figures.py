@@ -104,7 +104,10 @@ def draw_decoy(scores: Scores, doses: Sequence[float], methods: Sequence[str], p
         points = [(d, scores[group_name(d, 1)].get(f"seen_by_{method}")) for d in shown]
         known = [(d, s.value) for d, s in points if s is not None]
         if known:
-            axes[2].plot(*zip(*known, strict=True), marker="o", color=_COLOURS[k % len(_COLOURS)], label=method)
+            again = k >= len(_COLOURS)
+            axes[2].plot(
+                *zip(*known, strict=True), "s--" if again else "o-", color=_COLOURS[k % len(_COLOURS)], label=method
+            )
     axes[2].axhline(0.05, color="0.7", lw=1, ls=":")
     axes[2].set_ylim(-0.03, 1.03)
     axes[2].set_ylabel("patients in whom the map shows the decoy (case 1)", fontsize=8)
