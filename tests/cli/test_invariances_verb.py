@@ -159,6 +159,28 @@ def test_a_sampler_is_fitted_resumed_and_drawn_from(
     )
 
 
+def test_a_layer_takes_the_place_of_the_output(
+    regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path
+) -> None:
+    layer = next(n for n, m in cnn10(4).named_modules() if isinstance(m, torch.nn.Conv2d))
+    out, fitted = tmp_path / "run", tmp_path / "sampler"
+    said = regard("invariances", denoiser, slice_file, *QUICK, "--layer", layer, "-o", out, "--json")
+    assert said.code == 0, said.err
+    assert said.json["cases"][0]["output_unit"] == "activation" and list(said.json["cases"][0]["controls"]) == [
+        "identity"
+    ]
+    assert f"the layer {layer}" in (out / "report.html").read_text()
+    assert all(float(r["d_prime"]) <= 1.0 for r in table(out / "samples.tsv") if r["accepted"] == "True")
+    fit = ("invariances", denoiser, slice_file, "--patch", "16", "--layer", layer)
+    assert regard(*fit, "--fit", "--steps", "3", "-o", fitted).code == 0
+    assert regard(*fit, "--sampler", fitted, "--n", "2", "-o", tmp_path / "drawn").code == 0
+    regard(*fit[:-2], "--sampler", fitted, "--n", "2", "-o", tmp_path / "no").refused(
+        f"a sampler of {layer}", "--layer"
+    )
+    regard(*fit, "-t", "voxel:3,3,0", "-o", tmp_path / "no").refused("a target and a layer")
+    regard(*fit[:-1], "head", "-o", tmp_path / "no").refused("head")
+
+
 @pytest.mark.parametrize("output", ["image", "regression"])
 def test_three_axes_are_as_two(regard: Regard, tmp_path: Path, output: str) -> None:
     folder, out = tmp_path / "volumetric", tmp_path / "run"

@@ -1,13 +1,15 @@
 """Invariances against closed forms: linear functions, planted blind spots, networks that hide nothing."""
 
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regard.core.errors import InputError
+from regard.core.errors import InputError, UnknownNameError
+from regard.core.recording import at_layer
 from regard.core.spatial import blur
 from regard.explainers.generative.controls import equal_blur, gaussian_filter, identity
 from regard.explainers.generative.detectability import Detectability
@@ -246,6 +248,27 @@ def test_inputs_that_give_the_same_number() -> None:
     assert "anatomy" in found.kinds
     assert float((found.samples - found.image).std()) > 0.5
     assert float((found.samples - found.image).abs().max()) <= 3.0 * 1.0001
+
+
+def test_a_layer_that_sees_what_the_output_does_not_hides_nothing() -> None:
+    """First a layer that keeps the image, twice; then one that keeps the means of blocks alone."""
+    first = nn.Conv2d(1, 2, 1, bias=False)
+    nn.init.constant_(first.weight, 1.0)
+    network = nn.Sequential(OrderedDict(first=first, second=_Blocks()))
+    image = 10 * blob(48, 24, 24, 8.0)
+    given = {"n": 3, "n_steps": 30, "n_control": 0, "tolerance": 1.0}
+    hidden = find_invariances(network, image, white(48), **given)
+    seen = find_invariances(at_layer(network, "first"), image, white(48), **given)
+    assert seen.outputs.shape == (3, 2, 48, 48) and bool(seen.accepted.all())
+    assert float(seen.distance.max()) < 1.05
+    assert float(hidden.distance.max()) > 3
+    with pytest.raises(UnknownNameError, match="third"):
+        at_layer(network, "third")
+
+
+class _Blocks(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.interpolate(functional.avg_pool2d(x.mean(1, keepdim=True), 16), scale_factor=16.0)
 
 
 def test_three_axes_are_as_two() -> None:

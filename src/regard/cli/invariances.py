@@ -38,6 +38,9 @@ def invariances(
     target: Annotated[
         str | None, typer.Option("--target", "-t", metavar="TARGET", help="What must stay the same; all by default.")
     ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A layer whose activation must stay the same, not the output.")
+    ] = None,
     noise: Annotated[
         float | None, typer.Option(metavar="FLOAT", help="Standard deviation of the noise; from the image by default.")
     ] = None,
@@ -83,9 +86,9 @@ def invariances(
 
     request = InvariancesRequest(
         model=model, paths=tuple(cases), output=output, methods=(), n=n, tolerance=tolerance, target=target,
-        noise=noise, limit=limit, steps=steps, sampler=sampler, fit=fit, form=form, controls=controls, patch=patch,
-        at=at, cut=cut, further=tuple(further or ()), weights=weights, trust=trust, seed=seed, device=device,
-        threads=threads,
-        batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet, as_json=as_json,
+        layer=layer, noise=noise, limit=limit, steps=steps, sampler=sampler, fit=fit, form=form, controls=controls,
+        patch=patch, at=at, cut=cut, further=tuple(further or ()), weights=weights, trust=trust, seed=seed,
+        device=device, threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose,
+        quiet=quiet, as_json=as_json,
     )  # fmt: skip
     return fit_run(request) if fit else run(request)

@@ -62,8 +62,10 @@ def fit_run(request: InvariancesRequest) -> int:
                     seed=request.seed,
                     folder=folder.path,
                 )
-            write_sampler(folder.path, sampler, {"weights_sha256": model.weights_sha256, "facts": facts})
-        sampler, said = read_sampler(folder.path, weights_sha256=model.weights_sha256)
+            write_sampler(
+                folder.path, sampler, {"weights_sha256": model.weights_sha256, "layer": request.layer, "facts": facts}
+            )
+        sampler, said = read_sampler(folder.path, weights_sha256=model.weights_sha256, layer=request.layer)
     n = sum(p.numel() for p in sampler.parameters())
     losses = ", ".join(f"{k} {v:.4g}" for k, v in said["facts"].items())
     typer.echo(f"sampler of {sizes.size} x {sizes.size} patches, {n} weights: {losses}")

@@ -94,7 +94,7 @@ def report(folder: Path, model: str, request: InvariancesRequest, done: Sequence
         "model": model,
         "samples per case": str(request.n),
         "tolerance": request.tolerance,
-        "target": request.target or "the whole output",
+        "target": request.target or ("the whole output" if request.layer is None else f"the layer {request.layer}"),
         "seed": str(request.seed),
     }
     if sections:

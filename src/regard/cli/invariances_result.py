@@ -142,6 +142,11 @@ def _volume(posed: CaseFunction, tensor: torch.Tensor, unit: str) -> Volume:
     return Volume(home.tensor, home.affine, unit, "", home.has_geometry)
 
 
+def _number(output: torch.Tensor) -> float:
+    """A number, or the root mean square of what has another grid than the image."""
+    return float(output) if output.numel() == 1 else float(output.square().mean().sqrt())
+
+
 def _draw(
     folder: Path,
     case: str,
@@ -152,8 +157,8 @@ def _draw(
     output_unit: str,
 ) -> list[str]:
     image = _volume(posed, found.image[0], unit)
-    whole = found.is_image and found.outputs.shape[2:] == found.image.shape[2:]
-    output = _volume(posed, found.output[0], output_unit) if whole else float(found.output.flatten()[0])
+    whole = found.is_image and posed.layer is None and found.outputs.shape[2:] == found.image.shape[2:]
+    output = _volume(posed, found.output[0], output_unit) if whole else _number(found.output)
     order = sorted(rows, key=lambda r: (not r["accepted"], r["kind"] != "anatomy", r["scale"] == 0, -r["distance"]))
     # The last row is a realisation of noise, where there is one: what every denoiser should not see.
     noise = [r for r in order if r["scale"] == 0 and r["accepted"]][:1]
@@ -164,7 +169,7 @@ def _draw(
         said = f"sample {k + 1}: {r['kind']}\nd' {r['distance']:.2f} in x, {r['d_prime']:.2f} in f"
         if not whole and not found.is_image:
             said += f"\nf = {float(found.outputs[k]):.4g} {output_unit}"
-        value = _volume(posed, found.outputs[k], output_unit) if whole else float(found.outputs[k].flatten()[0])
+        value = _volume(posed, found.outputs[k], output_unit) if whole else _number(found.outputs[k])
         gallery.append(Row(_volume(posed, found.samples[k], unit), value, said))
     stem = safe_name(case)
     title = f"{case}: other inputs with the same output"

@@ -104,12 +104,14 @@ def posed_case(request: InvariancesRequest, model: Model, target: AbstractTarget
         scans = {name: crop(scan, request.patch, centre) for name, scan in scans.items()}
     prepared = prepare_case(model, scans)
     goal = None
-    if target is not None or model.card.output.kind not in ("image", "segmentation"):
+    numbers = request.layer is None and model.card.output.kind not in ("image", "segmentation")
+    if target is not None or numbers:
         with recording.intact(prepared.network) as network:
             output = prepared.inputs.call(network, prepared.inputs.tensors)
         goal = bind_target(model, target, output, prepared)
     window = model.card.inputs[0].window
-    return CaseFunction(prepared, goal, None if window is None else (float(window[0]), float(window[1])))
+    seen = None if window is None else (float(window[0]), float(window[1]))
+    return CaseFunction(prepared, goal, seen, request.layer)
 
 
 def _found(this: _Run, case: Case, posed: CaseFunction, noise: NoiseModel, function: Function) -> Invariances:
@@ -117,7 +119,7 @@ def _found(this: _Run, case: Case, posed: CaseFunction, noise: NoiseModel, funct
     request = this.request
     tolerance = tolerance_of(request.tolerance)
     if request.sampler is not None:
-        sampler, _ = read_sampler(request.sampler, weights_sha256=this.model.weights_sha256)
+        sampler, _ = read_sampler(request.sampler, weights_sha256=this.model.weights_sha256, layer=request.layer)
         calibration = calibrate(function, posed.image, noise, seed=request.seed, case=case.case)
         return draw_invariances(
             sampler.to(posed.image.device),
@@ -159,6 +161,8 @@ def _search(this: _Run, case: Case) -> None:
     unit = prepared.parts[0].unit
     card_unit = model.card.output.image_unit if found.is_image else (model.card.output.units or ["a.u."])[0]
     output_unit = card_unit if goal is None else goal.unit(card_unit)
+    if request.layer is not None:
+        output_unit = "activation"
     CaseResult.save(this.folder.path, case.case, posed, found, noise.origin, unit, output_unit, prepared.warnings)
 
 

@@ -211,6 +211,30 @@ def replaced_output(
         handle.remove()
 
 
+def at_layer(network: Network, layer: LayerLike) -> Callable[..., Tensor]:
+    """What a layer of the network gives, as a function of the network's inputs; gradients pass through.
+
+    Parameters
+    ----------
+    network
+        The network.
+    layer
+        Dotted name or module; it runs once and returns one tensor.
+    """
+    module = find_layer(network, layer, lambda: None)
+
+    def run(*inputs: Tensor, **named: Tensor) -> Tensor:
+        with replaced_output(module, lambda t: t.clone(), network=network) as outputs:
+            network(*inputs, **named)
+        if not outputs:
+            raise CapabilityError(
+                f"the layer {layer_name(network, module)}, which did not run", "one that the network passes through"
+            )
+        return outputs[0]
+
+    return run
+
+
 @contextmanager
 def tail(network: Network, layer: nn.Module, forward: Callable[[int], object]) -> Iterator[Callable[[Tensor], object]]:
     """Within this context, run only what follows a layer.

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from regard.core import batching, randomness
-from regard.core.spatial import space
+from regard.core.spatial import has_space, space
 from regard.explainers.generative.conditional_vae import vae_loss
 from regard.explainers.generative.sampler import Sampler, SamplerSizes
 from regard.io.atomic import atomic
@@ -88,17 +89,22 @@ def fit_sampler(
     with torch.no_grad():
         answers = [torch.cat([f(p[None]) for p in ps]) for f, ps in zip(functions, each, strict=True)]
     x, y = torch.cat(each), torch.cat(answers)
+    sizes = replace(sizes, shown=y.shape[1] if has_space(y) else 1)
     scales = tuple(float(v) for v in (x.mean(), x.std(), y.mean(), y.std().clamp_min(1e-9)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.generator(seed, "sampler", "weights").initial_seed())
         sampler = Sampler(sizes, scales).to(x)  # type: ignore[arg-type]
-    seen, shown = sampler.seen(x), sampler.shown(y)
+    seen = sampler.seen(x)
     weight = WEIGHT_KL / 100 if weight_kl is None else weight_kl
 
     def batch(step: int, what: str) -> tuple[Tensor, Tensor, Tensor]:
         generator = randomness.generator(seed, what, step)
         picked = torch.randint(len(x), (batch_size,), generator=generator)
-        return seen[picked], shown[picked], torch.randn(batch_size, sizes.n_latent, generator=generator).to(x)
+        return (
+            seen[picked],
+            sampler.shown(y[picked]),
+            torch.randn(batch_size, sizes.n_latent, generator=generator).to(x),
+        )
 
     def of_vae(step: int) -> Tensor:
         a, b, noise = batch(step, "vae")

@@ -306,10 +306,13 @@ def find_invariances(
             return calibration.inside.largest(changes)
 
         if n_control:
-            left = calibration.spread / noise.deviation
-            sigma = equal_blur(calibration.noise, left)
-            facts["width of the blur of equal noise reduction"] = sigma
-            for name, f in (("identity", identity), ("gaussian", gaussian_filter(sigma))):
+            others: dict[str, Function] = {"identity": identity}
+            if found["outputs"].shape[1:] == image.shape[1:]:
+                # A layer's activation has no noise to compare with the image's.
+                sigma = equal_blur(calibration.noise, calibration.spread / noise.deviation)
+                facts["width of the blur of equal noise reduction"] = sigma
+                others["gaussian"] = gaussian_filter(sigma)
+            for name, f in others.items():
                 other = Detectability.of_noise(f(calibration.noise), calibration.outside.scales)
                 controls[name] = distances(f, other, allowed)
         for factor in curve:

@@ -56,17 +56,30 @@ class CaseFunction:
         What is asked of the output; None: all of an image output.
     window
         Intensities that the network can see; None: all.
+    layer
+        The layer whose activation takes the place of the output, all its channels (Rombach et al. 2020, arXiv
+        2008.01777); None: the output.
+
+    Raises
+    ------
+    CapabilityError
+        If the network has no gradients.
+    InputError
+        If there is a goal and a layer.
     """
 
     prepared: PreparedCase
     goal: AbstractTarget | None
     window: tuple[float, float] | None = None
+    layer: str | None = None
 
     def __post_init__(self) -> None:
         if recording.GRADIENT not in recording.capabilities(self.prepared.network):
             raise CapabilityError(
                 "a model without gradients", "one that can be differentiated", "give the network itself"
             )
+        if self.goal is not None and self.layer is not None:
+            raise InputError("a target and a layer", "one of them", "leave out -t, or --layer")
 
     def _constants(self) -> tuple[Tensor, Tensor]:
         """Scale and shift (1, channel or 1, \\*1) between intensities and the network's input."""
@@ -92,11 +105,16 @@ class CaseFunction:
         """
         scale, shift = self._constants()
         inputs = self.prepared.inputs
+        asked = network if self.layer is None else recording.at_layer(network, self.layer)
 
         def of(image: Tensor) -> Tensor:
             seen = image if self.window is None else image.clamp(*self.window)
             others = [t.expand(len(image), *t.shape[1:]) for t in inputs.tensors[1:]]
-            output = inputs.call(network, (seen * scale + shift, *others))
+            output = inputs.call(asked, (seen * scale + shift, *others))
+            if self.layer is not None:
+                # Features without places are watched one by one.
+                assert isinstance(output, Tensor)
+                return output if has_space(output) else output.reshape(len(output), -1, *[1] * len(space(image)))
             if self.goal is not None:
                 return self.goal(output)
             if not (isinstance(output, Tensor) and has_space(output)):

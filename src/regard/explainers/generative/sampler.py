@@ -41,6 +41,8 @@ class SamplerSizes:
         Of the invertible network.
     embedded
         Numbers of the embedded condition.
+    shown
+        Channels of the condition: of the output, or of a layer's activation.
     """
 
     size: int = 64
@@ -51,6 +53,7 @@ class SamplerSizes:
     width: int = 256
     depth: int = 1
     embedded: int = 64
+    shown: int = 1
 
     @classmethod
     def of_patch(cls, patch: int) -> "SamplerSizes":
@@ -81,9 +84,9 @@ class Sampler(nn.Module):
     def __init__(self, sizes: SamplerSizes, scales: tuple[float, float, float, float]) -> None:
         super().__init__()
         self.sizes, self.scales = sizes, scales
-        self.vae = ConditionalVAE(sizes.size, sizes.n_latent, sizes.widths, sizes.n_code)
+        self.vae = ConditionalVAE(sizes.size, sizes.n_latent, sizes.widths, sizes.n_code, shown=sizes.shown)
         levels = (16, 32, 64, 64)[: max(1, min(4, sizes.size.bit_length() - 3))]
-        self.embedder = ConditionEmbedder(sizes.size, 1, levels, sizes.embedded)
+        self.embedder = ConditionEmbedder(sizes.size, sizes.shown, levels, sizes.embedded)
         self.inn = ConditionalINN(sizes.n_latent, sizes.embedded, sizes.n_blocks, sizes.width, sizes.depth)
 
     def seen(self, image: Tensor) -> Tensor:
@@ -95,7 +98,7 @@ class Sampler(nn.Module):
         flat = (output - self.scales[2]) / self.scales[3]
         if not has_space(flat):
             return flat.reshape(-1, 1, 1, 1).expand(-1, 1, self.sizes.size, self.sizes.size)
-        return interpolate(flat[:, :1], (self.sizes.size, self.sizes.size))
+        return interpolate(flat[:, : self.sizes.shown], (self.sizes.size, self.sizes.size))
 
     def drawn(self, z: Tensor, output: Tensor) -> Tensor:
         """Latents (batch, latent) as images in their unit, given the outputs."""
@@ -111,7 +114,9 @@ def write_sampler(folder: Path, sampler: Sampler, facts: dict[str, Any]) -> None
     write_json(place / "sampler.json", "sampler", said)
 
 
-def read_sampler(folder: Path, *, weights_sha256: str | None = None) -> tuple[Sampler, dict[str, Any]]:
+def read_sampler(
+    folder: Path, *, weights_sha256: str | None = None, layer: str | None = None
+) -> tuple[Sampler, dict[str, Any]]:
     """Read a sampler that ``regard invariances --fit`` made.
 
     Raises
@@ -119,7 +124,7 @@ def read_sampler(folder: Path, *, weights_sha256: str | None = None) -> tuple[Sa
     FileError
         If there is none.
     InputError
-        If it was made for another network.
+        If it was made for another network, or for another layer of it.
     """
     place = Path(folder) / "models" / "sampler"
     if not (place / "sampler.json").exists():
@@ -127,6 +132,10 @@ def read_sampler(folder: Path, *, weights_sha256: str | None = None) -> tuple[Sa
     said = dict(read_json(place / "sampler.json", "sampler"))
     if said.get("weights_sha256") != weights_sha256:
         raise InputError("a sampler that was fitted to other weights", "one of this very network", "fit one with --fit")
+    if said.get("layer") != layer:
+        raise InputError(
+            f"a sampler of {said.get('layer') or 'the output'}", f"one of {layer or 'the output'}", "name its --layer"
+        )
     sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said["sizes"].items()}
     sampler = Sampler(SamplerSizes(**sizes), tuple(said["scales"]))
     sampler.load_state_dict(load_file(place / "weights.safetensors"))

@@ -63,7 +63,11 @@ ITEMS = (
         "to 6 blocks of width 256; log-determinants exact and checked, the published omission an option",
     ),
     Item("condition: the output image", "done", "or the target's number"),
-    Item("condition: any layer of a network (the parent recipe)", "absent", "not built"),
+    Item(
+        "condition: any layer of a network (the parent recipe)",
+        "done",
+        "`regard invariances --layer NAME`, training-free and with a sampler; not run in the study",
+    ),
     Item("100 invariances for each of 10 patches", "reduced", "to 6 for each of 3 at default, 24 of 8 at reference"),
     Item(
         "f(x~) shown",
