@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from regard.datasets.radiograph_images import grey_of, square
 from regard.models import load_model
-from regard.studies.bone_suppression.folder import read_grey
 from regard.studies.bone_suppression.measures import likenesses, suppression
 from regard.studies.bone_suppression.preparation import saturated_pair
 
@@ -39,12 +39,12 @@ def table(data: Path, run: Path | None) -> None:
     print("| --- " * (len(SHOWN) + 2) + "|")
     folder = data / "cxr_bone_suppression"
     for name in sorted(p.name.removesuffix("_cxr.png") for p in folder.glob("*_cxr.png")):
-        image, soft = (read_grey(folder / f"{name}_{kind}.png", 512) / 255 for kind in ("cxr", "soft"))
+        image, soft = (square(grey_of(folder / f"{name}_{kind}.png"), 512) / 255 for kind in ("cxr", "soft"))
         print(row("the radiograph itself, 512 x 512", name, image, soft, image))
         print(row("Kalisz autoencoder, 512 x 512", name, published(image) / 255, soft, image))
         if run is None:
             continue
-        image, soft = (read_grey(folder / f"{name}_{kind}.png", 256) / 255 for kind in ("cxr", "soft"))
+        image, soft = (square(grey_of(folder / f"{name}_{kind}.png"), 256) / 255 for kind in ("cxr", "soft"))
         image, soft = saturated_pair(image, soft)
         print(row("the radiograph itself, 256 x 256, saturated", name, image, soft, image))
         for card in sorted((run / "models").glob("*/card.yaml")):

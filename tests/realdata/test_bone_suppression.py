@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from regard.datasets.radiograph_images import grey_of, square
 from regard.models import load_model
-from regard.studies.bone_suppression.folder import read_grey
 from regard.studies.bone_suppression.measures import likenesses, suppression
 
 MODELS = Path(__file__).parent / "models"
@@ -19,7 +19,7 @@ PAIRS = ("szch_0", "szch_2")
 def pair(data: Path, name: str) -> tuple[Tensor, Tensor]:
     """A radiograph and its soft tissue (1, 1, 512, 512) in [0, 1]."""
     folder = data / "cxr_bone_suppression"
-    return read_grey(folder / f"{name}_cxr.png", 512) / 255, read_grey(folder / f"{name}_soft.png", 512) / 255
+    return tuple(square(grey_of(folder / f"{name}_{kind}.png"), 512) / 255 for kind in ("cxr", "soft"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ DEFECTS = {
     "JPCNN001": "again, as patient",
     "JPCLN105": "lungs brighter than the spine",
     "JPCLN106": "cannot be read as an image",
-    "JPCLN107": "one grey value",
+    "JPCLN107": "one grey level",
 }
 """Case to what its row of failures.tsv must say."""
 

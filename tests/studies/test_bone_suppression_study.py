@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from regard.cli import main
-from regard.core.errors import CardError, FileError
+from regard.core.errors import CardError
+from regard.datasets.radiograph_images import saturated_pair
 from regard.evidence.restoration import peak_ratio
 from regard.io import RunFolder
 from regard.models import load_model, write_card
@@ -22,12 +23,11 @@ from regard.models.zoo.bone_suppression import ae_bs, convnet_bs, resnet_bs, rl_
 from regard.studies.bone_suppression.baselines import baselines, fit_filter
 from regard.studies.bone_suppression.config import NETWORKS, SIZES, BoneSuppressionConfig, ScoreSection
 from regard.studies.bone_suppression.explain import reach
-from regard.studies.bone_suppression.folder import read_grey
 from regard.studies.bone_suppression.measures import contrast, kept, likenesses, suppression
 from regard.studies.bone_suppression.networks import _card, build
 from regard.studies.bone_suppression.pairs import Pairs, picture
 from regard.studies.bone_suppression.phantoms import again, phantom_pairs
-from regard.studies.bone_suppression.preparation import FILTERS, Variation, saturated_pair
+from regard.studies.bone_suppression.preparation import FILTERS, Variation
 from regard.studies.bone_suppression.preparation import _filtered as filtered
 from regard.studies.config import resolve
 from regard.studies.run import StudyRun
@@ -213,12 +213,6 @@ def test_every_size_resolves() -> None:
         config = resolve(SIZES, size)
         assert isinstance(config, BoneSuppressionConfig)
         assert config.train.crop <= config.data.size
-
-
-def test_pictures_of_one_grey_or_of_none_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.png").write_bytes(b"no picture")
-    with pytest.raises(FileError, match="cannot be read"):
-        read_grey(tmp_path / "x.png", 64)
 
 
 TINY = [

@@ -13,7 +13,7 @@ from regard.core.errors import CardError, InputError, RegardError
 from regard.core.spatial import box_mean
 from regard.io import read
 
-__all__ = ["FEWEST_PIXELS", "grey_of", "prepared", "twice_seen", "upside_down"]
+__all__ = ["FEWEST_PIXELS", "grey_of", "prepared", "saturated_pair", "square", "twice_seen", "upside_down"]
 
 FEWEST_PIXELS = 64
 """Sides of an image that is no thumbnail."""
@@ -45,6 +45,36 @@ def grey_of(path: Path) -> Tensor:
     return grey
 
 
+def square(grey: Tensor, size: int) -> Tensor:
+    """The whole picture (row, column) as a square (1, 1, size, size), as the paper did, also where it is not one."""
+    return functional.interpolate(grey[None, None], (size, size), mode="bilinear", antialias=True)
+
+
+def saturated_pair(images: Tensor, *others: Tensor, share: float = 0.01) -> tuple[Tensor, ...]:
+    """Radiographs in [0, 1] with a share of their darkest pixels 0 and as many of their brightest 1.
+
+    Parameters
+    ----------
+    images
+        Radiographs (case, 1, row, column) of any unit.
+    *others
+        Twins of the same shape; they follow the radiograph's own line, so that a pair still differs by bone alone.
+    share
+        Of the pixels, at either end.
+
+    Returns
+    -------
+    tuple of Tensor
+        Radiographs, then twins.
+    """
+    flat = images.flatten(1).sort(1).values
+    last = flat.shape[1] - 1
+    low = flat[:, round(share * last)].reshape(-1, 1, 1, 1)
+    high = flat[:, round((1 - share) * last)].reshape(-1, 1, 1, 1)
+    span = (high - low).clamp(min=1e-6)
+    return tuple(((x - low) / span).clamp(0, 1) for x in (images, *others))
+
+
 def prepared(grey: Tensor, size: int, *, twin: Tensor | None = None, saturated: float = 0.01) -> tuple[Tensor, Tensor]:
     """A radiograph and its twin as squares in [0, 1], by the display that the radiograph fixes.
 
@@ -53,7 +83,7 @@ def prepared(grey: Tensor, size: int, *, twin: Tensor | None = None, saturated: 
     grey
         (row, column).
     size
-        Pixels along each side; the whole picture is resized, as the paper did, also where it is not square.
+        Pixels along each side.
     twin
         The same without bones, in the same unit, of the same shape.
     saturated
@@ -64,18 +94,11 @@ def prepared(grey: Tensor, size: int, *, twin: Tensor | None = None, saturated: 
     image, twin
         (1, size, size) each; NaN where there is no twin.
     """
-
-    def square(plane: Tensor) -> Tensor:
-        found = functional.interpolate(plane[None, None], (size, size), mode="bilinear", antialias=True)
-        return found[0]
-
-    image = square(grey)
-    low, high = (float(torch.quantile(image.flatten(), q)) for q in (saturated, 1 - saturated))
-    width = max(high - low, 1e-6)
-    shown = ((image - low) / width).clamp(0, 1)
     if twin is None:
-        return shown, torch.full_like(shown, torch.nan)
-    return shown, ((square(twin) - low) / width).clamp(0, 1)
+        (shown,) = saturated_pair(square(grey, size), share=saturated)
+        return shown[0], torch.full_like(shown[0], torch.nan)
+    shown, other = saturated_pair(square(grey, size), square(twin, size), share=saturated)
+    return shown[0], other[0]
 
 
 def twice_seen(images: Mapping[str, Tensor], patients: Mapping[str, str]) -> dict[str, RegardError]:

@@ -1,53 +1,29 @@
 """A user's pairs, in the layout of JSRT and its twins: bad cases are rows of ``failures.tsv``."""
 
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from regard.core import randomness
 from regard.core.errors import CardError, FileError
 from regard.datasets.collection import Radiograph
+from regard.datasets.radiograph_images import grey_of, saturated_pair, square
 from regard.datasets.radiographs import read_jsrt
 from regard.studies.bone_suppression.config import BoneSuppressionConfig
 from regard.studies.bone_suppression.pairs import Pairs
-from regard.studies.bone_suppression.preparation import saturated_pair
 from regard.studies.run import StudyRun
 from regard.studies.user_data import kept_data, readable
 
-__all__ = ["folder_pairs", "read_grey"]
+__all__ = ["folder_pairs"]
 
 _FEWEST = 6
 _SHARES = {"train": 0.7, "validation": 0.1}
 
 
-def read_grey(path: Any, size: int) -> Tensor:
-    """A picture as (1, 1, size, size), float32 in its own unit; the whole field of view, antialiased.
-
-    Raises
-    ------
-    FileError
-        If it cannot be read, or shows one value everywhere.
-    """
-    try:
-        with Image.open(path) as image:
-            wide = image.mode if image.mode in ("I;16", "I;16B", "I", "F") else "L"
-            array = np.asarray(image if wide == image.mode else image.convert(wide)).astype(np.float32)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise FileError(f"'{path}' cannot be read as an image", "PNG, JPEG or TIFF") from error
-    if float(np.ptp(array)) == 0:
-        raise FileError(f"'{path}' of one grey value", "a radiograph", "check the file")
-    found = torch.from_numpy(array)[None, None]
-    return functional.interpolate(found, (size, size), mode="bilinear", antialias=True, align_corners=False)
-
-
 def _read(case: Radiograph, config: BoneSuppressionConfig) -> tuple[Tensor, Tensor]:
     assert case.twin is not None
-    image, twin = (read_grey(path, config.data.size) for path in (case.image, case.twin))
+    image, twin = (square(grey_of(path), config.data.size) for path in (case.image, case.twin))
     likeness = float(torch.corrcoef(torch.stack((image.flatten(), twin.flatten())))[0, 1])
     if likeness < 0:
         raise FileError(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regard.datasets.radiograph_images import saturated_pair
 from regard.phantoms.radiograph import (
     BEAMS,
     FINDINGS,
@@ -23,7 +24,6 @@ from regard.phantoms.radiograph import (
 )
 from regard.studies.bone_suppression.config import BoneSuppressionConfig
 from regard.studies.bone_suppression.pairs import Pairs, joined
-from regard.studies.bone_suppression.preparation import saturated_pair
 from regard.studies.run import StudyRun
 
 __all__ = ["PARTS", "Planted", "again", "phantom_pairs", "planted"]

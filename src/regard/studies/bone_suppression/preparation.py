@@ -9,35 +9,10 @@ from torch.nn import functional
 from regard.core import randomness
 from regard.training.augmentation import Augmentation
 
-__all__ = ["FILTERS", "Variation", "saturated_pair"]
+__all__ = ["FILTERS", "Variation"]
 
 FILTERS = ("none", "median", "maximum", "minimum", "unsharp")
 """What happens to both images of a pair, each as often."""
-
-
-def saturated_pair(images: Tensor, *others: Tensor, share: float = 0.01) -> tuple[Tensor, ...]:
-    """Radiographs in [0, 1] with a share of their darkest pixels 0 and as many of their brightest 1.
-
-    Parameters
-    ----------
-    images
-        Radiographs (case, 1, row, column) of any unit.
-    *others
-        Twins of the same shape; they follow the radiograph's own line, so that a pair still differs by bone alone.
-    share
-        Of the pixels, at either end.
-
-    Returns
-    -------
-    tuple of Tensor
-        Radiographs, then twins.
-    """
-    flat = images.flatten(1).sort(1).values
-    last = flat.shape[1] - 1
-    low = flat[:, round(share * last)].reshape(-1, 1, 1, 1)
-    high = flat[:, round((1 - share) * last)].reshape(-1, 1, 1, 1)
-    span = (high - low).clamp(min=1e-6)
-    return tuple(((x - low) / span).clamp(0, 1) for x in (images, *others))
 
 
 def _windows(pair: Tensor) -> Tensor:
