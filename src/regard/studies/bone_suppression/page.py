@@ -79,8 +79,8 @@ def _summary(material: Material, scores: Scores) -> list[str]:
         rivals = {b: scores[group_of(b)]["psnr"].value for b in BASELINES if group_of(b) in scores}
         rival = max(rivals, key=lambda b: rivals[b])
         said.append(
-            f"The best way without a network is {BASELINES[rival]}; the network's PSNR is "
-            f"{_said(group.get(f'psnr_above_{rival}'))} dB above it."
+            f"The best way without a network is {BASELINES[rival]}; the network's PSNR less that is "
+            f"{_said(group.get(f'psnr_above_{rival}'))} dB."
         )
         if "finding_kept" in group:
             said.append(
@@ -212,7 +212,6 @@ def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) ->
     material = study.material(run)
     evidence, verdicts = evidence_of(run.path)
     meta = {
-        "paper": study.paper,
         "size": config.size,
         "data": "radiograph phantoms" if material.phantoms else "the user's folder",
         "trained on": f"{len(material.learn)} radiographs of {len(set(material.learn.patients))} chests",

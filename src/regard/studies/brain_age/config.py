@@ -293,7 +293,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=4,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
         ),
-        weigh=WeighSection(faithful=True, randomised=True, n_truth=20, n_effects=8),
+        weigh=WeighSection(randomised=True, n_truth=20, n_effects=8),
     ),
     "paper": BrainAgeConfig(
         size="paper",

@@ -290,7 +290,6 @@ def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) ->
     evidence, verdicts = _evidence(run.path)
     size = " x ".join(map(str, np.array(material.test.images.shape[2:])))
     meta = {
-        "paper": study.paper,
         "size": config.size,
         "data": "brain phantoms" if material.phantoms else "the user's table",
         "subjects": f"{len(material.learn)} to train, {len(material.calibrate)} to correct, "

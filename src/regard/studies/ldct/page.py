@@ -168,7 +168,6 @@ def write_page(material: Material, study: AbstractStudy[Material], scores: Score
     chapters.append(Chapter("What the paper did, and what is done here", [study.paper], None, items))
     data = config.data
     meta: dict[str, object] = {
-        "paper": study.paper,
         "size": config.size,
         "data": "torso phantoms, simulated scanner" if material.phantoms else "your scans",
         "dose": f"{100 * data.dose:g} %" if material.phantoms else "as the scans have it",

@@ -287,7 +287,6 @@ def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) ->
     chapters.append(Chapter("What is done of the paper", [study.paper], None, rows))
     evidence, verdicts = evidence_of(run.path)
     meta = {
-        "paper": study.paper,
         "size": _size(material),
         "data": "radiograph phantoms" if material.phantoms else "the user's images",
         "arms": _arms(material),
