@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regard.core.errors import InputError, UnknownNameError
+from regard.core.errors import InputError, ShapeError, UnknownNameError
 from regard.core.recording import at_layer
 from regard.core.spatial import blur
 from regard.explainers.generative.controls import equal_blur, gaussian_filter, identity
@@ -17,6 +17,7 @@ from regard.explainers.generative.invariances import Invariances, calibrate, fin
 from regard.explainers.generative.jacobian import Jacobian, principal_angles, singular_directions
 from regard.explainers.generative.level_set import onto_level_set
 from regard.explainers.generative.noise import NoiseModel, estimate_noise
+from regard.explainers.generative.null_space import cosines, hidden_amplitude, null_space
 
 
 def white(size: int, deviation: float = 1.0) -> NoiseModel:
@@ -201,6 +202,35 @@ def ignoring(place: tuple[int, int], size: int) -> object:
         return blur(x - template * ((x - 100.0) * template).flatten(1).sum(1)[:, None, None, None], 0.7)
 
     return denoise
+
+
+def test_the_null_space_of_a_blind_filter_is_what_it_removes() -> None:
+    """f takes one cosine away and halves another: gains 0, 0.5 and 1, whatever the image."""
+    basis = cosines((24, 24), 4)
+    assert torch.allclose(basis.flatten(1) @ basis.flatten(1).T, torch.eye(16, dtype=torch.float64), atol=1e-12)
+    gone, halved = basis[5].float(), basis[9].float()
+
+    def f(x: Tensor) -> Tensor:
+        parts = [(x * b).sum((-2, -1), keepdim=True) * b * share for b, share in ((gone, 1.0), (halved, 0.5))]
+        return x - parts[0] - parts[1]
+
+    image = torch.randn(1, 1, 24, 24)
+    found = null_space(f, image, n_cosines=4, k=2)
+    assert found.gains == pytest.approx([0.0, 0.5] + [1.0] * 14, abs=1e-5)
+    assert float((found.directions[0, 0] * gone).sum().abs() / found.directions[0].norm()) == pytest.approx(1, abs=1e-5)
+    assert float(found.directions.abs().amax()) == pytest.approx(1.0)
+    # In the half that is left, one goes twice as far as in the identity; in what is gone, to the very end.
+    noise = white(24).draw(image, range(8))
+    outside = Detectability.of_noise(noise, (0.0, 2.0))
+    free, half = (hidden_amplitude(f, image, d, outside, 1.0, 30.0) for d in found.directions)
+    assert free == 30.0
+    own = hidden_amplitude(identity, image, found.directions[1], outside, 1.0, 30.0)
+    assert half == pytest.approx(2 * own, rel=1e-4)
+    # A number that depends on one direction only leaves all others.
+    gains = null_space(lambda x: (x * gone).sum((1, 2, 3)), image, n_cosines=4).gains
+    assert gains == pytest.approx([0.0] * 15 + [1.0], abs=1e-5)
+    with pytest.raises(ShapeError, match="at least 30"):
+        null_space(f, image, n_cosines=30)
 
 
 def test_the_ignored_structure_is_found_among_others_of_equal_contrast() -> None:

@@ -12,6 +12,7 @@ from ldct_tree import DEFECTS, tree
 from regard.cli import main
 from regard.core.errors import CardError
 from regard.explainers.generative.detectability import Detectability
+from regard.explainers.generative.null_space import hidden_amplitude
 from regard.explainers.generative.sampler import read_sampler
 from regard.models import load_model
 from regard.phantoms.lowdose import Lesion
@@ -20,7 +21,6 @@ from regard.studies.ldct.config import SIZES, LDCTConfig
 from regard.studies.ldct.networks import function_of
 from regard.studies.ldct.phantoms import uniform_place, varied_place
 from regard.studies.ldct.truth import found_structures, gaussian_truth, identity_hides, planted_images, train_ignoring
-from regard.studies.ldct.weigh import hidden_contrast
 
 TINY = [
     "data.n_train=2", "train.n_steps=6", "train.redcnn_width=2", "train.cnn10_width=4", "explain.n_steps=3",
@@ -57,7 +57,7 @@ def test_what_a_run_leaves(finished: Path) -> None:
     groups = said["scores"]
     networks = ("cnn10", "redcnn")
     wanted = {"floor_input", "floor_nlm", *networks, "sampler_published", "sampler_difference"}
-    wanted |= {f"{k}_{n}" for k in ("invariances", "split", "lesions") for n in networks}
+    wanted |= {f"{k}_{n}" for k in ("invariances", "null_space", "split", "lesions") for n in networks}
     assert wanted | {"truth_planted", "truth_linear", "truth_identity"} == set(groups)
     assert {"rmse", "psnr", "ssim", "vif", "noise", "observer_auc", "rmse_better_than_floor_nlm"} <= set(
         groups["cnn10"]
@@ -121,10 +121,10 @@ def test_the_hidden_contrast_of_a_lesion_has_a_closed_form() -> None:
     cover = Lesion(0, 0, 4.0, 1.0).cover(32, 1.0).float()
     image = torch.zeros(1, 1, 32, 32)
     unit = float(outside.largest(cover[None, None])[0])
-    found = hidden_contrast(lambda x: x, image, cover, outside, 1.0, 80.0)
+    found = hidden_amplitude(lambda x: x, image, cover, outside, 1.0, 80.0)
     assert found == pytest.approx(1 / unit, rel=1e-4)
-    assert hidden_contrast(lambda x: 0.5 * x, image, cover, outside, 1.0, 80.0) == pytest.approx(2 / unit, rel=1e-4)
-    assert hidden_contrast(lambda x: 0 * x, image, cover, outside, 1.0, 80.0) == 80.0
+    assert hidden_amplitude(lambda x: 0.5 * x, image, cover, outside, 1.0, 80.0) == pytest.approx(2 / unit, rel=1e-4)
+    assert hidden_amplitude(lambda x: 0 * x, image, cover, outside, 1.0, 80.0) == 80.0
 
 
 def test_a_linear_function_gives_the_conditional_gaussian() -> None:

@@ -14,7 +14,8 @@ ITEMS = (
          "pair differs by bone alone"),
     Item("AE-BS, ConvNet-BS, RL-BS, ResNet-BS", "reduced", "built layer by layer with the published counts; at "
          "default AE-BS as published and a ResNet-BS of 4 blocks and 16 channels (for 16 and 64); at reference all "
-         "four, the others at half their widths, ResNet-BS of 8 blocks and 32 channels; as published at paper"),
+         "four, ConvNet-BS and RL-BS at a quarter of their widths, ResNet-BS of 8 blocks and 32 channels; as published "
+         "at paper"),
     Item("126 filters in the code's ConvNet-BS", "absent", "a typing error; 128 as in the text"),
     Item("loss 0.84 (1 - MS-SSIM) + 0.16 MAE", "done", "five scales; ConvNet-BS with its L1 penalty"),
     Item("training on whole images, batch 8, up to 200 epochs, early stopping", "reduced", "to random squares of 176 "

@@ -61,7 +61,7 @@ class TrainSection(Section):
     resnet_width, resnet_blocks
         Of ResNet-BS; 64 and 16 as published.
     narrow
-        Every width of the other networks divided by this.
+        Every width of ConvNet-BS and RL-BS divided by this; AE-BS is as published.
     crop
         Side of the random squares that networks are trained on [pixel]; as large as the image as published.
     scales
@@ -199,7 +199,7 @@ SIZES: dict[str, BoneSuppressionConfig] = {
     "reference": BoneSuppressionConfig(
         size="reference",
         data=DataSection(n_train=60, n_validation=8, n_test=30),
-        train=TrainSection(networks=NETWORKS, resnet_width=32, resnet_blocks=8, narrow=2, n_epochs=20),
+        train=TrainSection(networks=NETWORKS, resnet_width=32, resnet_blocks=8, narrow=4, n_epochs=16),
         score=ScoreSection(filter_width=21, filter_pixels=200_000),
         explain=ExplainSection(n_cases=8, n_pictured=4),
         weigh=WeighSection(n_null=99, n_cases=20),

@@ -35,7 +35,8 @@ def build(name: str, section: TrainSection) -> tuple[nn.Module, dict[str, Any]]:
             "width": section.resnet_width,
             "blocks": section.resnet_blocks,
         }
-    widths = tuple(max(2, w // section.narrow) for w in _WIDTHS[name])
+    divisor = 1 if name == "ae-bs" else section.narrow
+    widths = tuple(max(2, w // divisor) for w in _WIDTHS[name])
     makers = {"ae-bs": ae_bs, "convnet-bs": convnet_bs, "rl-bs": rl_bs}
     return makers[name](widths=widths), {"widths": list(widths)}
 

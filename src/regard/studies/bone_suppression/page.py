@@ -46,8 +46,10 @@ def _rows(material: Material, scores: Scores, names: tuple[str, ...]) -> list[di
 
 def _size(material: Material, name: str) -> str:
     section = material.config.train
-    whole = section.narrow == 1 and name != "resnet-bs"
-    whole |= name == "resnet-bs" and (section.resnet_width, section.resnet_blocks) == (64, 16)
+    if name == "resnet-bs":
+        whole = (section.resnet_width, section.resnet_blocks) == (64, 16)
+    else:
+        whole = name == "ae-bs" or section.narrow == 1
     n = sum(p.numel() for p in material.network(name).parameters())
     return f"({n:,} values)" if whole else f"(small: {n:,} values)"
 

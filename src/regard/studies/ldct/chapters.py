@@ -8,14 +8,16 @@ import torch
 from regard.report.html import Chapter
 from regard.studies.ldct.config import NETWORKS
 from regard.studies.ldct.explain import CONTROLS, FORMS, Found, drawn, searched
-from regard.studies.ldct.figures import draw_curve, draw_gallery, draw_lesions, draw_rejections, draw_spread
+from regard.studies.ldct.figures import draw_curve, draw_free, draw_gallery, draw_lesions, draw_rejections, draw_spread
 from regard.studies.ldct.material import Material
+from regard.studies.ldct.null_space import free_directions
 from regard.studies.ldct.weigh import LINEAR_N, MASKS
 from regard.studies.run import Scores
 from regard.studies.scoring.bootstrap import Score
 
 __all__ = [
     "drawn_chapters",
+    "free_chapters",
     "hidden_chapters",
     "networks_of",
     "in_words",
@@ -134,6 +136,39 @@ def hidden_chapters(material: Material, scores: Scores, folder: Path) -> list[Ch
         path = draw_spread(maps, folder / "spread.png")
         text = f"Root mean square of the accepted samples around the scan, {material.scenes[0].case}."
         chapters.append(Chapter("Where the scans differ", [text], path))
+    return chapters
+
+
+def free_chapters(material: Material, scores: Scores, folder: Path) -> list[Chapter]:
+    """The Jacobian's null space: gains, what its directions hide, a picture for each network."""
+    names = {k: v for k, v in networks_of(material).items() if f"null_space_{k}" in scores}
+    if not names:
+        return []
+    shown = {
+        "least_gain": "least gain", "least_gain_gaussian": "least gain of the filter", "median_gain": "median gain",
+        "gain_there": "gain where it ends, over that at x", "hidden": "hidden change, d' in the scan",
+        "hidden_identity": "same direction, identity", "hidden_gaussian": "same direction, Gaussian filter",
+        "excess_over_identity": "excess over identity", "excess_over_gaussian": "excess over Gaussian filter",
+    }  # fmt: skip
+    rows = [
+        {"": unbroken(name)} | {v: in_words(scores[f"null_space_{key}"].get(k)) for k, v in shown.items()}
+        for key, name in names.items()
+    ]
+    plan = material.config.explain
+    finest = 2 * material.scenes[0].image.shape[-1] * material.test.pixel_mm / (plan.null_cosines - 1)
+    text = (
+        "To first order a network answers to a small change by its Jacobian. Its singular values, in the span of "
+        f"{plan.null_cosines**2} smooth directions (cosines down to {finest:.0f} mm in wavelength), are gains: 1 is as "
+        f"the scan, 0 is not seen. The {plan.n_null} directions of least gain are followed, either way, until the "
+        f"output shows them (d' {plan.tolerance:g}) or a pixel has changed by {plan.limit:g} standard deviations of "
+        "the noise."
+    )
+    chapters = [Chapter("The null space of the Jacobian", [text], None, rows)]
+    for key, name in names.items():
+        scene = material.scenes[0]
+        path = folder / f"null_space_{key}.png"
+        draw_free(free_directions(material, key, scene), f"{name}, {scene.case}: directions of least gain", path)
+        chapters.append(Chapter(f"{name}: what it answers to least", [], path))
     return chapters
 
 

@@ -155,6 +155,8 @@ class ExplainSection(Section):
         Largest change of a pixel, in standard deviations of the noise.
     curve
         Multiples of the tolerance.
+    n_null, null_cosines
+        Directions of the Jacobian's null space that are followed, and cosines along each axis that they are made of.
     sampler
         Denoiser that a sampler is fitted to; None: none.
     sampler_patch, sampler_patches, sampler_steps, sampler_batch
@@ -173,6 +175,8 @@ class ExplainSection(Section):
     tolerance: Positive = 1.0
     limit: Positive = 3.0
     curve: tuple[float, ...] = (2.0, 4.0)
+    n_null: Count = 4
+    null_cosines: Annotated[int, Field(ge=2, le=32)] = 16
     sampler: Network | None = "cnn10"
     sampler_patch: Literal[8, 16, 32, 64] = 64
     sampler_patches: Count = 512
@@ -224,8 +228,8 @@ SIZES: dict[str, LDCTConfig] = {
         ),
         train=TrainSection(n_steps=40, patch=24, cnn10_width=8, redcnn_width=4, batch_size=4),
         explain=ExplainSection(
-            n_cases=1, n_samples=4, n_steps=6, n_control=2, curve=(2.0,), sampler_patch=32, sampler_patches=24,
-            sampler_steps=8, sampler_batch=6, n_drawn=4,
+            n_cases=1, n_samples=4, n_steps=6, n_control=2, curve=(2.0,), n_null=2, null_cosines=4, sampler_patch=32,
+            sampler_patches=24, sampler_steps=8, sampler_batch=6, n_drawn=4,
         ),
         weigh=WeighSection(radii_mm=(8.0, 16.0), n_planted=2, planted_samples=2, planted_steps=20),
     ),
@@ -235,7 +239,7 @@ SIZES: dict[str, LDCTConfig] = {
         data=DataSection(n_train=60, n_test=24, n_chest=2, n_draws=24),
         train=TrainSection(networks=_ALL, n_steps=4000, redcnn_width=32, n_adversarial=1500),
         explain=ExplainSection(
-            n_cases=8, n_samples=16, n_steps=40, n_control=6, curve=(0.5, 2.0, 4.0), sampler_patches=2048,
+            n_cases=8, n_samples=16, n_steps=40, n_control=6, curve=(0.5, 2.0, 4.0), n_null=8, sampler_patches=2048,
             sampler_steps=1500, sampler_batch=16, perceptual=100.0, n_drawn=24,
         ),
     ),
@@ -250,8 +254,8 @@ SIZES: dict[str, LDCTConfig] = {
             identity_start=False, n_adversarial=67_000, adversarial_batch=77, vgg_width=64, vgg_steps=20_000,
         ),
         explain=ExplainSection(
-            n_cases=10, n_samples=100, n_steps=60, n_control=20, curve=(0.5, 1.0, 2.0, 4.0), sampler_patches=200_000,
-            sampler_steps=100_000, sampler_batch=64, perceptual=100.0, n_drawn=100,
+            n_cases=10, n_samples=100, n_steps=60, n_control=20, curve=(0.5, 1.0, 2.0, 4.0), n_null=16,
+            sampler_patches=200_000, sampler_steps=100_000, sampler_batch=64, perceptual=100.0, n_drawn=100,
         ),
     ),
 }  # fmt: skip

@@ -93,7 +93,7 @@ def searched(material: Material, name: str, scene: Scene) -> Found:
         with recording.intact(model.network):
             found = find_invariances(
                 function_of(model), scene.image, scene.noise, n=plan.n_samples, tolerance=plan.tolerance,
-                limit=plan.limit, n_draws=_n_draws(material), n_steps=plan.n_steps, n_control=plan.n_control,
+                limit=plan.limit, n_draws=n_draws(material), n_steps=plan.n_steps, n_control=plan.n_control,
                 curve=plan.curve, seed=material.run.seed, case=scene.case,
             )  # fmt: skip
         return _tensors(found)
@@ -101,7 +101,7 @@ def searched(material: Material, name: str, scene: Scene) -> Found:
     return Found(scene, material.run.tensors(f"explain/{name}-{scene.case}", make))
 
 
-def _n_draws(material: Material) -> int:
+def n_draws(material: Material) -> int:
     return max(4, min(16, material.config.data.n_draws - 1))
 
 
@@ -118,7 +118,7 @@ def drawn(material: Material, form: Form, scene: Scene) -> Found | None:
         with recording.intact(model.network):
             function = function_of(model)
             calibration = calibrate(
-                function, scene.image, scene.noise, n_draws=_n_draws(material), seed=material.run.seed, case=scene.case
+                function, scene.image, scene.noise, n_draws=n_draws(material), seed=material.run.seed, case=scene.case
             )
             found = draw_invariances(
                 sampler, function, scene.image, calibration, n=plan.n_drawn, tolerance=plan.tolerance, form=form,

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from regard.io.atomic import atomic
 from regard.studies.ldct.explain import Found
+from regard.studies.ldct.null_space import Free
 
 __all__ = [
     "WINDOW",
     "draw_curve",
     "draw_denoised",
+    "draw_free",
     "draw_gallery",
     "draw_lesions",
     "draw_rejections",
@@ -95,6 +97,27 @@ def draw_gallery(found: Found, numbers: Sequence[int], title: str, path: Path, *
         told = words[row] if words else f"{kind}{accepted}"
         line[0].set_ylabel(
             f"{told}\nd' {float(found.distance[k]):.2f} in x\n{float(found.d_prime[k]):.2f} in f", fontsize=7
+        )
+    return _save(figure, path)
+
+
+def draw_free(free: Free, title: str, path: Path) -> Path:
+    """Rows of x, a change along a direction of least gain as far as it hides, and what the output shows of it."""
+    n = len(free.changes)
+    figure = Figure(figsize=(8.6, 2.1 * n + 0.6), layout="constrained")
+    axes = figure.subplots(n, 4, squeeze=False)
+    figure.suptitle(title, fontsize=10)
+    names = ("x", f"{_TILDE} \N{MINUS SIGN} x", "f(x)", f"f({_TILDE}) \N{MINUS SIGN} f(x)")
+    for k, line in enumerate(axes):
+        full = max(float(free.changes[k].abs().max()), 1e-6)
+        for column, image in enumerate((free.scene.image, free.changes[k], free.output, free.outputs[k])):
+            shown = _show(line[column], image, names[column] if k == 0 else "", full=full if column % 2 else None)
+        bar = figure.colorbar(shown, ax=line[-1], fraction=0.05, pad=0.02)  # type: ignore[arg-type]
+        bar.set_label("HU", fontsize=7)
+        bar.ax.tick_params(labelsize=7)
+        line[0].set_ylabel(
+            f"gain {float(free.gains[k]):.2f}\nd' {float(free.hidden[k]):.2f} in x\n{float(free.d_prime[k]):.2f} in f",
+            fontsize=7,
         )
     return _save(figure, path)
 

@@ -9,6 +9,7 @@ from regard.report.html import Chapter, write_report
 from regard.studies.ldct.about import ITEMS
 from regard.studies.ldct.chapters import (
     drawn_chapters,
+    free_chapters,
     hidden_chapters,
     in_words,
     networks_of,
@@ -162,7 +163,7 @@ def write_page(material: Material, study: AbstractStudy[Material], scores: Score
     chapters: list[Chapter] = []
     if scores:
         chapters = [Chapter("In short, for a clinician", _summary(material, scores))]
-        for part in (_quality, hidden_chapters, drawn_chapters, weighed_chapters, truth_chapters):
+        for part in (_quality, hidden_chapters, free_chapters, drawn_chapters, weighed_chapters, truth_chapters):
             chapters += part(material, scores, folder)
     items: Sequence[dict[str, str]] = [{"in the paper": i.what, "": i.state, "here": i.how} for i in ITEMS]
     chapters.append(Chapter("What the paper did, and what is done here", [study.paper], None, items))

@@ -8,6 +8,7 @@ from regard.studies.ldct.about import ITEMS
 from regard.studies.ldct.config import SIZES, LDCTConfig
 from regard.studies.ldct.explain import explain_cases
 from regard.studies.ldct.material import Material, material_of
+from regard.studies.ldct.null_space import null_space_cases
 from regard.studies.ldct.page import write_page
 from regard.studies.ldct.score import score_all
 from regard.studies.ldct.weigh import weigh_cases
@@ -32,7 +33,7 @@ class LDCTStudy(AbstractStudy[Material]):
         "data": "torso phantoms scanned at two doses, livers with and without a lesion again and again, or your scans",
         "train": "the denoisers",
         "score": "errors, likeness, noise power and a model observer, beside the input and non-local means",
-        "explain": "other scans that give the same output, searched without training and drawn from a sampler",
+        "explain": "other scans that give the same output: searched, drawn from a sampler, and the null space",
         "weigh": "noise or anatomy: excess over the controls, directions, masks, lesions that vanish unseen",
     }
     items: ClassVar[tuple[Item, ...]] = ITEMS
@@ -59,7 +60,8 @@ class LDCTStudy(AbstractStudy[Material]):
         return score_all(self.material(run))
 
     def explain(self, run: StudyRun) -> Scores:
-        return explain_cases(self.material(run))
+        material = self.material(run)
+        return {**explain_cases(material), **null_space_cases(material)}
 
     def weigh(self, run: StudyRun) -> Scores:
         return weigh_cases(self.material(run))

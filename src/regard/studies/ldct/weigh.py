@@ -17,6 +17,7 @@ from regard.explainers.generative.analysis import dice, principal_directions
 from regard.explainers.generative.controls import equal_blur, gaussian_filter, identity
 from regard.explainers.generative.detectability import Detectability, usable_scales
 from regard.explainers.generative.invariances import OUTPUT_SCALES
+from regard.explainers.generative.null_space import hidden_amplitude
 from regard.phantoms.lowdose import Lesion
 from regard.studies.ldct.config import NETWORKS
 from regard.studies.ldct.explain import Found, searched
@@ -33,7 +34,7 @@ from regard.studies.ldct.truth import (
 )
 from regard.studies.scoring.bootstrap import Score, mean_score, scored
 
-__all__ = ["LINEAR_N", "MASKS", "hidden_contrast", "weigh_cases"]
+__all__ = ["LINEAR_N", "MASKS", "weigh_cases"]
 
 Function = Callable[[Tensor], Tensor]
 
@@ -42,9 +43,6 @@ MASKS = {"lung": (-2000.0, -400.0), "fat": (-200.0, -40.0), "soft_tissue": (-40.
 
 LINEAR_N = (50, 200, 800)
 """Samples of the linear truth test."""
-
-_GRID = 2.0 ** torch.arange(-8.0, 0.5, 0.5).double()
-"""Contrasts that are tried, as shares of the largest."""
 
 
 def _masks(image: Tensor) -> dict[str, Tensor]:
@@ -90,50 +88,6 @@ def _split(found: Found) -> dict[str, float]:
     return said
 
 
-def hidden_contrast(
-    function: Function, image: Tensor, cover: Tensor, outside: Detectability, tolerance: float, largest: float
-) -> float:
-    """Largest contrast, of either sign, of a lesion whose appearance the output does not show.
-
-    Parameters
-    ----------
-    function
-        Images (batch, 1, row, column) to the same [HU].
-    image
-        x (1, 1, row, column).
-    cover
-        Share of each pixel that the lesion covers (row, column).
-    outside
-        Visibility in the output.
-    tolerance
-        Largest d' of ``f(x + lesion) - f(x)``.
-    largest
-        Largest contrast to try [HU].
-
-    Returns
-    -------
-    float
-        Contrast up to which all are within the tolerance [HU], interpolated between those that are tried; the larger
-        one of brighter and darker lesions.
-    """
-    contrasts = largest * _GRID
-    found = []
-    with torch.no_grad():
-        before = function(image)
-        for sign in (1.0, -1.0):
-            tried = image + sign * contrasts.reshape(-1, 1, 1, 1).to(image) * cover.to(image)
-            seen = torch.cat([outside.largest(function(part) - before) for part in tried.split(8)]).double()
-            over = torch.nonzero(seen > tolerance).flatten()
-            if not len(over):
-                found.append(largest)
-                continue
-            k = int(over[0])
-            start, under = (float(contrasts[k - 1]), float(seen[k - 1])) if k else (0.0, 0.0)
-            share = (tolerance - under) / max(float(seen[k]) - under, 1e-12)
-            found.append(start + share * (float(contrasts[k]) - start))
-    return max(found)
-
-
 def _lesions(material: Material, liver: Repeated, function: Function) -> dict[str, float]:
     """Hidden contrast of each radius, in a network and in its two controls, [HU]."""
     plan, data = material.config.weigh, material.config.data
@@ -154,7 +108,7 @@ def _lesions(material: Material, liver: Repeated, function: Function) -> dict[st
         outside = Detectability.of_noise(drawn, scales)
         for radius in plan.radii_mm:
             cover = Lesion(0.0, 0.0, radius, 1.0).cover(side, data.pixel_mm)
-            said[f"{name}_{radius:g}"] = hidden_contrast(
+            said[f"{name}_{radius:g}"] = hidden_amplitude(
                 f, image, cover, outside, material.config.explain.tolerance, plan.largest_hu
             )
     return said
