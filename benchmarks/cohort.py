@@ -86,6 +86,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     function = Explaining(Question(str(folder / "model"), ("gradient",)), first.shape, affine, image=False)
     model = load_model(folder / "model")
     prepare = Preparation(model.card.inputs[0])
+    if options.mode == MODES[0]:
+        # A careful loop asks for the gradient of the image only, as the cohort does.
+        model.network.requires_grad_(False)
 
     def bare(path: Path) -> torch.Tensor:
         x = prepare.prepare(read(path)).tensor.requires_grad_()

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 import regard
 from regard.core.errors import GeometryError, InputError, ReferenceInputError, TargetError
+from regard.core.explainer import Query
+from regard.core.first_pass import first_pass, offered
+from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity
+from regard.explain import explain_case
 from regard.models import ModelCard
 
 
@@ -339,6 +343,46 @@ def test_cams_of_one_layer_share_one_pass(oblique: np.ndarray) -> None:
     found = regard.explain_case(model, scan(oblique), ["grad-cam", "grad-ram", "hires-cam", "grad-ramp"], layer="body")
     assert [e.layer for e in found.explanations] == ["body"] * 4
     assert len(calls) == 2
+
+
+class Counted(Curved):
+    """Counts its passes."""
+
+    n = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.n += 1
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("methods", "passes"), [(["gradient"], 1), (["input-x-gradient", "gradient"], 3)])
+def test_the_prediction_and_the_first_gradient_share_one_pass(
+    oblique: np.ndarray, methods: list[str], passes: int
+) -> None:
+    network = Counted()
+    model = regard.Model(network, card())
+    found = explain_case(model, {"image": scan(oblique)}, methods)
+    # The input times gradient also asks the network at 0.
+    assert network.n == passes
+    assert all(p.requires_grad for p in network.parameters())
+    for explanation, method in zip(found.explanations, methods, strict=True):
+        alone = regard.explain(regard.Model(Curved(), card()), scan(oblique), method)
+        torch.testing.assert_close(explanation.relevance.tensor, alone.relevance.tensor, rtol=0, atol=0, equal_nan=True)
+    # Whoever asks for the gradient at another place, or a second time, gets their own.
+    x = torch.rand(1, 1, 10, 12, 8, dtype=torch.float64)
+    inputs = Inputs.of(x)
+    begun = first_pass(network, inputs, graph=True)
+    with offered(begun):
+        network.n = 0
+        other = Query(network, Inputs.of(x + 1)).gradient([x + 1])
+        assert network.n == 1
+        first = Query(network, inputs).gradient(inputs.tensors)
+        assert network.n == 1
+        second = Query(network, inputs).gradient(inputs.tensors)
+        assert network.n == 2
+    assert begun.leaves is None
+    assert torch.equal(first[1][0], second[1][0])
+    assert not torch.equal(first[1][0], other[1][0])
 
 
 def test_outside_the_training_data_is_said_before_any_map(oblique: np.ndarray) -> None:

@@ -15,8 +15,10 @@ from regard.core.batching import BatchSize
 from regard.core.errors import InputError, ReferenceInputError
 from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation
+from regard.core.first_pass import first_pass, offered
 from regard.core.geometry import resample
 from regard.core.quantity import Quantity, Sign
+from regard.core.recording import GRADIENT
 from regard.core.spatial import has_space, space
 from regard.core.target import AbstractTarget, Expectation, TargetLike, as_target
 from regard.core.volume import Grid, Volume
@@ -145,17 +147,18 @@ def explain_case(
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
     network = prepared.network
     inputs = prepared.inputs
-    with recording.intact(network) as plain, torch.no_grad():
-        output = inputs.call(plain, inputs.tensors)
+    members = prepared.members
+    alone = len(members) == 1 and GRADIENT in recording.capabilities(network)
+    begun = first_pass(network, inputs, graph=alone and bool(specs) and specs[0].method.begins_with_gradient)
+    output = begun.output
     goal = bind_target(model, target, output, prepared)
-    with recording.intact(network) as plain, torch.no_grad():
+    with recording.intact(network), torch.no_grad():
         prediction = float(goal(output)[0])
     question = Query(recording.unwrap(network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
     compared = find_reference(reference, question, prepared, model.card)
     warnings = list(prepared.warnings) + outside_training(model.card, scans, prediction)
     if not math.isfinite(prediction):
         raise InputError(f"a prediction of {prediction}", "a finite number", "check the image and the weights")
-    members = prepared.members
     named = layer or model.card.layer
     if named is not None and through_preparation:
         named = f"network.{named}"
@@ -163,7 +166,7 @@ def explain_case(
     if mask is not None and any(spec.method.takes_mask for spec in specs):
         looked = inputs.rebuild([p.places(mask).to(inputs.tensors[0].device) for p in prepared.parts])
     explanations: list[Explanation] = []
-    with _shared(len(specs)):
+    with _shared(len(specs)), offered(begun):
         for spec in specs:
             parts = []
             for member in members:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from regard.core import recording
+from regard.core import first_pass, recording
 from regard.core.batching import BatchSize, auto_batch_size
 from regard.core.errors import CapabilityError, InputError, ReferenceInputError, ShapeError
 from regard.core.inputs import InputLike, Inputs
@@ -95,8 +95,13 @@ class Query:
         CapabilityError
             If no gradient passes through the network.
         """
-        leaves = [x.detach().clone().requires_grad_() for x in tensors]
-        value = self.score([leaf.clone() for leaf in leaves])
+        begun = first_pass.take(self.network, tensors)
+        if begun is None:
+            leaves = [x.detach().clone().requires_grad_() for x in tensors]
+            output = self.forward([leaf.clone() for leaf in leaves])
+        else:
+            leaves, output = begun
+        value = self.value(output)
         if not value.requires_grad:
             raise no_gradient(self.network, "the input")
         gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
@@ -198,6 +203,8 @@ class AbstractExplainer(ABC):
     """Whether a mask of where to look can be given, which saves evaluations."""
     cases_together: ClassVar[bool] = False
     """Whether `_attribute` takes a batch of cases; otherwise it gets one case at a time."""
+    begins_with_gradient: ClassVar[bool] = False
+    """Whether the first thing `_attribute` does is `Query.gradient` at the inputs: it then shares the first pass."""
     breaks: ClassVar[Mapping[Promise, str]] = {}
     """Promises that the method does not make, each with the reason."""
 

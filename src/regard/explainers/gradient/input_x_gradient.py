@@ -24,6 +24,7 @@ class InputXGradient(AbstractExplainer):
     sign = Sign.RAISED
     takes_reference = True
     cases_together = True
+    begins_with_gradient = True
 
     def _attribute(self, query: Query) -> Attribution:
         given = query.reference is not None
