@@ -181,6 +181,27 @@ def test_a_layer_takes_the_place_of_the_output(
     regard(*fit[:-1], "head", "-o", tmp_path / "no").refused("head")
 
 
+def test_the_null_space_is_followed(regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = regard("invariances", denoiser, slice_file, "--null-space", "--n", "3", "--patch", "24", "-o", out)
+    assert done.code == 0, done.err
+    rows = table(out / "samples.tsv")
+    assert [r["accepted"] for r in rows] == ["True"] * 3
+    assert all(r["scale"] in ("", "n/a") for r in rows)
+    scores = json.loads((out / "scores.json").read_text())["scores"]
+    assert {"distance", "excess_over_identity", "excess_over_gaussian"} <= set(scores["network"])
+    page = (out / "report.html").read_text()
+    assert "null space of the Jacobian" in page
+    assert "least gain" in page
+    again = regard("invariances", denoiser, slice_file, "--null-space", "--fit", "-o", tmp_path / "other")
+    assert again.code == 2
+    assert "--null-space with --fit" in again.err
+    many = regard(
+        "invariances", denoiser, slice_file, "--null-space", "--patch", "24", "--n", "999", "-o", tmp_path / "m"
+    )
+    assert "999 directions" in many.err
+
+
 @pytest.mark.parametrize("output", ["image", "regression"])
 def test_three_axes_are_as_two(regard: Regard, tmp_path: Path, output: str) -> None:
     folder, out = tmp_path / "volumetric", tmp_path / "run"

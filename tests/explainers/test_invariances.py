@@ -17,7 +17,7 @@ from regard.explainers.generative.invariances import Invariances, calibrate, fin
 from regard.explainers.generative.jacobian import Jacobian, principal_angles, singular_directions
 from regard.explainers.generative.level_set import onto_level_set
 from regard.explainers.generative.noise import NoiseModel, estimate_noise
-from regard.explainers.generative.null_space import cosines, hidden_amplitude, null_space
+from regard.explainers.generative.null_space import cosines, follow_null_space, hidden_amplitude, null_space
 
 
 def white(size: int, deviation: float = 1.0) -> NoiseModel:
@@ -223,14 +223,45 @@ def test_the_null_space_of_a_blind_filter_is_what_it_removes() -> None:
     noise = white(24).draw(image, range(8))
     outside = Detectability.of_noise(noise, (0.0, 2.0))
     free, half = (hidden_amplitude(f, image, d, outside, 1.0, 30.0) for d in found.directions)
-    assert free == 30.0
+    assert abs(free) == 30.0
     own = hidden_amplitude(identity, image, found.directions[1], outside, 1.0, 30.0)
-    assert half == pytest.approx(2 * own, rel=1e-4)
+    assert abs(half) == pytest.approx(2 * abs(own), rel=1e-4)
     # A number that depends on one direction only leaves all others.
     gains = null_space(lambda x: (x * gone).sum((1, 2, 3)), image, n_cosines=4).gains
     assert gains == pytest.approx([0.0] * 15 + [1.0], abs=1e-5)
     with pytest.raises(ShapeError, match="at least 30"):
         null_space(f, image, n_cosines=30)
+    with pytest.raises(InputError, match="17 directions"):
+        null_space(f, image, n_cosines=4, k=17)
+    # In three channels that are one, and three axes.
+    assert null_space(f, image.expand(1, 3, 24, 24), n_cosines=4).gains[:3] == pytest.approx([0, 0.5, 1.0], abs=1e-5)
+    assert null_space(identity, torch.randn(1, 1, 8, 8, 8)).gains == pytest.approx([1.0] * 216, abs=1e-5)
+
+
+def test_the_null_space_is_followed_until_the_output_shows_it() -> None:
+    basis = cosines((24, 24), 4)[5].float()
+
+    def f(x: Tensor) -> Tensor:
+        return x - 0.75 * (x * basis).sum((-2, -1), keepdim=True) * basis
+
+    image = torch.randn(1, 1, 24, 24)
+    found, space = follow_null_space(f, image, white(24), n=2, n_cosines=4)
+    assert space.gains[:2] == pytest.approx([0.25, 1.0], abs=1e-5)
+    assert bool(found.accepted.all())
+    assert found.d_prime == pytest.approx([1.0, 1.0], abs=0.01)
+    # Four times as visible in the image as in the output, where the identity hides nothing.
+    assert float(found.controls["identity"][0]) == pytest.approx(1.0, abs=0.01)
+    assert float(found.distance[0]) == pytest.approx(4.0, rel=0.15)
+    assert float(found.leakage[0]) == pytest.approx(0.25, abs=1e-3)
+    # A number: the direction that it reads is not among those that leave it.
+    found, space = follow_null_space(
+        lambda x: (x * basis).sum((1, 2, 3)) ** 2, image, white(24), n=3, n_cosines=4, tolerance=0.1, bounds=(-9, 9)
+    )
+    assert bool(found.accepted.all())
+    assert not found.controls
+    assert (found.samples.abs() <= 9).all()
+    changes = (found.samples - image).flatten(1)
+    assert (changes @ basis.flatten()).abs().max() < 1e-3
 
 
 def test_the_ignored_structure_is_found_among_others_of_equal_contrast() -> None:

@@ -31,6 +31,9 @@ def invariances(
         Path | None, typer.Option(metavar="DIR", help="Draw from a sampler that --fit made; training-free without.")
     ] = None,
     fit: Annotated[bool, typer.Option("--fit", help="Make a sampler from the images of a table.")] = False,
+    null_space: Annotated[
+        bool, typer.Option("--null-space", help="Follow the directions that the output answers to least.")
+    ] = False,
     n: Annotated[int, typer.Option(min=1, metavar="INT", help="Samples for each case.")] = 100,
     tolerance: Annotated[
         str, typer.Option(metavar="FLOAT|auto", help="Largest d' of an image, or change of a number.")
@@ -86,9 +89,9 @@ def invariances(
 
     request = InvariancesRequest(
         model=model, paths=tuple(cases), output=output, methods=(), n=n, tolerance=tolerance, target=target,
-        layer=layer, noise=noise, limit=limit, steps=steps, sampler=sampler, fit=fit, form=form, controls=controls,
-        patch=patch, at=at, cut=cut, further=tuple(further or ()), weights=weights, trust=trust, seed=seed,
-        device=device, threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose,
-        quiet=quiet, as_json=as_json,
+        layer=layer, noise=noise, limit=limit, steps=steps, sampler=sampler, fit=fit, null_space=null_space,
+        form=form, controls=controls, patch=patch, at=at, cut=cut, further=tuple(further or ()), weights=weights,
+        trust=trust, seed=seed, device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
+        private=private, verbose=verbose, quiet=quiet, as_json=as_json,
     )  # fmt: skip
     return fit_run(request) if fit else run(request)

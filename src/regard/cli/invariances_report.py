@@ -56,7 +56,7 @@ def scores_of(done: Sequence[CaseResult]) -> dict[str, Any]:
 
 def _made_of(scale: float | None) -> str:
     if scale is None:
-        return "drawn"
+        return "none"
     return f"{scale:g}" if scale else "noise"
 
 

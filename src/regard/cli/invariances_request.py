@@ -28,6 +28,7 @@ class InvariancesRequest(Request):
     at: str | None = None
     sampler: Path | None = None
     fit: bool = False
+    null_space: bool = False
     form: str = "published"
 
 
@@ -82,6 +83,9 @@ def settings(request: InvariancesRequest, model: Model, cases: Sequence[Case], d
         raise InputError(f"--limit {request.limit:g}, --noise {request.noise}", "numbers above 0")
     if request.fit and request.sampler is not None:
         raise InputError(f"--fit with --sampler {request.sampler}", "one of them", "fit first, then draw")
+    if request.null_space and (request.fit or request.sampler is not None):
+        other = "--fit" if request.fit else f"--sampler {request.sampler}"
+        raise InputError(f"--null-space with {other}", "one of them", "leave one out")
     if request.form not in ("published", "difference"):
         raise InputError(f"--form {request.form}", "published or difference")
     own = {
@@ -94,6 +98,7 @@ def settings(request: InvariancesRequest, model: Model, cases: Sequence[Case], d
         "patch": request.patch,
         "at": request.at,
         "fit": request.fit,
+        "null_space": request.null_space,
         "form": request.form,
         "sampler": None if request.sampler is None else str(request.sampler.absolute()),
     }

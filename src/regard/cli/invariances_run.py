@@ -21,6 +21,7 @@ from regard.core.target import AbstractTarget
 from regard.explain import bind_target
 from regard.explainers.generative.invariances import Function, Invariances, calibrate, find_invariances
 from regard.explainers.generative.noise import NoiseModel, estimate_noise
+from regard.explainers.generative.null_space import follow_null_space
 from regard.explainers.generative.of_model import CaseFunction, crop
 from regard.explainers.generative.sampler import draw_invariances, read_sampler
 from regard.io import Case, RunFolder, find_cases
@@ -115,7 +116,7 @@ def posed_case(request: InvariancesRequest, model: Model, target: AbstractTarget
 
 
 def _found(this: _Run, case: Case, posed: CaseFunction, noise: NoiseModel, function: Function) -> Invariances:
-    """Search, or draw from the sampler."""
+    """Search, follow the null space, or draw from the sampler."""
     request = this.request
     tolerance = tolerance_of(request.tolerance)
     if request.sampler is not None:
@@ -132,6 +133,11 @@ def _found(this: _Run, case: Case, posed: CaseFunction, noise: NoiseModel, funct
             seed=request.seed,
             case=case.case,
         )
+    if request.null_space:
+        return follow_null_space(
+            function, posed.image, noise, n=request.n, tolerance=tolerance, limit=request.limit, bounds=posed.window,
+            seed=request.seed, case=case.case,
+        )[0]  # fmt: skip
     return find_invariances(
         function,
         posed.image,

@@ -57,7 +57,7 @@ class Jacobian:
         if self.basis is not None:
             direction = direction @ self.basis
         v = direction.reshape(self.point.shape).to(self.point)
-        if self._back.grad_fn is None:
+        if not self._back.requires_grad:
             return torch.zeros(self.n_rows).to(self.point)
         (found,) = torch.autograd.grad(self._back, self._probe, v, retain_graph=True)
         return found.detach().flatten()
@@ -65,7 +65,7 @@ class Jacobian:
     def adjoint(self, output: Tensor) -> Tensor:
         """J^T w: (rows,) to (columns,)."""
         w = output.reshape(self._shape).to(self.point)
-        if self._back.grad_fn is None:
+        if not self._back.requires_grad:
             found = torch.zeros_like(self.point).flatten()
         else:
             with torch.enable_grad():

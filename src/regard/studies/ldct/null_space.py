@@ -7,10 +7,7 @@ import torch
 from torch import Tensor
 
 from regard.core import recording
-from regard.explainers.generative.controls import equal_blur, gaussian_filter, identity
-from regard.explainers.generative.detectability import Detectability
-from regard.explainers.generative.invariances import calibrate
-from regard.explainers.generative.null_space import hidden_amplitude, null_space
+from regard.explainers.generative.null_space import follow_null_space
 from regard.studies.ldct.config import NETWORKS
 from regard.studies.ldct.explain import CONTROLS, n_draws
 from regard.studies.ldct.material import Material
@@ -30,9 +27,9 @@ class Free:
     scene
         Whose.
     gains
-        Of the network, smallest first, and of the Gaussian filter of equal noise reduction (direction,).
-    gains_gaussian
-        See above.
+        Of the network, smallest first (direction,).
+    gain_gaussian
+        The least one of the Gaussian filter of equal noise reduction (1,).
     changes
         Directions of least gain, each as far as the tolerance lets it go (k, 1, row, column) [HU].
     output, outputs
@@ -46,7 +43,7 @@ class Free:
 
     scene: Scene
     gains: Tensor
-    gains_gaussian: Tensor
+    gain_gaussian: Tensor
     changes: Tensor
     output: Tensor
     outputs: Tensor
@@ -76,33 +73,20 @@ def free_directions(material: Material, name: str, scene: Scene) -> Free:
 
 def _free(material: Material, function: Callable[[Tensor], Tensor], scene: Scene) -> dict[str, Tensor]:
     plan = material.config.explain
-    calibration = calibrate(
-        function, scene.image, scene.noise, n_draws=n_draws(material), seed=material.run.seed, case=scene.case
-    )
-    assert calibration.outside is not None
-    sigma = equal_blur(calibration.noise, calibration.spread / scene.noise.deviation)
-    blurred = gaussian_filter(sigma)
-    found = null_space(function, scene.image, n_cosines=plan.null_cosines, k=plan.n_null)
+    found, space = follow_null_space(
+        function, scene.image, scene.noise, n=plan.n_null, tolerance=plan.tolerance, limit=plan.limit,
+        n_draws=n_draws(material), n_cosines=plan.null_cosines, seed=material.run.seed, case=scene.case,
+    )  # fmt: skip
     kept = {
-        "gains": found.gains,
-        "gains_gaussian": null_space(blurred, scene.image, n_cosines=plan.null_cosines, k=1).gains,
+        "gains": space.gains,
+        "gain_gaussian": torch.tensor([float(found.facts["least gain of the blur"])]),
+        "changes": found.samples - found.image,
+        "output": found.output,
+        "outputs": found.outputs - found.output,
+        "d_prime": found.d_prime,
+        "hidden": found.distance,
+        **found.controls,
     }
-    largest = plan.limit * scene.noise.deviation
-    for who, f in (("network", function), ("identity", identity), ("gaussian", blurred)):
-        outside = calibration.outside
-        if who != "network":
-            outside = Detectability.of_noise(f(calibration.noise), calibration.outside.scales)
-        far = [hidden_amplitude(f, scene.image, d, outside, plan.tolerance, largest) for d in found.directions]
-        changes = found.directions * torch.tensor(far).reshape(-1, 1, 1, 1).to(found.directions)
-        seen = calibration.inside.largest(changes)
-        if who == "network":
-            with torch.no_grad():
-                output = function(scene.image)
-                outputs = function(scene.image + changes) - output
-            kept |= {"changes": changes, "output": output, "outputs": outputs, "d_prime": outside.largest(outputs)}
-            kept["hidden"] = seen
-        else:
-            kept[who] = seen
     return {k: v.float().cpu() for k, v in kept.items()}
 
 
@@ -135,7 +119,7 @@ def null_space_scores(found: Sequence[Free]) -> dict[str, Score]:
     scores = {
         "least_gain": score([float(f.gains[0]) for f in found]),
         "median_gain": score([float(f.gains.median()) for f in found]),
-        "least_gain_gaussian": score([float(f.gains_gaussian[0]) for f in found]),
+        "least_gain_gaussian": score([float(f.gain_gaussian) for f in found]),
         "share_below_tenth": score([float((f.gains < 0.1).double().mean()) for f in found]),
         "gain_there": score([_ratio(f) for f in found]),
         "hidden": score(hidden, "d'"),

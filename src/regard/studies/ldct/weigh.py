@@ -108,9 +108,8 @@ def _lesions(material: Material, liver: Repeated, function: Function) -> dict[st
         outside = Detectability.of_noise(drawn, scales)
         for radius in plan.radii_mm:
             cover = Lesion(0.0, 0.0, radius, 1.0).cover(side, data.pixel_mm)
-            said[f"{name}_{radius:g}"] = hidden_amplitude(
-                f, image, cover, outside, material.config.explain.tolerance, plan.largest_hu
-            )
+            far = hidden_amplitude(f, image, cover, outside, material.config.explain.tolerance, plan.largest_hu)
+            said[f"{name}_{radius:g}"] = abs(far)
     return said
 
 
