@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from regard.core import batching
 from regard.core.errors import InputError, ShapeError
 from regard.core.spatial import has_space, n_space, space
 from regard.explainers.generative.controls import equal_blur, gaussian_filter, identity
@@ -95,7 +96,13 @@ def null_space(function: Function, image: Tensor, *, n_cosines: int | None = Non
         raise InputError(f"{k} directions", f"1 to {len(basis)}")
     channels = image.shape[1]
     basis = (basis / channels**0.5).expand(-1, channels, *space(image)).contiguous()
-    _, values, vectors = torch.linalg.svd(Jacobian(function, image, basis).dense().double(), full_matrices=True)
+    jacobian = Jacobian(function, image, basis)
+    columns: list[Tensor] = []
+    batching.run(
+        lambda items: jacobian.forward(torch.eye(len(basis))[items.start].to(image)), len(basis),
+        lambda _, column: columns.append(column), batch_size=1, label="gains",
+    )  # fmt: skip
+    _, values, vectors = torch.linalg.svd(torch.stack(columns, 1).double(), full_matrices=True)
     gains = torch.cat([values, values.new_zeros(len(basis) - len(values))]).flip(0)
     directions = (vectors.flip(0)[:k].to(basis) @ basis.flatten(1)).reshape(-1, *image.shape[1:])
     largest = directions.flatten(1).abs().amax(1).reshape(-1, *[1] * (directions.ndim - 1))
