@@ -17,6 +17,7 @@ __all__ = [
     "SIZES",
     "ScoreSection",
     "TrainSection",
+    "UNoiseSection",
     "WeighSection",
 ]
 
@@ -112,6 +113,45 @@ class PatchSection(Section):
     width: Count = 8
 
 
+class UNoiseSection(Section):
+    """U-Noise for segmentation: a network that outlines the ventricles on axial slices, and what noise that bears.
+
+    Only for phantoms: a user's table has no outlines.
+
+    Parameters
+    ----------
+    zoos
+        Noise models that are trained; none: all of this is left out.
+    segmenter
+        Network that outlines, of the zoo.
+    spacing_mm, planes_mm
+        Size of a pixel, and heights of the slices in MNI152 space.
+    n_train, n_test
+        Subjects to train on and to measure on, of the study's own; at most as many as there are.
+    s_min, s_max, strength
+        Of the noise, see `regard.training.noising.NoiseSettings`, and lambda.
+    segmenter_epochs, n_epochs, batch_size, learning_rate
+        Of the trainings: of the network, of each noise model, and of both.
+    n_draws
+        Fresh draws of noise that a segmentation is measured under.
+    """
+
+    zoos: tuple[Literal["unoise-tiny", "unoise-small", "unoise-medium", "unoise-large"], ...] = ()
+    segmenter: str = "unoise-large"
+    spacing_mm: Positive = 3.0
+    planes_mm: tuple[float, ...] = Field(default=(9.0, 21.0), min_length=1)
+    n_train: Count = 120
+    n_test: Count = 80
+    s_min: Annotated[float, Field(ge=0)] = 0.0
+    s_max: Positive = 1.0
+    strength: Positive = 1e-3
+    segmenter_epochs: Count = 12
+    n_epochs: Count = 10
+    batch_size: Count = 8
+    learning_rate: Positive = 3e-3
+    n_draws: Count = 4
+
+
 class TrainSection(Section):
     """Networks.
 
@@ -133,8 +173,8 @@ class TrainSection(Section):
         Share of the training subjects that choose the best epoch.
     mirror
         Whether left and right are exchanged at random.
-    noise, patches
-        Of the noise model and of the patch-based networks.
+    noise, patches, unoise
+        Of the noise model, of the patch-based networks, and of U-Noise for segmentation.
     """
 
     networks: tuple[Literal["sfcn", "sfcn-bins", "resnet18"], ...] = ("sfcn",)
@@ -149,6 +189,7 @@ class TrainSection(Section):
     mirror: bool = True
     noise: NoiseSection = NoiseSection()
     patches: PatchSection = PatchSection()
+    unoise: UNoiseSection = UNoiseSection()
 
     @field_validator("networks")
     @classmethod

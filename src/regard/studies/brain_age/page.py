@@ -45,6 +45,7 @@ from regard.studies.brain_age.tables import (
     told,
 )
 from regard.studies.brain_age.truth import case_truth
+from regard.studies.brain_age.unoise_page import unoise_chapters
 from regard.studies.brain_age.weigh import knows_age
 from regard.studies.run import Scores, StudyRun
 from regard.studies.study import AbstractStudy
@@ -137,6 +138,8 @@ def _chapters(study: AbstractStudy[Material], run: StudyRun, material: Material,
     labels = [s.label for s in material.methods] if "explain" in done else []
     if rows:
         chapters += _region_chapters(material, scores, rows, labels)
+    if "explain" in done:
+        chapters += unoise_chapters(material, scores, figures / "unoise.png")
     items = [{"in the paper": i.what, "": i.state, "here": i.how} for i in ITEMS]
     chapters.append(Chapter("What the paper did, and what is done here", [study.paper], None, items))
     return chapters

@@ -10,6 +10,8 @@ from regard.studies.brain_age.material import Material, material_of
 from regard.studies.brain_age.page import write_page
 from regard.studies.brain_age.patches import train_patches
 from regard.studies.brain_age.score import score_all
+from regard.studies.brain_age.unoise import train_unoise
+from regard.studies.brain_age.unoise_scores import unoise_explained, unoise_weighed
 from regard.studies.brain_age.weigh import weigh_all
 from regard.studies.config import StudyConfig
 from regard.studies.run import Scores, StudyRun
@@ -48,25 +50,27 @@ class BrainAgeStudy(AbstractStudy[Material]):
 
     def train(self, run: StudyRun) -> Scores:
         material = self.material(run)
-        n = len(material.kinds) + 2
+        n = len(material.kinds) + 3
         for k, (kind, member) in enumerate(material.kinds):
             run.stage(f"{kind}, member {member + 1}", k, n)
             material.network(kind, member)
-        run.stage("noise model", n - 2, n)
+        run.stage("noise model", n - 3, n)
         material.learned  # noqa: B018
-        run.stage("nothing planted, patches", n - 1, n)
+        run.stage("nothing planted, patches", n - 2, n)
         material.nothing()
         train_patches(material)
+        run.stage("U-Noise", n - 1, n)
+        train_unoise(material)
         return {}
 
     def score(self, run: StudyRun) -> Scores:
         return score_all(self.material(run))
 
     def explain(self, run: StudyRun) -> Scores:
-        return explain_all(self.material(run))
+        return explain_all(self.material(run)) | unoise_explained(self.material(run))
 
     def weigh(self, run: StudyRun) -> Scores:
-        return weigh_all(self.material(run))
+        return weigh_all(self.material(run)) | unoise_weighed(self.material(run))
 
     def report(self, run: StudyRun, scores: Scores) -> None:
         write_page(self, run, scores)
