@@ -26,7 +26,11 @@ from regard.studies.brain_age.correction import Predicted, accuracy, corrected
 from regard.studies.brain_age.networks import bins_of, soft_bins
 from regard.studies.brain_age.patches import corners_of
 from regard.studies.brain_age.regions import agreement, leaders, top_share
+from regard.studies.brain_age.slices import Slices
 from regard.studies.brain_age.truth import Remembering
+from regard.studies.brain_age.unoise_scores import controls_of, tolerance
+from regard.training.noise_files import read_noise_model
+from regard.training.noising import NoiseSettings
 
 TINY = [
     "data.spacing_mm=12", "data.n_train=6", "data.n_calibration=3", "data.n_test=4", "data.n_nothing=3",
@@ -36,6 +40,9 @@ TINY = [
     "explain.methods=['noise-map:n_steps=2,n_draws=1','integrated-gradients:n_steps=2']",
     "explain.n_cases=3", "explain.n_extent=1", "explain.strengths=[0.1]", "weigh.n_null=3", "weigh.n_truth=1",
 ]  # fmt: skip
+
+
+OUTLINE = "how much noise an outline bears"
 
 
 def sets(*more: str) -> list[str]:
@@ -85,8 +92,16 @@ def test_what_a_run_leaves(finished: Path) -> None:
         assert {"average-precision", "average-precision@data", "spearman_planted"} <= set(groups[f"map_{label}"])
         assert (finished / "population" / f"desc-{label.replace('-', '')}_mean.nii.gz").exists()
     assert groups["noise_noise-map"]["prediction_change_rms"]["unit"] == "year"
+    assert groups["unoise"]["dice"]["n"] == 6 and groups["unoise"]["dice"]["n_patients"] == 3
+    measured = {"dice_noisy", "dice_shown", "share_near", "dice_noisy_even", "dice_noisy_above_surrogate"}
+    assert measured <= set(groups["unoise_tiny"])
+    assert 0 < groups["unoise_tiny"]["brain_inside"]["value"] < groups["unoise_tiny"]["brain_near"]["value"] < 1
+    # As the paper counts: 3 channels in 2D.
+    assert read_noise_model(finished / "models/unoise-tiny").kwargs == {"spatial_dims": 2, "channels": 3}
+    assert load_model(finished / "models/ventricles").card.output.kind == "segmentation"
+    assert (finished / "figures/unoise.png").exists()
     page = (finished / "report.html").read_text()
-    for words in ("Is the learned map an atlas?", "The age gap", "Are the maps true?", "nothing on this page"):
+    for words in ("Is the learned map an atlas?", "The age gap", "Are the maps true?", "nothing on this page", OUTLINE):
         assert words in page
     with (finished / "regions.tsv").open(newline="") as stream:
         rows = list(csv.DictReader(stream, dialect="excel-tab"))
@@ -129,6 +144,8 @@ def test_listing_loads_no_torch() -> None:
 def test_sizes_reach_the_papers() -> None:
     paper = SIZES["paper"].data
     assert list(SIZES) == ["smoke", "default", "reference", "paper"]
+    assert SIZES["reference"].train.unoise.zoos == ("unoise-small", "unoise-medium", "unoise-large")
+    assert not SIZES["default"].train.unoise.zoos
     assert paper.n_train + paper.n_calibration + paper.n_test == 13750 and paper.spacing_mm == 1
 
 
@@ -168,6 +185,51 @@ def test_soft_bins_keep_the_age() -> None:
     assert torch.allclose((found * torch.tensor(bins)).sum(1), ages, atol=0.05)
     spread = ((torch.tensor(bins)[None] - ages[:, None]) ** 2 * found).sum(1).sqrt()
     assert torch.allclose(spread, torch.tensor(2.08), atol=0.1)  # a normal a bin wide, and the bin's own width
+
+
+class Around(torch.nn.Module):
+    """Outlines what is dark, and looks only at what lies about a bright spot."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spot = torch.nn.functional.max_pool2d((x[:, :1] > 20).float(), 7, 1, 3)
+        return torch.where(spot > 0, -x[:, :1] - 1.5, -1.0)
+
+
+def spots() -> Slices:
+    """A dark square about a bright spot at a place of each subject's own, in a round brain; two planes each."""
+    axis = torch.arange(32) - 15.5
+    brain = (axis[:, None] ** 2 + axis[None] ** 2).sqrt() < 15
+    images, masks = torch.full((8, 3, 32, 32), -9.0), torch.zeros(8, 1, 32, 32, dtype=torch.bool)
+    images[:, :, brain] = 0.0
+    for n in range(8):
+        i, j = (10, 20)[n // 2 % 2], (8, 12, 16, 20)[n // 2]
+        masks[n, 0, i - 2 : i + 3, j - 2 : j + 3] = True
+        images[n, :, masks[n, 0]] = -3.0
+        images[n, :, i, j] = 50.0
+        masks[n, 0, i, j] = False
+    return Slices(images, masks, tuple(f"s{n // 2}" for n in range(8)), 2, 3.0)
+
+
+def test_noise_of_the_right_places_is_borne_and_as_much_elsewhere_is_not() -> None:
+    part, settings = spots(), NoiseSettings(unit="input", s_max=2.0)
+    inside = settings.inside(part.images)
+    about = torch.nn.functional.max_pool2d((part.images[:, :1] > 20).float(), 7, 1, 3) > 0
+    noise = torch.where(inside & ~about, 1.0, 0.0)
+    controls = controls_of(part, noise, inside, seed=0)
+    for name, values in controls.items():
+        assert not values[~inside].any(), name
+        assert torch.allclose(values.mean((1, 2, 3)), noise.mean((1, 2, 3)), atol=0.02), name
+    assert torch.equal(controls["other_subject"][0], torch.where(inside[0], noise[2], 0.0))
+    assert controls["image"][0, 0, part.masks[0, 0]].max() == 0  # the dark square comes first
+    borne, *others = (
+        np.array(tolerance(Around(), part, values, settings, n_draws=2, seed=0))
+        for values in (noise, controls["other_subject"], controls["surrogate"], controls["even"])
+    )
+    assert (borne == 1).all()
+    for other in others:
+        assert other.mean() < 0.95 and (other <= borne).all()
+    everywhere = tolerance(Around(), part, torch.ones_like(noise), settings, n_draws=2, seed=0)
+    assert np.mean(everywhere) <= others[-1].mean()
 
 
 def test_patches_lie_in_the_brain() -> None:
@@ -250,7 +312,9 @@ def test_a_users_tree_with_every_defect_runs_to_a_report(tmp_path: Path) -> None
     scores = json.loads((path / "scores.json").read_text())["scores"]
     assert scores["test"]["mae"]["n"] >= 2
     assert "ceiling" not in scores and "nothing" not in scores and "floor_histogram" in scores
-    assert "your table" in (path / "report.html").read_text()
+    assert "unoise" not in scores and not (path / "models/ventricles").exists()
+    page = (path / "report.html").read_text()
+    assert "your table" in page and OUTLINE in page and "no outlines of the ventricles" in page
     assert main(arguments) == 3  # told again, and nothing read twice
 
 

@@ -60,6 +60,18 @@ def test_volumes_are_the_integral_of_the_jacobian() -> None:
         assert change == pytest.approx(rate, rel=0.15), name
 
 
+def test_a_few_planes_are_those_of_the_whole() -> None:
+    subject = draw_subject(0, 1)
+    whole, part = render_anatomy(subject, 8.0), render_anatomy(subject, 8.0, planes=range(9, 12))
+    assert part.shares.shape == (*whole.shares.shape[:3], 3)
+    assert (part.affine @ (0, 0, 0, 1)).tolist() == (whole.affine @ (0, 0, 9, 1)).tolist()
+    # Each rendering moves its places at random, by half a voxel of the template.
+    assert float((part.shares - whole.shares[..., 9:12]).abs().max()) < 0.1
+    assert float((part.shares - whole.shares[..., 10:13]).abs().max()) > 0.5
+    with pytest.raises(InputError, match="neighbouring"):
+        render_anatomy(subject, 8.0, planes=range(20, 40))
+
+
 def test_a_dose_of_nothing_leaves_the_image() -> None:
     subject = draw_subject(0, 2, doses=dict.fromkeys(STRUCTURES, 0.0))
     image = render_brain(subject).image

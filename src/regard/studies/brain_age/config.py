@@ -130,6 +130,8 @@ class UNoiseSection(Section):
         Subjects to train on and to measure on, of the study's own; at most as many as there are.
     s_min, s_max, strength
         Of the noise, see `regard.training.noising.NoiseSettings`, and lambda.
+    published
+        Whether the first noise model is trained a second time, with the strengths of the paper: s_min 1 and s_max 5.
     segmenter_epochs, n_epochs, batch_size, learning_rate
         Of the trainings: of the network, of each noise model, and of both.
     n_draws
@@ -145,11 +147,12 @@ class UNoiseSection(Section):
     s_min: Annotated[float, Field(ge=0)] = 0.0
     s_max: Positive = 1.0
     strength: Positive = 1e-3
+    published: bool = False
     segmenter_epochs: Count = 12
     n_epochs: Count = 10
     batch_size: Count = 8
     learning_rate: Positive = 3e-3
-    n_draws: Count = 4
+    n_draws: Count = 2
 
 
 class TrainSection(Section):
@@ -294,6 +297,16 @@ SIZES: dict[str, BrainAgeConfig] = {
             widths=(4, 8, 8),
             n_epochs=3,
             noise=NoiseSection(n_cases=12, n_epochs=1, scales=(1, 2)),
+            unoise=UNoiseSection(
+                zoos=("unoise-tiny",),
+                segmenter="unoise-tiny",
+                spacing_mm=4.0,
+                n_train=4,
+                n_test=3,
+                segmenter_epochs=2,
+                n_epochs=1,
+                n_draws=1,
+            ),
         ),
         explain=ExplainSection(
             n_cases=4,
@@ -319,6 +332,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_members=5,
             noise=NoiseSection(n_cases=250, n_epochs=8),
             patches=PatchSection(size=8),
+            unoise=UNoiseSection(zoos=("unoise-small", "unoise-medium", "unoise-large"), published=True),
         ),
         explain=ExplainSection(
             n_cases=40,
@@ -349,6 +363,18 @@ SIZES: dict[str, BrainAgeConfig] = {
             learning_rate=1e-3,
             noise=NoiseSection(zoo="unoise-large", n_cases=11000, n_epochs=50, scales=(2, 4, 8)),
             patches=PatchSection(size=32, step=32, n_epochs=40, width=16),
+            unoise=UNoiseSection(
+                zoos=("unoise-small", "unoise-medium", "unoise-large"),
+                segmenter="unoise-utility",
+                spacing_mm=1.0,
+                planes_mm=(3.0, 7.0, 11.0, 15.0, 19.0, 23.0),
+                n_train=1000,
+                n_test=1375,
+                published=True,
+                segmenter_epochs=100,
+                n_epochs=100,
+                n_draws=4,
+            ),
         ),
         explain=ExplainSection(
             n_cases=1375,

@@ -33,9 +33,9 @@ class BrainAgeStudy(AbstractStudy[Material]):
     shares: ClassVar[Mapping[str, float]] = {"data": 0.25, "train": 0.35, "score": 0.02, "explain": 0.13, "weigh": 0.25}
     acts: ClassVar[Mapping[str, str]] = {
         "data": "brain phantoms with known ageing, or the user's own registered scans",
-        "train": "networks that read age, the noise model of the first, and one of subjects in whom nothing ages",
+        "train": "networks that read age, the noise model of the first, one of subjects in whom nothing ages, U-Noise",
         "score": "errors and correlation, uncorrected, beside floors and a ceiling; the age gap and its correction",
-        "explain": "noise maps, learned and image by image, and other methods, over a cohort; the extent by lambda",
+        "explain": "noise maps, learned and image by image, and other methods, over a cohort; outlines under noise",
         "weigh": "maps against what the network depends on; regions against what was planted; nothing planted",
     }
     items: ClassVar[tuple[Item, ...]] = ITEMS

@@ -21,9 +21,12 @@ from regard.training.noising import NoiseSettings
 from regard.training.resumable import Epochs, fit_resumable, seeded
 from regard.training.supervised import Cosine, Supervised
 
-__all__ = ["has_unoise", "noise_models", "segmenter", "settings_of", "slices", "train_unoise"]
+__all__ = ["has_unoise", "noise_models", "segmenter", "slices", "train_unoise"]
 
 _SEGMENTER = "ventricles"
+
+_PUBLISHED = (1.0, 5.0)
+"""Strengths of the paper's noise where B is 0 and where it is 1."""
 
 
 def has_unoise(material: Material) -> bool:
@@ -36,21 +39,25 @@ def slices(material: Material, part: str) -> Slices:
     return material.once(f"slices {part}", lambda: slices_of(material.run, material.config, part))
 
 
-def settings_of(material: Material) -> NoiseSettings:
-    """The noise: white, in standard deviations of the slice's brain, within the brain."""
-    plan = material.config.train.unoise
-    return NoiseSettings(s_min=plan.s_min, s_max=plan.s_max)
-
-
 def segmenter(material: Material) -> Model:
     """The network that outlines the ventricles, trained if it has not been."""
     return material.once("segmenter", lambda: _trained(material))
 
 
 def noise_models(material: Material) -> dict[str, NoiseModel]:
-    """The noise models by their names in the zoo, trained if they have not been."""
-    zoos = material.config.train.unoise.zoos
-    return {zoo: material.once(f"noise {zoo}", lambda zoo=zoo: _noise_model(material, zoo)) for zoo in zoos}  # type: ignore[misc]
+    """The noise models by name, trained if they have not been.
+
+    Their noise is white, in standard deviations of the slice's brain, and lies within the brain.
+    """
+    plan = material.config.train.unoise
+    wanted = {zoo: (zoo, NoiseSettings(s_min=plan.s_min, s_max=plan.s_max)) for zoo in plan.zoos}
+    if plan.published:
+        wanted[f"{plan.zoos[0]}-published"] = (plan.zoos[0], NoiseSettings(s_min=_PUBLISHED[0], s_max=_PUBLISHED[1]))
+
+    def one(name: str) -> NoiseModel:
+        return material.once(f"noise {name}", lambda: _noise_model(material, name, *wanted[name]))
+
+    return {name: one(name) for name in wanted}
 
 
 def train_unoise(material: Material) -> None:
@@ -124,8 +131,8 @@ def _card(zoo: str, kwargs: dict[str, Any], learn: Slices) -> dict[str, Any]:
     }
 
 
-def _noise_model(material: Material, zoo: str) -> NoiseModel:
-    run, plan, name = material.run, material.config.train.unoise, f"noise-{zoo}"
+def _noise_model(material: Material, name: str, zoo: str, settings: NoiseSettings) -> NoiseModel:
+    run, plan = material.run, material.config.train.unoise
     done = run.find(f"models/{name}/noise.yaml")
     if done is not None:
         return read_noise_model(done.parent)
@@ -134,7 +141,7 @@ def _noise_model(material: Material, zoo: str) -> NoiseModel:
     made = fit_noise(
         segmenter(material).network,
         learn.images,
-        settings_of(material),
+        settings,
         zoo=zoo,
         loss="segmentation",
         wanted=learn.masks.float(),

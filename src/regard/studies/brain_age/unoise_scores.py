@@ -12,7 +12,7 @@ from regard.cohort.null import masked_surrogate
 from regard.explainers.learned.visibility import dice_at_visibility
 from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.slices import Slices
-from regard.studies.brain_age.unoise import has_unoise, noise_models, segmenter, settings_of, slices
+from regard.studies.brain_age.unoise import has_unoise, noise_models, segmenter, slices
 from regard.studies.scoring.bootstrap import Score, mean_score
 from regard.studies.scoring.segmentation import dice
 from regard.studies.trained import seed_of
@@ -23,6 +23,7 @@ __all__ = [
     "NEAR_MM",
     "controls_of",
     "maps_of",
+    "noised",
     "outlined",
     "tolerance",
     "unoise_explained",
@@ -32,6 +33,7 @@ __all__ = [
 CONTROLS = {
     "other_subject": "the map of another subject",
     "surrogate": "its values at random places, as smooth",
+    "image": "its values, the darkest places first",
     "even": "its mean everywhere",
 }
 """Maps with as much noise as the learned one, and what they are."""
@@ -40,12 +42,24 @@ NEAR_MM = 6.0
 """How far from the ventricles a place still lies at them [mm]."""
 
 _SHOWN = 0.5
+_IMPORTANT = 0.1
 
 
 @torch.no_grad()
 def outlined(network: Any, images: Tensor, *, batch: int = 16) -> Tensor:
     """What a network outlines on slices (slice, 3, i, j): (slice, 1, i, j) of bool."""
     return torch.cat([network(part) > 0 for part in images.split(batch)])
+
+
+def noised(part: Slices, noise: Tensor, settings: NoiseSettings, *, draw: int, seed: int) -> Tensor:
+    """Slices under one draw of noise as strong as a map B says, (slice, 3, i, j); draws do not depend on the map."""
+    inside = settings.inside(part.images)
+    deviation = settings.deviation(part.images, inside)
+    added = [
+        settings.disturbance(part.images[n : n + 1], deviation[n : n + 1], draw, seed, case, f"dice/{draw}")
+        for n, case in enumerate(part.cases)
+    ]
+    return part.images + settings.sigma(noise) * inside * torch.cat(added)
 
 
 def tolerance(
@@ -66,18 +80,12 @@ def tolerance(
     n_draws, seed
         Draws, and their seed.
     """
-    inside = settings.inside(part.images)
-    sigma = settings.sigma(noise) * inside
-    deviation = settings.deviation(part.images, inside)
-    found = torch.zeros(len(part), dtype=torch.float64)
-    for draw in range(n_draws):
-        added = [
-            settings.disturbance(part.images[n : n + 1], deviation[n : n + 1], draw, seed, case, f"dice/{draw}")
-            for n, case in enumerate(part.cases)
-        ]
-        made = outlined(network, part.images + sigma * torch.cat(added))
-        found += torch.tensor(_dice(made, part.masks))
-    return (found / n_draws).tolist()
+    draws = [
+        _dice(outlined(network, noised(part, noise, settings, draw=draw, seed=seed)), part.masks)
+        for draw in range(n_draws)
+    ]
+    found: list[float] = np.mean(draws, axis=0).tolist()
+    return found
 
 
 def _dice(made: Tensor, masks: Tensor) -> list[float]:
@@ -106,9 +114,19 @@ def controls_of(part: Slices, noise: Tensor, inside: Tensor, *, seed: int) -> di
     found = {
         "other_subject": torch.where(other.isnan(), other.nanmean((1, 2, 3), keepdim=True), other),
         "surrogate": torch.from_numpy(np.stack(places))[:, None],
+        "image": _by_darkness(part, own),
         "even": mean.expand_as(noise),
     }
     return {name: torch.where(inside, values.to(noise), 0.0) for name, values in found.items()}
+
+
+def _by_darkness(part: Slices, own: Tensor) -> Tensor:
+    """Each slice's values handed out again, the smallest to the darkest place; NaN stays."""
+    found = own.clone()
+    for values, image in zip(found[:, 0], part.images[:, 0], strict=True):
+        inside = ~values.isnan()
+        values[inside] = values[inside].sort().values[image[inside].argsort(stable=True).argsort()]
+    return found
 
 
 def _shown(network: Any, part: Slices, noise: Tensor, inside: Tensor) -> list[float]:
@@ -122,35 +140,33 @@ def _shown(network: Any, part: Slices, noise: Tensor, inside: Tensor) -> list[fl
     return found
 
 
-def _places(part: Slices, noise: Tensor, inside: Tensor) -> list[dict[str, float]]:
-    """Where each slice's important places lie, those that bear less than half of the strongest noise."""
-    rows = []
-    for b, brain, mask in zip(noise[:, 0].numpy(), inside[:, 0].numpy(), part.masks[:, 0].numpy(), strict=True):
-        near = (ndimage.distance_transform_edt(~mask) * part.spacing_mm <= NEAR_MM) & brain
-        important = (b < 0.5) & brain
-        nowhere = not important.any()
-        rows.append(
-            {
-                "mean_noise": float(b[brain].mean()),
-                "share_important": float(important[brain].mean()),
-                "share_inside": float("nan") if nowhere else float(mask[important].mean()),
-                "share_near": float("nan") if nowhere else float(near[important].mean()),
-                "brain_inside": float(mask[brain].mean()),
-                "brain_near": float(near[brain].mean()),
-                "found_near": float((important & near).sum() / near.sum()) if near.any() else float("nan"),
-            }
-        )
-    return rows
+def _least(noise: Tensor, inside: Tensor) -> Tensor:
+    """The tenth of each slice's brain that bears least noise, (slice, 1, i, j) of bool."""
+    found = torch.zeros_like(inside)
+    for n in range(len(noise)):
+        places = inside[n].nonzero(as_tuple=True)
+        kept = noise[n][places].argsort(stable=True)[: max(1, round(_IMPORTANT * len(places[0])))]
+        found[n][tuple(axis[kept] for axis in places)] = True
+    return found
 
 
-def maps_of(material: Material, zoo: str) -> Tensor:
+def _share(part: Slices, places: Tensor, *, within_mm: float) -> list[float]:
+    """Share of each slice's places that lies in the ventricles or so near to them; NaN without ventricles."""
+    found = []
+    for own, mask in zip(places[:, 0].numpy(), part.masks[:, 0].numpy(), strict=True):
+        near = ndimage.distance_transform_edt(~mask) * part.spacing_mm <= within_mm
+        found.append(float(near[own].mean()) if mask.any() and own.any() else float("nan"))
+    return found
+
+
+def maps_of(material: Material, name: str) -> Tensor:
     """B of every test slice by one noise model, (slice, 1, i, j)."""
 
     def make() -> dict[str, Tensor]:
-        model, images = noise_models(material)[zoo], slices(material, "test").images
+        model, images = noise_models(material)[name], slices(material, "test").images
         return {"noise": torch.cat([model.noise(part) for part in images.split(16)])}
 
-    return material.run.tensors(f"explain/unoise-{zoo}", make)["noise"]
+    return material.run.tensors(f"explain/unoise-{name}", make)["noise"]
 
 
 def _scored(rows: Mapping[str, list[float | None]], part: Slices) -> dict[str, Score]:
@@ -160,64 +176,73 @@ def _scored(rows: Mapping[str, list[float | None]], part: Slices) -> dict[str, S
     }
 
 
+def _own(material: Material, name: str) -> dict[str, list[float]]:
+    """Figures of each test slice under the noise of a learned map, of the least and of the strongest noise."""
+    part, settings = slices(material, "test"), noise_models(material)[name].settings
+    network, inside = segmenter(material).network, settings.inside(part.images)
+    noise, ones = maps_of(material, name), torch.ones_like(part.images[:, :1])
+    seed, n_draws = seed_of(material.run, "unoise"), material.config.train.unoise.n_draws
+
+    def make() -> dict[str, list[float]]:
+        levels = {"noisy": noise, "least": 0 * ones, "strongest": ones}
+        rows = {
+            f"dice_{k}": tolerance(network, part, b, settings, n_draws=n_draws, seed=seed) for k, b in levels.items()
+        }
+        rows["dice_shown"] = _shown(network, part, noise, inside)
+        rows["mean_noise"] = [float(b[k].mean()) for b, k in zip(noise, inside, strict=True)]
+        for word, reach in (("inside", 0.0), ("near", NEAR_MM)):
+            rows[f"share_{word}"] = _share(part, _least(noise, inside), within_mm=reach)
+            rows[f"brain_{word}"] = _share(part, inside, within_mm=reach)
+        return rows
+
+    return material.run.record(f"explain/scores-{name}", make)
+
+
 def unoise_explained(material: Material) -> dict[str, dict[str, Score]]:
-    """Outlines without noise, under that of the maps, and under the strongest; where the important places lie."""
+    """Outlines without noise and under that of the maps; where the places lie that bear least."""
     if not has_unoise(material):
         return {}
-    run, part, settings = material.run, slices(material, "test"), settings_of(material)
-    network, plan = segmenter(material).network, material.config.train.unoise
-    how: dict[str, Any] = {"n_draws": plan.n_draws, "seed": seed_of(run, "unoise")}
-    inside = settings.inside(part.images)
-    ones = torch.ones_like(part.images[:, :1])
-
-    def plain() -> dict[str, list[float]]:
-        return {
-            "dice": _dice(outlined(network, part.images), part.masks),
-            "dice_least": tolerance(network, part, 0 * ones, settings, **how),
-            "dice_strongest": tolerance(network, part, ones, settings, **how),
-        }
-
-    scores = {"unoise": _scored(run.record("explain/unoise", plain), part)}
-    for zoo in noise_models(material):
-        noise = maps_of(material, zoo)
-
-        def own(noise: Tensor = noise) -> dict[str, list[float]]:
-            rows = _places(part, noise, inside)
-            return {
-                "dice_noisy": tolerance(network, part, noise, settings, **how),
-                "dice_shown": _shown(network, part, noise, inside),
-                **{name: [row[name] for row in rows] for name in rows[0]},
-            }
-
-        scores[zoo.replace("-", "_")] = _scored(run.record(f"explain/scores-{zoo}", own), part)
+    part, network = slices(material, "test"), segmenter(material).network
+    rows = material.run.record("explain/unoise", lambda: {"dice": _dice(outlined(network, part.images), part.masks)})
+    scores = {"unoise": _scored(rows, part)}
+    for name in noise_models(material):
+        scores[_group(name)] = _scored(_own(material, name), part)
     return scores
 
 
+def _group(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _beside(material: Material, name: str) -> dict[str, list[float]]:
+    """Figures of each test slice under the noise of maps that know less."""
+    part, settings = slices(material, "test"), noise_models(material)[name].settings
+    network, inside = segmenter(material).network, settings.inside(part.images)
+    seed, n_draws = seed_of(material.run, "unoise"), material.config.train.unoise.n_draws
+
+    def make() -> dict[str, list[float]]:
+        rows = {}
+        for control, noise in controls_of(part, maps_of(material, name), inside, seed=seed).items():
+            rows[f"dice_noisy_{control}"] = tolerance(network, part, noise, settings, n_draws=n_draws, seed=seed)
+            if control != "even":
+                rows[f"dice_shown_{control}"] = _shown(network, part, noise, inside)
+                rows[f"share_near_{control}"] = _share(part, _least(noise, inside), within_mm=NEAR_MM)
+        return rows
+
+    return material.run.record(f"weigh/unoise-{name}", make)
+
+
 def unoise_weighed(material: Material) -> dict[str, dict[str, Score]]:
-    """Outlines under the noise of maps that know less, and by how much those of the learned maps are above them."""
+    """Figures of maps that know less, and by how much those of the learned maps are above them, slice by slice."""
     if not has_unoise(material):
         return {}
-    run, part, settings = material.run, slices(material, "test"), settings_of(material)
-    network, plan = segmenter(material).network, material.config.train.unoise
-    seed, inside = seed_of(run, "unoise"), settings.inside(part.images)
-    scores = {}
-    for zoo in noise_models(material):
-        noise = maps_of(material, zoo)
-
-        def make(noise: Tensor = noise) -> dict[str, list[float]]:
-            rows = {}
-            for name, values in controls_of(part, noise, inside, seed=seed).items():
-                rows[f"dice_noisy_{name}"] = tolerance(network, part, values, settings, n_draws=plan.n_draws, seed=seed)
-                if name != "even":
-                    rows[f"dice_shown_{name}"] = _shown(network, part, values, inside)
-            return rows
-
-        rows = run.record(f"weigh/unoise-{zoo}", make)
-        ours = run.record(f"explain/scores-{zoo}", dict)
+    scores, part = {}, slices(material, "test")
+    for name in noise_models(material):
+        ours, theirs = _own(material, name), _beside(material, name)
         above = {}
-        for name, values in rows.items():
-            kind = "dice_shown" if name.startswith("dice_shown") else "dice_noisy"
+        for key, values in theirs.items():
+            kind = "_".join(key.split("_")[:2])
             pairs = zip(ours[kind], values, strict=True)
-            above[name.replace(kind, f"{kind}_above")] = [None if None in p else p[0] - p[1] for p in pairs]
-        scores[zoo.replace("-", "_")] = _scored(rows | above, part)
+            above[key.replace(kind, f"{kind}_above")] = [None if None in p else p[0] - p[1] for p in pairs]
+        scores[_group(name)] = _scored({**theirs, **above}, part)
     return scores
