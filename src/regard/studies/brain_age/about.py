@@ -27,9 +27,9 @@ ITEMS = (
     Item("the parent method: U-Noise for segmentation", "reduced",
          "from the pancreas on CT to the ventricles on axial slices of the phantoms, 3 mm at reference, in 3 equal "
          "channels; its three noise models; from 100 epochs of about 4,000 slices to 10 of 240; the network that it "
-         "explains from 34 million parameters to 537,425; no augmentation but mirroring, the last epoch in place of the "
-         "best, no start from a trained network, and s_min 0 beside the published 1; at reference and paper, not with "
-         "a user's table, which has no outlines"),
+         "explains from 34 million parameters to 537,425; no augmentation but mirroring, the last epoch in place of "
+         "the best, no start from a trained network, and s_min 0 beside the published 1; at reference and paper, not "
+         "with a user's table, which has no outlines"),
     Item("the same map image by image, without a noise model", "done", "ours: direct optimisation, beside the learned "
          "one; how far the learned one is an atlas"),
     Item("correction of the age gap", "done", "ours: for the gap only; the code refuses to give r of it"),

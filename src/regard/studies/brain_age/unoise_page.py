@@ -80,8 +80,8 @@ def unoise_chapters(material: Material, scores: Scores, picture: Path) -> list[C
     said = [measured, drawn]
     if plan.published:
         said.append(
-            "Published: noise of at least one standard deviation everywhere, and of at most five. Where more noise than "
-            "that of B = 0 raises Dice, the noise itself drives the outline: that is no tolerance."
+            "Published: noise of at least one standard deviation everywhere, and of at most five. Where more noise "
+            "than that of B = 0 raises Dice, the noise itself drives the outline: that is no tolerance."
         )
     return [Chapter(title, said, picture, rows)]
 
