@@ -143,7 +143,7 @@ class UNoiseSection(Section):
     spacing_mm: Positive = 3.0
     planes_mm: tuple[float, ...] = Field(default=(9.0, 21.0), min_length=1)
     n_train: Count = 120
-    n_test: Count = 80
+    n_test: Count = 40
     s_min: Annotated[float, Field(ge=0)] = 0.0
     s_max: Positive = 1.0
     strength: Positive = 1e-3
