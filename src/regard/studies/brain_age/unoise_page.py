@@ -43,6 +43,7 @@ def unoise_rows(scores: Scores) -> list[dict[str, str]]:
                 _SHOWN: told(own.get("dice_shown")),
                 _NEAR: told(own.get("share_near")),
                 "mean of B": told(own.get("mean_noise")),
+                "in the ventricles": told(own.get("mean_noise_inside")),
             }
         )
         for control, said in CONTROLS.items():
@@ -70,8 +71,8 @@ def unoise_chapters(material: Material, scores: Scores, picture: Path) -> list[C
         f"A network outlines the ventricles on {len(part)} axial slices of {len(set(part.patients))} test subjects, "
         f"pixels of {plan.spacing_mm:g} mm. A noise model that was trained on other subjects adds as much noise as the "
         "outline bears. It is noise tolerance, a score. The other maps add as much noise at other places; Dice under "
-        f"noise is the mean of {plan.n_draws} fresh draws. Last column but one: of the tenth of the brain that bears "
-        "least noise."
+        f"noise is the mean of {plan.n_draws} fresh draws. Least noise: of the tenth of the brain that bears "
+        "least."
     )
     drawn = (
         f"Blue: the ventricles; orange: what the network outlines, under the noise of {zoo}. Maps: one minus B, bright "

@@ -189,7 +189,8 @@ def _own(material: Material, name: str) -> dict[str, list[float]]:
             f"dice_{k}": tolerance(network, part, b, settings, n_draws=n_draws, seed=seed) for k, b in levels.items()
         }
         rows["dice_shown"] = _shown(network, part, noise, inside)
-        rows["mean_noise"] = [float(b[k].mean()) for b, k in zip(noise, inside, strict=True)]
+        for word, places in (("mean_noise", inside), ("mean_noise_inside", part.masks & inside)):
+            rows[word] = [float(b[k].mean()) for b, k in zip(noise, places, strict=True)]
         for word, reach in (("inside", 0.0), ("near", NEAR_MM)):
             rows[f"share_{word}"] = _share(part, _least(noise, inside), within_mm=reach)
             rows[f"brain_{word}"] = _share(part, inside, within_mm=reach)
