@@ -50,7 +50,9 @@ def noise_models(material: Material) -> dict[str, NoiseModel]:
     Their noise is white, in standard deviations of the slice's brain, and lies within the brain.
     """
     plan = material.config.train.unoise
-    wanted = {zoo: (zoo, NoiseSettings(s_min=plan.s_min, s_max=plan.s_max)) for zoo in plan.zoos}
+    wanted: dict[str, tuple[str, NoiseSettings]] = {
+        zoo: (zoo, NoiseSettings(s_min=plan.s_min, s_max=plan.s_max)) for zoo in plan.zoos
+    }
     if plan.published:
         wanted[f"{plan.zoos[0]}-published"] = (plan.zoos[0], NoiseSettings(s_min=_PUBLISHED[0], s_max=_PUBLISHED[1]))
 

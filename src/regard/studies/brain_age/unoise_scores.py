@@ -176,7 +176,7 @@ def _scored(rows: Mapping[str, list[float | None]], part: Slices) -> dict[str, S
     }
 
 
-def _own(material: Material, name: str) -> dict[str, list[float]]:
+def _own(material: Material, name: str) -> dict[str, list[float | None]]:
     """Figures of each test slice under the noise of a learned map, of the least and of the strongest noise."""
     part, settings = slices(material, "test"), noise_models(material)[name].settings
     network, inside = segmenter(material).network, settings.inside(part.images)
@@ -215,7 +215,7 @@ def _group(name: str) -> str:
     return name.replace("-", "_")
 
 
-def _beside(material: Material, name: str) -> dict[str, list[float]]:
+def _beside(material: Material, name: str) -> dict[str, list[float | None]]:
     """Figures of each test slice under the noise of maps that know less."""
     part, settings = slices(material, "test"), noise_models(material)[name].settings
     network, inside = segmenter(material).network, settings.inside(part.images)
@@ -240,10 +240,10 @@ def unoise_weighed(material: Material) -> dict[str, dict[str, Score]]:
     scores, part = {}, slices(material, "test")
     for name in noise_models(material):
         ours, theirs = _own(material, name), _beside(material, name)
-        above = {}
+        above: dict[str, list[float | None]] = {}
         for key, values in theirs.items():
             kind = "_".join(key.split("_")[:2])
             pairs = zip(ours[kind], values, strict=True)
-            above[key.replace(kind, f"{kind}_above")] = [None if None in p else p[0] - p[1] for p in pairs]
+            above[key.replace(kind, f"{kind}_above")] = [None if a is None or b is None else a - b for a, b in pairs]
         scores[_group(name)] = _scored({**theirs, **above}, part)
     return scores
