@@ -207,7 +207,8 @@ def spots() -> Slices:
         images[n, :, masks[n, 0]] = -3.0
         images[n, :, i, j] = 50.0
         masks[n, 0, i, j] = False
-    return Slices(images, masks, tuple(f"s{n // 2}" for n in range(8)), 2, 3.0)
+    cases, patients = (tuple(f"{c}{n // m}" for n in range(8)) for c, m in (("c", 1), ("s", 2)))
+    return Slices(images, masks, cases, patients, 2, 3.0)
 
 
 def test_noise_of_the_right_places_is_borne_and_as_much_elsewhere_is_not() -> None:

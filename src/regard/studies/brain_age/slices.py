@@ -1,6 +1,7 @@
 """Axial slices of the study's subjects with their ventricles outlined: what U-Noise segments."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +31,8 @@ class Slices:
         As the networks take them: standardised over each slice's brain, the same in 3 channels, (slice, 3, i, j).
     masks
         Ventricles, (slice, 1, i, j) of bool.
-    patients
-        Whose slice each is.
+    cases, patients
+        Name of each slice, and whose it is.
     n_planes
         Of each subject.
     spacing_mm
@@ -40,6 +41,7 @@ class Slices:
 
     images: Tensor
     masks: Tensor
+    cases: tuple[str, ...]
     patients: tuple[str, ...]
     n_planes: int
     spacing_mm: float
@@ -47,16 +49,15 @@ class Slices:
     def __len__(self) -> int:
         return len(self.patients)
 
-    @property
-    def cases(self) -> tuple[str, ...]:
-        """Names of the slices: the subject, and which of its planes."""
-        return tuple(f"{p}-plane{n % self.n_planes}" for n, p in enumerate(self.patients))
+    def of(self, keep: Sequence[int]) -> "Slices":
+        """Some of the slices, in the order given."""
+        rows = list(keep)
+        cases, patients = (tuple(names[n] for n in rows) for names in (self.cases, self.patients))
+        return Slices(self.images[rows], self.masks[rows], cases, patients, self.n_planes, self.spacing_mm)
 
     def of_patients(self, patients: set[str]) -> "Slices":
         """The slices of some subjects."""
-        kept = [n for n, p in enumerate(self.patients) if p in patients]
-        own = tuple(self.patients[n] for n in kept)
-        return Slices(self.images[kept], self.masks[kept], own, self.n_planes, self.spacing_mm)
+        return self.of([n for n, p in enumerate(self.patients) if p in patients])
 
 
 def plane_numbers(phantom: BrainPhantom, planes_mm: tuple[float, ...]) -> list[int]:
@@ -105,4 +106,5 @@ def slices_of(run: StudyRun, config: BrainAgeConfig, part: str) -> Slices:
         masks.append(found["masks"].bool())
         patients += [phantom.drawn(number, seed=run.seed).name for number in numbers for _ in planes]
     shown = prepared(torch.cat(images)).expand(-1, _CHANNELS, -1, -1).contiguous()
-    return Slices(shown, torch.cat(masks), tuple(patients), len(planes), plan.spacing_mm)
+    cases = tuple(f"{p}-plane{n % len(planes)}" for n, p in enumerate(patients))
+    return Slices(shown, torch.cat(masks), cases, tuple(patients), len(planes), plan.spacing_mm)

@@ -99,24 +99,26 @@ def draw_unoise(material: Material, name: str, path: Path) -> None:
     path
         PNG file.
     """
-    part, settings = slices(material, "test"), noise_models(material)[name].settings
+    whole, settings = slices(material, "test"), noise_models(material)[name].settings
+    kept = _spread(whole)
+    part, noise = whole.of(kept), maps_of(material, name)[kept]
     network, seed = segmenter(material).network, seed_of(material.run, "unoise")
-    noise, inside = maps_of(material, name), settings.inside(part.images)
+    inside = settings.inside(part.images)
     elsewhere = controls_of(part, noise, inside, seed=seed)["surrogate"]
     middle = torch.where(inside, noise, torch.nan).flatten(1).nanmedian(1).values.reshape(-1, 1, 1, 1)
-    maps = {f"1 - B\n{other}": 1 - maps_of(material, other) for other in noise_models(material)}
+    maps = {f"1 - B\n{other}": 1 - maps_of(material, other)[kept] for other in noise_models(material)}
     images = {
         "slice": part.images,
         "under its noise": noised(part, noise, settings, draw=0, seed=seed),
         "as much at\nrandom places": noised(part, elsewhere, settings, draw=0, seed=seed),
         "half of the\nbrain shown": torch.where((noise <= middle) | ~inside, part.images, 0.0),
     }
-    some, columns = _spread(part), ["slice", *maps, *list(images)[1:]]
-    figure = Figure(figsize=(1.7 * len(columns), 2.1 * len(some)), layout="constrained")
-    axes = figure.subplots(len(some), len(columns), squeeze=False)
+    columns = ["slice", *maps, *list(images)[1:]]
+    figure = Figure(figsize=(1.7 * len(columns), 2.1 * len(part)), layout="constrained")
+    axes = figure.subplots(len(part), len(columns), squeeze=False)
     for column, title in zip(axes.T, columns, strict=True):
         column[0].set_title(title, fontsize=8)
-        for axis, n in zip(column, some, strict=True):
+        for n, axis in enumerate(column):
             if title in maps:
                 _draw_map(axis, maps[title], inside, n)
             else:
@@ -127,7 +129,7 @@ def draw_unoise(material: Material, name: str, path: Path) -> None:
 
 
 def _draw_map(axis: Axes, values: Tensor, inside: Tensor, n: int) -> None:
-    """One of the maps, on the scale of all."""
+    """One of the maps, on the scale of those beside it."""
     low, high = (float(v) for v in values[inside].aminmax())
     shown = np.where(_up(inside[n, 0]), _up(values[n, 0]), np.nan)
     axis.imshow(shown, cmap="inferno", vmin=low, vmax=high)

@@ -41,6 +41,7 @@ CONTROLS = {
 NEAR_MM = 6.0
 """How far from the ventricles a place still lies at them [mm]."""
 
+_AT_ONCE = 64
 _SHOWN = 0.5
 _IMPORTANT = 0.1
 
@@ -80,11 +81,14 @@ def tolerance(
     n_draws, seed
         Draws, and their seed.
     """
-    draws = [
-        _dice(outlined(network, noised(part, noise, settings, draw=draw, seed=seed)), part.masks)
-        for draw in range(n_draws)
-    ]
-    found: list[float] = np.mean(draws, axis=0).tolist()
+    found: list[float] = []
+    for rows in torch.arange(len(part)).split(_AT_ONCE):
+        some = part.of(rows.tolist())
+        draws = [
+            _dice(outlined(network, noised(some, noise[rows], settings, draw=draw, seed=seed)), some.masks)
+            for draw in range(n_draws)
+        ]
+        found += np.mean(draws, axis=0).tolist()
     return found
 
 
