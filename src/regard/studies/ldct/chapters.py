@@ -113,7 +113,8 @@ def hidden_chapters(material: Material, scores: Scores, folder: Path) -> list[Ch
                 "Both differences of a row share one colour scale: what the third picture has and the last one lacks "
             )
             chapters.append(Chapter(f"{name}: {scene.case}", [text + "is what the network does not see."], path))
-    curves, controls = {}, {}
+    curves: dict[str, dict[float, float]] = {}
+    controls: dict[str, dict[str, float]] = {}
     for key, name in names.items():
         group = scores[f"invariances_{key}"]
         curves[name] = {
@@ -122,7 +123,7 @@ def hidden_chapters(material: Material, scores: Scores, folder: Path) -> list[Ch
         curves[name].setdefault(material.config.explain.tolerance, group["distance"].value)
         for control in CONTROLS:
             if f"distance_{control}" in group:
-                controls[f"{_CONTROLS[control]} ({name})"] = group[f"distance_{control}"].value
+                controls.setdefault(_CONTROLS[control], {})[name] = group[f"distance_{control}"].value
     if any(curves.values()):
         path = draw_curve(curves, controls, material.config.explain.tolerance, folder / "curve.png")
         chapters.append(Chapter("How much is hidden, by tolerance", ["Median over samples, mean over patients."], path))

@@ -239,7 +239,7 @@ SIZES: dict[str, LDCTConfig] = {
         data=DataSection(n_train=60, n_test=24, n_chest=2, n_draws=24),
         train=TrainSection(networks=_ALL, n_steps=4000, redcnn_width=32, n_adversarial=1500),
         explain=ExplainSection(
-            n_cases=8, n_samples=16, n_steps=40, n_control=6, curve=(0.5, 2.0, 4.0), n_null=8, sampler_patches=2048,
+            n_cases=10, n_samples=16, n_steps=40, n_control=6, curve=(0.5, 2.0, 4.0), n_null=8, sampler_patches=2048,
             sampler_steps=1500, sampler_batch=16, perceptual=100.0, n_drawn=24,
         ),
     ),

@@ -28,6 +28,8 @@ WINDOW = (-160.0, 240.0)
 """HU that are shown, from black to white."""
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_FREE = 4
+"""Directions of the null space that are drawn, the least gain first."""
 _TILDE = "x\N{COMBINING TILDE}"
 
 
@@ -103,7 +105,7 @@ def draw_gallery(found: Found, numbers: Sequence[int], title: str, path: Path, *
 
 def draw_free(free: Free, title: str, path: Path) -> Path:
     """Rows of x, a change along a direction of least gain as far as it hides, and what the output shows of it."""
-    n = len(free.changes)
+    n = min(_FREE, len(free.changes))
     figure = Figure(figsize=(8.6, 2.1 * n + 0.6), layout="constrained")
     axes = figure.subplots(n, 4, squeeze=False)
     figure.suptitle(title, fontsize=10)
@@ -122,17 +124,25 @@ def draw_free(free: Free, title: str, path: Path) -> Path:
     return _save(figure, path)
 
 
-def draw_curve(rows: Mapping[str, Mapping[float, float]], controls: Mapping[str, float], at: float, path: Path) -> Path:
-    """How visible what is hidden is, by the tolerance, for each network; the identity is the diagonal."""
+def draw_curve(
+    rows: Mapping[str, Mapping[float, float]], controls: Mapping[str, Mapping[str, float]], at: float, path: Path
+) -> Path:
+    """How visible what is hidden is, by the tolerance, for each network; the identity is the diagonal.
+
+    Controls by their name and then by the network's, whose colour they have.
+    """
     figure = Figure(figsize=(5.4, 3.6), layout="constrained")
     axis = figure.subplots()
     ends = sorted({t for row in rows.values() for t in row})
     axis.plot(ends, ends, color="0.6", lw=1, label="as visible in the output as in the scan")
-    for k, (name, row) in enumerate(rows.items()):
+    colours = dict(zip(rows, _COLOURS, strict=False))
+    for name, row in rows.items():
         places = sorted(row)
-        axis.plot(places, [row[t] for t in places], "o-", color=_COLOURS[k], label=name)
-    for mark, (name, value) in zip(("s", "D", "v", "^", "<", ">"), controls.items(), strict=False):
-        axis.plot([at], [value], mark, ms=5, mfc="none", color="0.3", label=name)
+        axis.plot(places, [row[t] for t in places], "o-", color=colours[name], label=name)
+    for mark, (control, values) in zip(("s", "D"), controls.items(), strict=False):
+        for name, value in values.items():
+            axis.plot([at], [value], mark, ms=6, mfc="none", color=colours[name])
+        axis.plot([], [], mark, ms=6, mfc="none", color="0.3", label=f"{control}, beside each network")
     axis.set_xlabel(f"tolerance: largest d' of f({_TILDE}) \N{MINUS SIGN} f(x)")
     axis.set_ylabel(f"d' of {_TILDE} \N{MINUS SIGN} x in the scan, median")
     axis.grid(alpha=0.3)
