@@ -68,7 +68,7 @@ ITEMS = (
         "done",
         "`regard invariances --layer NAME`, training-free and with a sampler; not run in the study",
     ),
-    Item("100 invariances for each of 10 patches", "reduced", "to 6 for each of 3 at default, 24 of 8 at reference"),
+    Item("100 invariances for each of 10 patches", "reduced", "to 6 for each of 3 at default, 24 of 10 at reference"),
     Item(
         "f(x~) shown",
         "done",
