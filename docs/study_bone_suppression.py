@@ -12,10 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from regard.datasets.radiograph_images import grey_of, square
+from regard.datasets.radiograph_images import grey_of, saturated_pair, square
 from regard.models import load_model
 from regard.studies.bone_suppression.measures import likenesses, suppression
-from regard.studies.bone_suppression.preparation import saturated_pair
 
 IMAGES = Path(__file__).parent / "images"
 CARD = Path(__file__).parents[1] / "tests" / "realdata" / "models" / "bone-suppression"

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -46,6 +47,20 @@ def test_every_error_says_what_was_got(path: Path) -> None:
         text = ast.unparse(node.exc)
         arguments = len(node.exc.args) + len(node.exc.keywords)
         assert "{" in text or arguments >= 2, f"{path.name}:{node.lineno}: {text}"
+
+
+SCRIPTS = sorted(
+    p for folder in ("docs", "docs/images", "benchmarks", "examples") for p in (ROOT / folder).glob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_scripts_import_what_there_is(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "regard":
+            module = importlib.import_module(str(node.module))
+            for name in node.names:
+                assert hasattr(module, name.name) or importlib.util.find_spec(f"{node.module}.{name.name}"), name.name
 
 
 def test_public_names_are_sorted_and_exist() -> None:
