@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from shenzhen_tree import DEFECTS, mura, shenzhen
 from torch import Tensor, nn
 
 from regard.cli import main
 from regard.core.errors import CardError, InputError
+from regard.core.explanation import Explanation
+from regard.core.quantity import Quantity, Sign
+from regard.core.volume import Volume
 from regard.datasets.radiographs import read_mura
 from regard.explainers.cam.crm import CRM
 from regard.explainers.spec import parse_methods
@@ -25,7 +29,7 @@ from regard.studies.config import resolve
 from regard.studies.folds import folds_of, held_out
 from regard.studies.run import StudyRun
 from regard.studies.tuberculosis.config import SIZES, TuberculosisConfig
-from regard.studies.tuberculosis.figures import flat_features
+from regard.studies.tuberculosis.figures import draw_maps, flat_features, outline
 from regard.studies.tuberculosis.floors import FLOORS
 from regard.studies.tuberculosis.networks import (
     EXPLAINED,
@@ -424,3 +428,19 @@ def test_features_that_coincide_do_not_crash_the_picture() -> None:
 def test_between_brings_to_range_and_size() -> None:
     pooled = Between(2)(torch.tensor([[[[2.0, 0, -1, 0], [1, 1, 0, 0], [0.5] * 4, [0.5] * 4]]]))
     assert torch.allclose(pooled, torch.tensor([[[[0.75, 0.0], [0.5, 0.5]]]]))
+
+
+def test_a_finding_is_outlined_where_it_is_on_a_finer_image(tmp_path: Path) -> None:
+    """Maps through a suppressor lie on its finer grid; findings are known on the classifier's."""
+    scan = Volume(torch.zeros(1, 32, 32, 1), np.diag([1.0, 1.0, 1.0, 1.0]))
+    explanation = Explanation(
+        scan, scan, "ill", "gradient", Quantity.SENSITIVITY, Sign.RAISES, "1", 0.0, "ill - well", "log-odds"
+    )
+    places = np.zeros((8, 8))
+    places[6:, :2] = 1
+    axis = Figure().subplots()
+    outline(axis, places, (32, 32))
+    box = axis.collections[0].get_datalim(axis.transData)
+    assert (box.x1, box.y0) == (7.5, 23.5)
+    draw_maps([[explanation]], [places], tmp_path / "maps.png")
+    assert (tmp_path / "maps.png").stat().st_size > 1000

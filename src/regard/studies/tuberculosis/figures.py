@@ -24,7 +24,16 @@ from regard.studies.tuberculosis.decoy import group_name
 from regard.studies.tuberculosis.explain import FOLD
 from regard.studies.tuberculosis.material import Material
 
-__all__ = ["draw_boxes", "draw_cases", "draw_decoy", "draw_features", "draw_maps", "draw_roc", "flat_features"]
+__all__ = [
+    "draw_boxes",
+    "draw_cases",
+    "draw_decoy",
+    "draw_features",
+    "draw_maps",
+    "draw_roc",
+    "flat_features",
+    "outline",
+]
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999933")
 
@@ -124,6 +133,13 @@ def _overlaid(axis: Axes, e: Explanation) -> None:
     axis.set_axis_off()
 
 
+def outline(axis: Axes, places: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Outline places (row, column) on an image of another size of the same field of view, as a suppressor may have."""
+    (rows, columns), (height, width) = places.shape, shape
+    x, y = ((np.arange(n) + 0.5) * side / n - 0.5 for n, side in ((columns, width), (rows, height)))  # pixels' middles
+    axis.contour(x, y, places, [0.5], colors="#ffd000", linewidths=0.8)
+
+
 def draw_maps(cases: Sequence[Sequence[Explanation]], findings: Sequence[np.ndarray], path: Path) -> None:
     """One row per case: the radiograph, then each map over what its network saw, each map on its own scale."""
     n_maps = max(len(row) for row in cases)
@@ -132,9 +148,10 @@ def draw_maps(cases: Sequence[Sequence[Explanation]], findings: Sequence[np.ndar
     for line, explanations, places in zip(axes, cases, findings, strict=True):
         for axis in line:
             axis.set_axis_off()
-        line[0].imshow(explanations[0].scan.tensor[0, :, :, 0].T.numpy(), cmap="gray", vmin=0, vmax=1)
+        image = explanations[0].scan.tensor[0, :, :, 0].T.numpy()
+        line[0].imshow(image, cmap="gray", vmin=0, vmax=1)
         if (places > 0.5).any():
-            line[0].contour(places, [0.5], colors="#ffd000", linewidths=0.8)
+            outline(line[0], places, image.shape)
         line[0].set_title(f"{explanations[0].case}\nlog-odds {explanations[0].prediction:.2f}", fontsize=7)
         for axis, e in zip(line[1:], explanations, strict=False):
             _overlaid(axis, e)
