@@ -10,6 +10,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """What a test draws without a seed of its own is the same in every run and whatever ran before."""
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+
+
 @pytest.fixture
 def oblique() -> np.ndarray:
     """An affine that is rotated, flipped and anisotropic."""
