@@ -277,9 +277,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         done = subprocess.run(mount, capture_output=True)
     except FileNotFoundError:
-        pytest.skip("no program to mount a file system")
+        pytest.skip(reason="no program to mount a file system")
     if done.returncode:
-        pytest.skip("only the superuser may mount a file system")
+        pytest.skip(reason="only the superuser may mount a file system")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
 

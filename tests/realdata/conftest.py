@@ -32,5 +32,5 @@ def pytest_make_collect_report() -> Generator[None, Any, Any]:
 def data() -> Path:
     """The folder of real images and weights."""
     if not NAMED:
-        pytest.skip("REGARD_DATA does not name a data folder")
+        pytest.skip(reason="REGARD_DATA does not name a data folder")
     return Path(os.environ["REGARD_DATA"])

@@ -13,7 +13,7 @@ import regard
 from regard.core.errors import GeometryError
 
 if not os.environ.get("REGARD_DATA"):
-    pytest.skip("REGARD_DATA does not name a data folder", allow_module_level=True)
+    pytest.skip(reason="REGARD_DATA does not name a data folder", allow_module_level=True)
 
 import dcm2niix
 

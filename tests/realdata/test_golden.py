@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 if not os.environ.get("REGARD_DATA"):
-    pytest.skip("REGARD_DATA does not name a data folder", allow_module_level=True)
+    pytest.skip(reason="REGARD_DATA does not name a data folder", allow_module_level=True)
 
 DATA = Path(os.environ["REGARD_DATA"])
 WEIGHTS = DATA / "weights"
