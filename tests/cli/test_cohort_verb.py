@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from command_line import Regard, failures, state
+from PIL import Image
 
 REGIONS = [
     "region",
@@ -108,6 +109,23 @@ def test_everything_is_written(regard: Regard, model: Path, table: Path, atlas: 
         "desc-gradient_slices.png", "desc-hidden_slices.png", "desc-gradient_regions.png", "desc-hidden_regions.png",
         "predictions.png",
     }  # fmt: skip
+
+
+def test_the_pattern_of_the_prediction(regard: Regard, model: Path, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    said = regard("cohort", model, table, "-m", "gradient", "--pattern", "--maps", "none", "-o", out)
+    assert said.code == 0, said
+    found = np.asarray(nibabel.load(out / "population/desc-pattern_slope.nii.gz").dataobj)
+    readings = np.array([float(r["prediction"]) for r in rows(out / "predictions.tsv")])
+    pictures = [np.asarray(Image.open(tmp_path / f"pictures/{n}.png")).astype(float) for n in range(12)]
+    values = np.array([p[3, 5] for p in pictures])
+    assert found.shape == (16, 16, 1)
+    assert found[5, 3, 0] == pytest.approx(np.polyfit(readings, values, 1)[0], rel=1e-2)
+    assert "says nothing of which of these places" in (out / "report.html").read_text()
+    assert (out / "figures/desc-pattern_slices.png").exists()
+    assert "cov(x, f)" in (out / "population/desc-pattern.json").read_text()
+    # Another question in the same folder is refused.
+    assert regard("cohort", model, table, "-m", "gradient", "--maps", "none", "-o", out).code == 2
 
 
 def test_the_mean_is_that_of_single_maps(regard: Regard, model: Path, table: Path, tmp_path: Path) -> None:

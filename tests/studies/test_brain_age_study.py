@@ -91,6 +91,9 @@ def test_what_a_run_leaves(finished: Path) -> None:
     for label in ("noise-map", "noise-map-learned", "integrated-gradients"):
         assert {"average-precision", "average-precision@data", "spearman_planted"} <= set(groups[f"map_{label}"])
         assert (finished / "population" / f"desc-{label.replace('-', '')}_mean.nii.gz").exists()
+    uses = {"change", "used_planted", "map_planted", "map_used", "pattern_planted"}
+    assert uses <= set(groups["uses_sfcn-member0"]) == set(groups["uses_sfcn-bins-member0"])
+    assert (finished / "population/desc-pattern_slope.nii.gz").exists()
     assert groups["noise_noise-map"]["prediction_change_rms"]["unit"] == "year"
     assert groups["unoise"]["dice"]["n"] == 6 and groups["unoise"]["dice"]["n_patients"] == 3
     measured = {"dice_noisy", "dice_shown", "share_near", "dice_noisy_even", "dice_noisy_above_surrogate"}
@@ -101,7 +104,14 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert load_model(finished / "models/ventricles").card.output.kind == "segmentation"
     assert (finished / "figures/unoise.png").exists()
     page = (finished / "report.html").read_text()
-    for words in ("Is the learned map an atlas?", "The age gap", "Are the maps true?", "nothing on this page", OUTLINE):
+    for words in (
+        "Is the learned map an atlas?",
+        "The age gap",
+        "Are the maps true?",
+        "nothing on this page",
+        OUTLINE,
+        "The map, or the network?",
+    ):
         assert words in page
     with (finished / "regions.tsv").open(newline="") as stream:
         rows = list(csv.DictReader(stream, dialect="excel-tab"))

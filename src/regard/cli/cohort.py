@@ -56,6 +56,9 @@ def cohort(
             metavar="auto|randomised|surrogate|none", help="Null map of the tests; auto: randomised, with --atlas only."
         ),
     ] = "auto",
+    pattern: Annotated[
+        bool, typer.Option("--pattern", help="Also map what the image does when the prediction rises.")
+    ] = False,
     groups: Annotated[str | None, typer.Option(metavar="COLUMN", help="Groups to compare.")] = None,
     covariate: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Tested, and nuisance to the others. Repeatable.")
@@ -93,7 +96,8 @@ def cohort(
     request = CohortRequest(
         model=model, table=table, output=output, methods=tuple(method), target=target, reference=reference,
         layer=layer, mask=mask, template=template, warp=warp, atlas=atlas, atlas_table=atlas_table, null=null,
-        groups=groups, covariates=tuple(covariate or ()), by=tuple(by or ()), voxelwise=voxelwise, workers=workers,
+        pattern=pattern, groups=groups, covariates=tuple(covariate or ()), by=tuple(by or ()), voxelwise=voxelwise,
+        workers=workers,
         scheduler=scheduler, maps=maps, weights=weights, trust=trust, seed=seed, device=device, threads=threads,
         batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet, as_json=as_json,
     )  # fmt: skip

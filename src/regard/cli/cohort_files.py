@@ -15,6 +15,10 @@ from regard.cohort.design import contrasts
 from regard.cohort.engine import Cohort
 from regard.cohort.explaining import JACOBIAN, Explaining
 from regard.cohort.moments import moments_of
+from regard.cohort.pattern import AGAINST as PATTERN_AGAINST
+from regard.cohort.pattern import AS_TAKEN, PATTERN, pattern_of
+from regard.cohort.pattern import SAYS as PATTERN_SAYS
+from regard.cohort.pattern import WARNS as PATTERN_WARNS
 from regard.cohort.region_table import COLUMNS, SUBJECT_COLUMNS
 from regard.cohort.results import (
     Asked,
@@ -94,6 +98,7 @@ def write_all(
         own = moments_of(cohort.state, JACOBIAN)
         for word, values in {"mean": own.mean, "std": own.std}.items():
             save_volume(volume_on(function, values, "1"), folder.path / "population" / f"jacobian_{word}.nii.gz", word)
+    pattern = _save_pattern(folder.path / "population", cohort, function, where) if function.pattern else None
     scores = prediction_scores(cohort, cases, seed=request.seed)
     _write_predictions(folder.path / "predictions.tsv", cohort, cases)
     rows: list[dict[str, Any]] = []
@@ -106,7 +111,7 @@ def write_all(
         write_tsv(folder.path / "subjects.tsv", SUBJECT_COLUMNS, ([r[c] for c in SUBJECT_COLUMNS] for r in subjects))
     if request.voxelwise is not None:
         sentences += _write_voxelwise(request, folder.path, cohort, cases, function)
-    report = _report(folder, cohort, cases, populations, base, where, rows, scores, sentences)
+    report = _report(folder, cohort, cases, populations, pattern, base, where, rows, scores, sentences)
     return Written(report, scores, rows, tuple(sentences))
 
 
@@ -116,6 +121,21 @@ def _save_population(folder: Path, name: str, found: Population, n_cases: int, w
         save_volume(volume, folder / f"{stem}_{word}.nii.gz", f"regard population {word}")
     said = {"map": name, **found.facts, "n_cases": n_cases, "space": where.name, "t": found.against}
     write_json(folder / f"{stem}.json", "population", said)
+
+
+def _save_pattern(folder: Path, cohort: Cohort, function: Explaining, where: Space) -> tuple[Volume, Volume]:
+    """Write what the image does when the prediction rises: the slope, and its t."""
+    found, first = pattern_of(cohort.state), next(iter(cohort.rows.values()))
+    unit = f"{AS_TAKEN}/{first['unit']}"
+    slope, t = (
+        volume_on(function, values, word, has_geometry=where.image.has_geometry)
+        for values, word in ((found.slope, unit), (found.t, "1"))
+    )
+    save_volume(slope, folder / f"{PATTERN}_slope.nii.gz", "regard population pattern")
+    save_volume(t, folder / f"{PATTERN}_t.nii.gz", "regard population t")
+    facts = {"map": "pattern", "quantity": PATTERN_SAYS, "unit": unit, "target": first["target"]}
+    write_json(folder / f"{PATTERN}.json", "population", {**facts, "n_cases": len(cohort.rows), "space": where.name})
+    return slope, t
 
 
 def _write_voxelwise(
@@ -175,6 +195,7 @@ def _report(
     cohort: Cohort,
     cases: Sequence[Case],
     populations: Mapping[str, Population],
+    pattern: tuple[Volume, Volume] | None,
     base: Volume,
     where: Space,
     rows: Sequence[Mapping[str, Any]],
@@ -194,6 +215,13 @@ def _report(
         sections.append(Section(f"{name}: population map", text, [_picture(f) for f in files]))
         own = [r for r in rows if r["method"] == name]
         sections += _region_sections(folder, name, stem, own)
+    if pattern is not None:
+        n_cases = len(cohort.rows)
+        facts = {"quantity": "slope", "sign": "rises with the prediction", "unit": pattern[0].unit}
+        files = draw_population(*pattern, base, folder.figures / PATTERN, title="pattern", facts=facts,
+                                space=where.name, n_cases=n_cases, against=PATTERN_AGAINST)  # fmt: skip
+        text = f"Over {n_cases} cases: {PATTERN_SAYS}. {PATTERN_WARNS}"
+        sections.append(Section("The pattern of the prediction", text, [_picture(p) for p in files]))
     labelled = [(float(r["prediction"]), cases[n].columns.get("label")) for n, r in cohort.rows.items()]
     if scores is not None:
         pairs = [(p, float(v)) for p, v in labelled if v is not None and _is_number(v)]

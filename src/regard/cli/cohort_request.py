@@ -50,6 +50,7 @@ class CohortRequest:
     atlas: Path | None = None
     atlas_table: Path | None = None
     null: str = "auto"
+    pattern: bool = False
     groups: str | None = None
     covariates: tuple[str, ...] = ()
     by: tuple[str, ...] = ()
@@ -226,6 +227,7 @@ def function_of(request: CohortRequest, where: Space, null: Null, device: str) -
         atlas_table=None if request.atlas_table is None else _absolute(request.atlas_table),
         null=null,
         image=not where.has_template,
+        pattern=request.pattern,
     )
 
 
@@ -261,6 +263,8 @@ def configuration(
         "atlas": function.atlas,
         "atlas_table": function.atlas_table,
         "null": function.null,
+        # Left out where it is not asked for, so that older folders go on.
+        **({"pattern": True} if function.pattern else {}),
         "groups": request.groups,
         "covariates": list(request.covariates),
         "by": list(request.by),

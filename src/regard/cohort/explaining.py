@@ -11,6 +11,7 @@ from regard.cohort.carry import Carrier
 from regard.cohort.moments import State
 from regard.cohort.null import Null, masked_surrogate
 from regard.cohort.part import Part
+from regard.cohort.pattern import pattern_maps
 from regard.cohort.question import Question, prediction_row
 from regard.cohort.regions import region_figures
 from regard.cohort.warp import Warp, read_warp
@@ -19,6 +20,8 @@ from regard.core.explanation import Explanation
 from regard.core.quantity import Quantity
 from regard.core.volume import Grid, Volume
 from regard.io import Case
+from regard.models.case import PreparedScan
+from regard.models.preparation import Preparation
 
 __all__ = ["DIFFERENCE", "IMAGE", "JACOBIAN", "NULL", "Explaining", "map_name"]
 
@@ -52,6 +55,8 @@ class Explaining:
         Which null map regions are compared with.
     image
         Whether the scans' mean is wanted, to draw the maps on.
+    pattern
+        Whether the pattern of the prediction is wanted; see `regard.cohort.pattern`.
     """
 
     question: Question
@@ -63,6 +68,7 @@ class Explaining:
     atlas_table: str | None = None
     null: Null = "none"
     image: bool = True
+    pattern: bool = False
 
     @property
     def grid(self) -> Grid:
@@ -127,10 +133,19 @@ class OpenExplaining:
                 maps[name + DIFFERENCE] = _share(maps[name]) - _share(maps[name + NULL])
         if self.function.image:
             maps[IMAGE], _ = Carrier(first.grid, self.grid, warp).carry(_grey(first), Quantity.SCORE)
+        if self.function.pattern:
+            maps |= pattern_maps(self._as_taken(first, warp), found.prediction)
         if warp is not None:
             maps[JACOBIAN] = warp.jacobian(self.grid).astype(np.float32)
         row = {**prediction_row(case, found), "maps": facts, "regions": regions}
         return Part(moments.leaf(maps), row)
+
+    def _as_taken(self, scan: Volume, warp: Warp | None) -> np.ndarray:
+        """The first input as the network takes it, the mean of its channels, on the cohort's grid."""
+        prepared = Preparation(self.asked.model.card.inputs[0]).prepare(scan)
+        part = PreparedScan(scan, prepared)
+        values = part.to_space(prepared.tensor).detach().float().mean(0).numpy()
+        return Carrier(part.grid, self.grid, warp).carry(values, Quantity.SCORE)[0]
 
     def _warp(self, case: Case) -> Warp | None:
         if self.function.warp is None:

@@ -9,9 +9,9 @@ from regard.phantoms.brain.phantom import BrainPhantom, share_of_ages
 from regard.phantoms.brain.render import render_anatomy
 from regard.phantoms.brain.subject import with_factors
 
-__all__ = ["RegionEffect", "planted_effects"]
+__all__ = ["STEP", "RegionEffect", "planted_effects"]
 
-_STEP = 6.0
+STEP = 6.0
 """How far the structure ages are moved to each side [year]."""
 
 
@@ -74,7 +74,7 @@ def planted_effects(phantom: BrainPhantom, *, n: int = 4, seed: int = 0) -> list
         subject = phantom.drawn(number, seed=seed)
         own = {s: subject.structure_ages[s] for s in phantom.causes}
         images, anatomies = [], []
-        for step in (-_STEP, _STEP):
+        for step in (-STEP, STEP):
             ages = {s: age + step for s, age in own.items()}
             shares = {s: share_of_ages(age) for s, age in ages.items()}
             images.append(phantom.subject(number, seed=seed, factors=shares).image.double())
@@ -86,10 +86,10 @@ def planted_effects(phantom: BrainPhantom, *, n: int = 4, seed: int = 0) -> list
         # Further channels count in units of their own spread, as many intensities as the image's spread has.
         spread = (images[0].flatten(1).std(1) + images[1].flatten(1).std(1)).clamp_min(1e-12)
         weight = (spread[0] / spread).reshape(-1, 1, 1, 1)
-        change = ((images[1] - images[0]).abs() * weight).sum(0) / (2 * _STEP)
+        change = ((images[1] - images[0]).abs() * weight).sum(0) / (2 * STEP)
         volumes += middle.flatten(1).sum(1) / n
         changes += (middle * change).flatten(1).sum(1) / n
-        moved += (anatomies[1] - anatomies[0]).flatten(1).sum(1) / (2 * _STEP * n)
+        moved += (anatomies[1] - anatomies[0]).flatten(1).sum(1) / (2 * STEP * n)
     voxel = phantom.spacing_mm**3 / 1000
     known = [k for k in range(1, len(REGIONS)) if volumes[k] > 0]
     total, filled = float(changes[known].sum()), float(volumes[known].sum())

@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 
 from regard.core.volume import Grid, Volume
+from regard.models.intensities import quantile
 
-__all__ = ["Cohort", "joined", "prepared"]
+__all__ = ["BRIGHT", "Cohort", "joined", "prepared"]
+
+BRIGHT = 0.985
+"""Quantile of the field of view, a quarter of which is brain, that lies in white matter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +103,13 @@ def joined(cohorts: Sequence[Cohort]) -> Cohort:
 def prepared(images: Tensor) -> Tensor:
     """Images as the networks take them, (case, channel, i, j, k).
 
-    The first channel is standardised by the mean and the standard deviation of each image's own foreground, as its card
-    says it (``zscore-foreground``); a Jacobian stays as it is.
+    The first channel is divided by its bright tissue, the quantile `BRIGHT` of the whole field of view, as the card
+    says it; a Jacobian stays as it is. Mean and standard deviation of the foreground would carry what changes in one
+    place to all others: with more fluid they move, and the whole brain with them.
     """
     found = images.clone()
     for n, image in enumerate(images[:, 0]):
-        inside = image[image > image.min()].double()
-        if len(inside):
-            mean, deviation = float(inside.mean()), float(inside.std(correction=0))
-            found[n, 0] = (image - mean) / (deviation or 1.0)
+        low, high = image.min(), quantile(image.flatten().double(), BRIGHT).to(image)
+        if high > low:
+            found[n, 0] = (image - low) / (high - low)
     return found

@@ -64,10 +64,10 @@ class DataSection(Section):
     space: Literal["affine", "warped"] = "affine"
     doses: DosesSection = DosesSection()
     deviation: Annotated[float, Field(ge=0)] = 4.0
-    n_train: Count = 240
-    n_calibration: Count = 24
+    n_train: Count = 200
+    n_calibration: Count = 20
     n_test: Count = 40
-    n_nothing: _Some = 30
+    n_nothing: _Some = 24
 
 
 class NoiseSection(Section):
@@ -90,8 +90,8 @@ class NoiseSection(Section):
     strength: Positive = 0.1
     s_max: Positive = 0.2
     scales: tuple[Count, ...] = (1, 2, 4)
-    n_cases: Count = 80
-    n_epochs: Count = 5
+    n_cases: Count = 60
+    n_epochs: Count = 4
     batch_size: Count = 8
     learning_rate: Positive = 3e-3
 
@@ -185,7 +185,7 @@ class TrainSection(Section):
     widths: tuple[Count, ...] = (8, 16, 32, 32, 16)
     bin_years: Positive = 2.0
     resnet_widen: Positive = 0.25
-    n_epochs: Count = 36
+    n_epochs: Count = 30
     batch_size: Count = 8
     learning_rate: Positive = 1e-2
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -232,17 +232,17 @@ class ExplainSection(Section):
         What regions are compared with.
     """
 
-    n_cases: Count = 20
+    n_cases: Count = 12
     n_pictured: Count = 2
     methods: Methods = (
-        "noise-map:cell=2,n_steps=40,n_draws=1",
-        "noise-map:cell=2,n_steps=40,n_draws=1,family=correlated,s_max=0.5@noise-map-correlated",
+        "noise-map:cell=2,n_steps=30,n_draws=1",
+        "noise-map:cell=2,n_steps=30,n_draws=1,family=correlated,s_max=0.5@noise-map-correlated",
         "grad-ram",
         "integrated-gradients:n_steps=16",
         "smoothgrad:n_samples=8",
         "occlusion:window=6,stride=4,filler=blur",
     )
-    n_extent: _Some = 2
+    n_extent: _Some = 1
     strengths: tuple[Positive, ...] = (0.003, 0.03, 0.3, 3.0)
     null: Literal["surrogate", "randomised"] = "surrogate"
 
@@ -262,6 +262,8 @@ class WeighSection(Section):
         Explained subjects that are rendered again for model truth.
     n_effects
         Subjects that the planted effect of each region is averaged over.
+    n_uses
+        Explained subjects on which every network is asked what it uses, voxel by voxel; 0: none.
     """
 
     faithful: bool = False
@@ -269,6 +271,7 @@ class WeighSection(Section):
     n_null: Count = 99
     n_truth: Count = 10
     n_effects: Count = 4
+    n_uses: _Some = 10
 
 
 class BrainAgeConfig(StudyConfig):
@@ -321,15 +324,16 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=1,
             strengths=(0.01, 1.0),
         ),
-        weigh=WeighSection(faithful=True, randomised=True, n_null=9, n_truth=2, n_effects=1),
+        weigh=WeighSection(faithful=True, randomised=True, n_null=9, n_truth=2, n_effects=1, n_uses=2),
     ),
     "default": BrainAgeConfig(),
     "reference": BrainAgeConfig(
         size="reference",
-        data=DataSection(n_train=400, n_calibration=48, n_test=80, n_nothing=60),
+        data=DataSection(n_train=400, n_calibration=48, n_test=1000, n_nothing=60),
         train=TrainSection(
             networks=("sfcn", "sfcn-bins", "resnet18"),
             n_members=5,
+            n_epochs=36,
             noise=NoiseSection(n_cases=250, n_epochs=8),
             patches=PatchSection(size=8),
             unoise=UNoiseSection(zoos=("unoise-small", "unoise-medium", "unoise-large"), published=True),
@@ -348,7 +352,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=4,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
         ),
-        weigh=WeighSection(randomised=True, n_truth=20, n_effects=8),
+        weigh=WeighSection(randomised=True, n_truth=20, n_effects=8, n_uses=20),
     ),
     "paper": BrainAgeConfig(
         size="paper",
@@ -390,7 +394,7 @@ SIZES: dict[str, BrainAgeConfig] = {
             n_extent=16,
             strengths=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
         ),
-        weigh=WeighSection(faithful=True, randomised=True, n_truth=100, n_effects=16),
+        weigh=WeighSection(faithful=True, randomised=True, n_truth=100, n_effects=16, n_uses=100),
     ),
 }
 """Settings by size. At ``paper`` all subjects together are the published 13,750."""

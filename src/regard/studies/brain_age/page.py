@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from regard.cohort.atlas import read_atlas
+from regard.cohort.pattern import PATTERN, SAYS, WARNS
 from regard.io import read
 from regard.io.names import letters_and_digits
 from regard.io.schema import read_json
 from regard.phantoms.brain.ageing import AGES
+from regard.phantoms.brain.effects import STEP
 from regard.phantoms.brain.phantom import share_of_ages
 from regard.report.extent import draw_extent_curve
 from regard.report.html import Chapter, ReportCase, write_report
@@ -46,6 +48,7 @@ from regard.studies.brain_age.tables import (
 )
 from regard.studies.brain_age.truth import case_truth
 from regard.studies.brain_age.unoise_page import unoise_chapters
+from regard.studies.brain_age.uses import uses_rows
 from regard.studies.brain_age.weigh import knows_age
 from regard.studies.run import Scores, StudyRun
 from regard.studies.study import AbstractStudy
@@ -245,6 +248,7 @@ def _region_chapters(
         ):
             if (figures / f"{stem}{ending}").exists():
                 found.append(Chapter(f"{method}: {title}", [], figures / f"{stem}{ending}"))
+    found += _uses_chapters(material, scores)
     error = material.run.path / "population" / PATCH_MAP
     if error.exists():
         base = read(material.run.path / "population/image_mean.nii.gz")
@@ -254,6 +258,22 @@ def _region_chapters(
             "network of the whole brain reads it."
         )
         found.append(Chapter("The predecessor: error of each patch", [text], figures / "patches.png"))
+    return found
+
+
+def _uses_chapters(material: Material, scores: Scores) -> list[Chapter]:
+    picture, found = material.run.folder.figures / f"{PATTERN}_slices.png", []
+    if uses_rows(scores):
+        text = (
+            f"Spearman over the regions. What a network uses: its derivative, integrated from the subject {STEP:g} "
+            f"years younger to the subject {STEP:g} years older with all else the same. No map can be truer, so that "
+            "where it disagrees with what was planted, the network does, and not the map. Pattern: what the image does "
+            "over the test subjects when the reading rises."
+        )
+        found.append(Chapter("The map, or the network?", [text], None, uses_rows(scores)))
+    if picture.exists():
+        text = f"Over {len(material.test)} test subjects: {SAYS}. {WARNS}"
+        found.append(Chapter("The pattern of the reading", [text], picture))
     return found
 
 

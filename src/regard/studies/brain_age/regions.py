@@ -26,7 +26,18 @@ from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.phantoms import phantom_of
 from regard.studies.scoring.bootstrap import Score, scored
 
-__all__ = ["DATA", "MODEL", "TOP", "agreement", "leaders", "planted", "region_truth", "top_share", "write_regions"]
+__all__ = [
+    "DATA",
+    "MODEL",
+    "TOP",
+    "agreement",
+    "leaders",
+    "planted",
+    "rank_correlation",
+    "region_truth",
+    "top_share",
+    "write_regions",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -176,14 +187,13 @@ def agreement(
         Whose case each is.
     """
     density, values = _densities(found, method, names, truth)
-    wanted = rankdata(values)
-    wanted = wanted - wanted.mean()
+    return scored(lambda w: rank_correlation(w @ density / w.sum(1, keepdims=True), values), patients)
 
-    def spearman(w: np.ndarray) -> np.ndarray:
-        ranks = rankdata(w @ density / w.sum(1, keepdims=True), axis=1)
-        ranks = ranks - ranks.mean(1, keepdims=True)
-        with np.errstate(all="ignore"):
-            value: np.ndarray = ranks @ wanted / np.sqrt((ranks**2).sum(1) * (wanted**2).sum())
-        return value
 
-    return scored(spearman, patients)
+def rank_correlation(values: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each row of ``values`` (sample, region) with ``truth`` (region,), (sample,)."""
+    wanted, ranks = rankdata(truth), rankdata(values, axis=1)
+    wanted, ranks = wanted - wanted.mean(), ranks - ranks.mean(1, keepdims=True)
+    with np.errstate(all="ignore"):
+        found: np.ndarray = ranks @ wanted / np.sqrt((ranks**2).sum(1) * (wanted**2).sum())
+    return found

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from regard.cohort.atlas import read_atlas
+from regard.cohort.results import background
 from regard.core.recording import Network
 from regard.evidence import controls
 from regard.evidence.comparison import Comparison, WeighedMap
@@ -21,6 +22,7 @@ from regard.studies.brain_age.explain import ATLAS, explained_cohort, map_of
 from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.networks import age_target
 from regard.studies.brain_age.nothing import nothing_scores
+from regard.studies.brain_age.pattern import write_pattern
 from regard.studies.brain_age.regions import (
     DATA,
     MODEL,
@@ -32,6 +34,7 @@ from regard.studies.brain_age.regions import (
     write_regions,
 )
 from regard.studies.brain_age.truth import CaseTruth, case_truth
+from regard.studies.brain_age.uses import uses_scores
 from regard.studies.scoring.bootstrap import Score, mean_score
 
 __all__ = ["AT_DATA", "knows_age", "weigh_all"]
@@ -138,6 +141,7 @@ def weigh_all(material: Material) -> dict[str, dict[str, Score]]:
                 group[f"{row.measure}_above_{row.control.replace(' ', '_')}"] = _score(row, above=True)
     material.run.stage("regions", len(rows_done), len(rows_done) + 2)
     write_regions(material, found, cases, function)
+    write_pattern(material, background(found, function, None, has_geometry=True), inside)
     if not material.phantoms:
         return scores
     scores |= _dependence(truths, [material.explained.patients[n] for n in rows_done])
@@ -150,6 +154,7 @@ def weigh_all(material: Material) -> dict[str, dict[str, Score]]:
         for key, truth_of in ((DATA, effects), (MODEL, used)):
             group[key] = agreement(found, spec.label, names, truth_of, patients)
         group[TOP] = top_share(found, spec.label, names, effects, patients)
+    scores |= uses_scores(material, atlas, effects)
     material.run.stage("nothing planted", len(rows_done) + 1, len(rows_done) + 2)
     return scores | nothing_scores(material)
 
