@@ -217,7 +217,7 @@ def _report(
         sections += _region_sections(folder, name, stem, own)
     if pattern is not None:
         n_cases = len(cohort.rows)
-        facts = {"quantity": "slope", "sign": "rises with the prediction", "unit": pattern[0].unit}
+        facts = {"caption": f"slope over {n_cases} cases", "sign": "rises with the prediction", "unit": pattern[0].unit}
         files = draw_population(*pattern, base, folder.figures / PATTERN, title="pattern", facts=facts,
                                 space=where.name, n_cases=n_cases, against=PATTERN_AGAINST)  # fmt: skip
         text = f"Over {n_cases} cases: {PATTERN_SAYS}. {PATTERN_WARNS}"

@@ -51,7 +51,7 @@ def draw_population(
     title
         Name of the map.
     facts
-        Its quantity, unit, sign, method, target, mean prediction and output unit.
+        Its quantity, unit, sign, method, target, mean prediction and output unit; ``caption`` in place of "mean of".
     space
         Maps in an MNI space are also drawn as a glass brain, where nilearn is installed.
     n_cases
@@ -64,8 +64,9 @@ def draw_population(
     list of pathlib.Path
         The files.
     """
+    said = facts.get("caption", f"mean of {n_cases} cases: {facts['quantity']}")
     rows = [
-        _Row(mean, f"mean of {n_cases} cases: {facts['quantity']} [{facts['unit']}]", str(facts["sign"]) != "unsigned"),
+        _Row(mean, f"{said} [{facts['unit']}]", str(facts["sign"]) != "unsigned"),
         _Row(t, f"t: {against}", signed=True),
     ]
     rows = [row for row in rows if bool(torch.isfinite(row.values.tensor).any())]

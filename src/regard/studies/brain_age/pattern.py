@@ -94,8 +94,8 @@ def write_pattern(material: Material, base: Volume, inside: Tensor) -> None:
     mean, against = volume(slope, unit), volume(t, "1")
     save_volume(mean, run.path / "population" / f"{PATTERN}_slope.nii.gz", "regard population pattern")
     save_volume(against, run.path / "population" / f"{PATTERN}_t.nii.gz", "regard population t")
+    facts = {"caption": f"slope over {len(test)} subjects", "sign": "rises with the reading", "unit": unit}
     draw_population(
-        mean, against, base, run.folder.figures / PATTERN, title="pattern", space=SPACE, n_cases=len(test),
-        facts={"quantity": "slope", "sign": "rises with the reading", "unit": unit},
-        against=AGAINST,
+        mean, against, base, run.folder.figures / PATTERN, title="pattern", facts=facts, space=SPACE,
+        n_cases=len(test), against=AGAINST,
     )  # fmt: skip
