@@ -64,7 +64,7 @@ def draw_population(
     list of pathlib.Path
         The files.
     """
-    said = facts.get("caption", f"mean of {n_cases} cases: {facts['quantity']}")
+    said = facts["caption"] if "caption" in facts else f"mean of {n_cases} cases: {facts['quantity']}"
     rows = [
         _Row(mean, f"{said} [{facts['unit']}]", str(facts["sign"]) != "unsigned"),
         _Row(t, f"t: {against}", signed=True),
