@@ -8,7 +8,7 @@ ITEMS = (
     Item(
         "13,750 T1 volumes of UK Biobank",
         "reduced",
-        "to phantoms of real anatomy, as the data may not be passed on: 200, 20 and 40 subjects to train, correct and "
+        "to phantoms of real anatomy, as the data may not be passed on: 240, 24 and 40 subjects to train, correct and "
         "test on at default, 400, 48 and 1,000 at reference, 13,750 in all at paper",
     ),
     Item("registration to a template", "reduced", "the phantom's true affine; the true deformation as an option "

@@ -64,10 +64,10 @@ class DataSection(Section):
     space: Literal["affine", "warped"] = "affine"
     doses: DosesSection = DosesSection()
     deviation: Annotated[float, Field(ge=0)] = 4.0
-    n_train: Count = 200
-    n_calibration: Count = 20
+    n_train: Count = 240
+    n_calibration: Count = 24
     n_test: Count = 40
-    n_nothing: _Some = 24
+    n_nothing: _Some = 30
 
 
 class NoiseSection(Section):
@@ -185,7 +185,7 @@ class TrainSection(Section):
     widths: tuple[Count, ...] = (8, 16, 32, 32, 16)
     bin_years: Positive = 2.0
     resnet_widen: Positive = 0.25
-    n_epochs: Count = 30
+    n_epochs: Count = 36
     batch_size: Count = 8
     learning_rate: Positive = 1e-2
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -333,7 +333,6 @@ SIZES: dict[str, BrainAgeConfig] = {
         train=TrainSection(
             networks=("sfcn", "sfcn-bins", "resnet18"),
             n_members=5,
-            n_epochs=36,
             noise=NoiseSection(n_cases=250, n_epochs=8),
             patches=PatchSection(size=8),
             unoise=UNoiseSection(zoos=("unoise-small", "unoise-medium", "unoise-large"), published=True),
