@@ -3,6 +3,8 @@
 See `regard.cohort.pattern`: a pattern can be compared with what ages, and does not say where a network looks.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -62,7 +64,15 @@ def pattern_scores(
         return rank_correlation(np.concatenate(sizes)[:, kept], truth)
 
     patients = list(material.test.patients)
-    return {name: scored(lambda w, a=ages: agreement(w, a), patients) for name, ages in readings.items()}  # type: ignore[misc]
+    found = {name: scored(lambda w, a=ages: agreement(w, a), patients) for name, ages in readings.items()}  # type: ignore[misc]
+    return {name: _told(score) for name, score in found.items()}
+
+
+def _told(score: Score) -> Score:
+    """The score without an interval that does not hold it: resampling adds noise to a pattern of little else."""
+    if score.low <= score.value <= score.high:
+        return score
+    return replace(score, low=float("nan"), high=float("nan"))
 
 
 def write_pattern(material: Material, base: Volume, inside: Tensor) -> None:
