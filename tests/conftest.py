@@ -1,5 +1,8 @@
 """One thread a worker, and arrays that a test can draw again."""
 
+import signal
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,11 @@ import torch
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+# What a shell runs in the background ignores the interrupt, and so would the processes that tests interrupt.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
