@@ -97,8 +97,8 @@ def cohort(
         model=model, table=table, output=output, methods=tuple(method), target=target, reference=reference,
         layer=layer, mask=mask, template=template, warp=warp, atlas=atlas, atlas_table=atlas_table, null=null,
         pattern=pattern, groups=groups, covariates=tuple(covariate or ()), by=tuple(by or ()), voxelwise=voxelwise,
-        workers=workers,
-        scheduler=scheduler, maps=maps, weights=weights, trust=trust, seed=seed, device=device, threads=threads,
-        batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet, as_json=as_json,
+        workers=workers, scheduler=scheduler, maps=maps, weights=weights, trust=trust, seed=seed, device=device,
+        threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet,
+        as_json=as_json,
     )  # fmt: skip
     return run(request)

@@ -15,10 +15,7 @@ from regard.cohort.design import contrasts
 from regard.cohort.engine import Cohort
 from regard.cohort.explaining import JACOBIAN, Explaining
 from regard.cohort.moments import moments_of
-from regard.cohort.pattern import AGAINST as PATTERN_AGAINST
-from regard.cohort.pattern import AS_TAKEN, PATTERN, pattern_of
-from regard.cohort.pattern import SAYS as PATTERN_SAYS
-from regard.cohort.pattern import WARNS as PATTERN_WARNS
+from regard.cohort.pattern import AS_TAKEN, EXPLAINED, MEANING, PATTERN, pattern_of
 from regard.cohort.region_table import COLUMNS, SUBJECT_COLUMNS
 from regard.cohort.results import (
     Asked,
@@ -38,7 +35,7 @@ from regard.io import Case, RunFolder
 from regard.io.atomic import write_json, write_tsv
 from regard.io.maps import save_volume
 from regard.io.names import letters_and_digits, safe_name
-from regard.report.cohort_figures import draw_population, draw_predictions, draw_regions
+from regard.report.cohort_figures import draw_pattern, draw_population, draw_predictions, draw_regions
 from regard.report.sections import Section, write_sections
 
 __all__ = ["Written", "write_all"]
@@ -133,7 +130,7 @@ def _save_pattern(folder: Path, cohort: Cohort, function: Explaining, where: Spa
     )
     save_volume(slope, folder / f"{PATTERN}_slope.nii.gz", "regard population pattern")
     save_volume(t, folder / f"{PATTERN}_t.nii.gz", "regard population t")
-    facts = {"map": "pattern", "quantity": PATTERN_SAYS, "unit": unit, "target": first["target"]}
+    facts = {"map": "pattern", "quantity": MEANING, "unit": unit, "target": first["target"]}
     write_json(folder / f"{PATTERN}.json", "population", {**facts, "n_cases": len(cohort.rows), "space": where.name})
     return slope, t
 
@@ -217,10 +214,8 @@ def _report(
         sections += _region_sections(folder, name, stem, own)
     if pattern is not None:
         n_cases = len(cohort.rows)
-        facts = {"caption": f"slope over {n_cases} cases", "sign": "rises with the prediction", "unit": pattern[0].unit}
-        files = draw_population(*pattern, base, folder.figures / PATTERN, title="pattern", facts=facts,
-                                space=where.name, n_cases=n_cases, against=PATTERN_AGAINST)  # fmt: skip
-        text = f"Over {n_cases} cases: {PATTERN_SAYS}. {PATTERN_WARNS}"
+        files = draw_pattern(*pattern, base, folder.figures / PATTERN, space=where.name, n_cases=n_cases)
+        text = f"Over {n_cases} cases: {EXPLAINED}"
         sections.append(Section("The pattern of the prediction", text, [_picture(p) for p in files]))
     labelled = [(float(r["prediction"]), cases[n].columns.get("label")) for n, r in cohort.rows.items()]
     if scores is not None:

@@ -13,11 +13,10 @@ import numpy as np
 from regard.cohort.moments import State, moments_of
 
 __all__ = [
-    "AGAINST",
     "AS_TAKEN",
+    "EXPLAINED",
+    "MEANING",
     "PATTERN",
-    "SAYS",
-    "WARNS",
     "Pattern",
     "pattern_maps",
     "pattern_of",
@@ -31,12 +30,14 @@ PATTERN = "desc-pattern"
 AS_TAKEN = "intensity as taken"
 """Unit of the image as the network takes it."""
 
-SAYS = "change of the image, as the network takes it, with one unit of the reading, cov(x, f) / var(f)"
-WARNS = (
-    "A pattern goes along with the reading, and says nothing of which of these places the network looks at; maps of "
-    "importance say that, and need not look like what the reading stands for."
+MEANING = "change of the image, as the network takes it, with one unit of the reading, cov(x, f) / var(f)"
+"""What the slope is."""
+
+EXPLAINED = (
+    f"{MEANING}. A pattern goes along with the reading, and says nothing of which of these places the network looks "
+    "at; maps of importance say that, and need not look like what the reading stands for."
 )
-AGAINST = "no change with the reading"
+"""What a reader of its picture must know."""
 
 _IMAGE, _READING, _PRODUCT = ".pattern-image", ".pattern-reading", ".pattern-product"
 

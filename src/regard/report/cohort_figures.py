@@ -20,7 +20,7 @@ from regard.io.maps import nifti_bytes
 from regard.report.colours import NEGLIGIBLE, PERCENTILE, paint, table
 from regard.report.display import display_volume, grey, planes, slice_of, window
 
-__all__ = ["draw_population", "draw_predictions", "draw_regions"]
+__all__ = ["draw_pattern", "draw_population", "draw_predictions", "draw_regions"]
 
 _TEXT, _QUIET, _POINT, _CLEAR = "#1b2330", "#5a6473", "#a9b1bd", "#c45410"
 _LONG_SIDE = 480
@@ -51,7 +51,7 @@ def draw_population(
     title
         Name of the map.
     facts
-        Its quantity, unit, sign, method, target, mean prediction and output unit; ``caption`` in place of "mean of".
+        Its quantity, unit, sign, method, target, mean prediction and output unit.
     space
         Maps in an MNI space are also drawn as a glass brain, where nilearn is installed.
     n_cases
@@ -64,16 +64,28 @@ def draw_population(
     list of pathlib.Path
         The files.
     """
-    said = facts["caption"] if "caption" in facts else f"mean of {n_cases} cases: {facts['quantity']}"
     rows = [
-        _Row(mean, f"{said} [{facts['unit']}]", str(facts["sign"]) != "unsigned"),
+        _Row(mean, f"mean of {n_cases} cases: {facts['quantity']} [{facts['unit']}]", str(facts["sign"]) != "unsigned"),
         _Row(t, f"t: {against}", signed=True),
     ]
+    return _drawn(rows, base, stem, title, space)
+
+
+def draw_pattern(slope: Volume, t: Volume, base: Volume, stem: Path, *, space: str, n_cases: int) -> list[Path]:
+    """Write pictures of the pattern of a reading: its slope and its t; parameters as `draw_population`."""
+    rows = [
+        _Row(slope, f"slope over {n_cases} cases [{slope.unit}]", signed=True),
+        _Row(t, "t: no change with the reading", signed=True),
+    ]
+    return _drawn(rows, base, stem, "pattern", space)
+
+
+def _drawn(rows: Sequence["_Row"], base: Volume, stem: Path, title: str, space: str) -> list[Path]:
     rows = [row for row in rows if bool(torch.isfinite(row.values.tensor).any())]
     if not rows:
         return []
     files = [_slices(rows, base, stem.with_name(f"{stem.name}_slices.png"), title)]
-    if space.startswith("MNI") and min(mean.shape) > 1:
+    if space.startswith("MNI") and min(rows[0].values.shape) > 1:
         try:
             files += _brains(rows, stem, title)
         except MissingDependencyError:

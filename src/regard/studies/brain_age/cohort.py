@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regard.core.errors import InputError
 from regard.core.volume import Grid, Volume
-from regard.models.intensities import quantile
+from regard.models.card import InputSpec, Normalise, QuantileRange
+from regard.models.intensities import constants
 
-__all__ = ["BRIGHT", "Cohort", "joined", "prepared"]
+__all__ = ["SCALING", "Cohort", "joined", "prepared", "scaled"]
 
-BRIGHT = 0.985
-"""Quantile of the field of view, a quarter of which is brain, that lies in white matter."""
+SCALING = QuantileRange(quantiles=(0.0, 0.985))
+"""From the darkest to a quantile of the field of view, a quarter of which is brain, that lies in white matter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +105,23 @@ def joined(cohorts: Sequence[Cohort]) -> Cohort:
 def prepared(images: Tensor) -> Tensor:
     """Images as the networks take them, (case, channel, i, j, k).
 
-    The first channel is divided by its bright tissue, the quantile `BRIGHT` of the whole field of view, as the card
-    says it; a Jacobian stays as it is. Mean and standard deviation of the foreground would carry what changes in one
-    place to all others: with more fluid they move, and the whole brain with them.
+    The first channel is divided by its bright tissue, as `SCALING` says it on the card; a Jacobian stays as it is. Mean
+    and standard deviation of the foreground would carry what changes in one place to all others: with more fluid they
+    move, and the whole brain with them.
     """
-    found = images.clone()
-    for n, image in enumerate(images[:, 0]):
-        low, high = image.min(), quantile(image.flatten().double(), BRIGHT).to(image)
-        if high > low:
-            found[n, 0] = (image - low) / (high - low)
+    return scaled(images, SCALING)
+
+
+def scaled(images: Tensor, rule: Normalise) -> Tensor:
+    """Images (case, channel, \\*space) with the first channel as a card of this rule scales it.
+
+    One without contrast stays as it is.
+    """
+    spec, found = InputSpec(normalise=rule), images.clone()
+    for n, image in enumerate(images[:, 0].double()):
+        try:
+            scale, shift = constants(image[None], torch.ones_like(image, dtype=torch.bool), spec)
+        except InputError:
+            continue
+        found[n, 0] = image * scale.item() + shift.item()
     return found

@@ -12,7 +12,7 @@ from regard.core import randomness
 from regard.core.target import AbstractTarget, Expectation, Output
 from regard.models import Model, load_model
 from regard.models.zoo import ZOO
-from regard.studies.brain_age.cohort import BRIGHT, Cohort, prepared
+from regard.studies.brain_age.cohort import SCALING, Cohort, prepared
 from regard.studies.brain_age.config import BrainAgeConfig
 from regard.studies.run import StudyRun
 from regard.studies.trained import kept_model, save_trained, seed_of, split
@@ -161,7 +161,7 @@ def _card(
                 "shape": list(size),
                 "fit": "crop-pad",
                 # With a Jacobian the image is scaled before the two are put together.
-                "normalise": {"quantiles": [0.0, BRIGHT]} if channels == 1 else "none",
+                "normalise": SCALING.model_dump() if channels == 1 else "none",
             }
         ],
         "output": {

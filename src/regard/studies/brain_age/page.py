@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from regard.cohort.atlas import read_atlas
-from regard.cohort.pattern import PATTERN, SAYS, WARNS
+from regard.cohort.pattern import EXPLAINED, PATTERN
 from regard.io import read
 from regard.io.names import letters_and_digits
 from regard.io.schema import read_json
@@ -272,7 +272,7 @@ def _uses_chapters(material: Material, scores: Scores) -> list[Chapter]:
         )
         found.append(Chapter("The map, or the network?", [text], None, uses_rows(scores)))
     if picture.exists():
-        text = f"Over {len(material.test)} test subjects: {SAYS}. {WARNS}"
+        text = f"Over {len(material.test)} test subjects: {EXPLAINED}"
         found.append(Chapter("The pattern of the reading", [text], picture))
     return found
 

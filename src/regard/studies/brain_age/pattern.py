@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from regard.cohort.atlas import Atlas
-from regard.cohort.pattern import AGAINST, AS_TAKEN, PATTERN, patterns, slope_and_t
+from regard.cohort.pattern import AS_TAKEN, PATTERN, patterns, slope_and_t
 from regard.core.volume import Volume
 from regard.io.maps import save_volume
-from regard.report.cohort_figures import draw_population
+from regard.report.cohort_figures import draw_pattern
 from regard.studies.brain_age.cohort import prepared
 from regard.studies.brain_age.explain import SPACE
 from regard.studies.brain_age.material import Material
-from regard.studies.brain_age.regions import rank_correlation
+from regard.studies.brain_age.regions import known, rank_correlation
 from regard.studies.scoring.bootstrap import Score, scored
 
 __all__ = ["FEWEST", "pattern_scores", "write_pattern"]
@@ -52,8 +52,7 @@ def pattern_scores(
         Ages [year] of the test subjects by what read them, each (case,).
     """
     names = list(atlas.names.values())
-    kept = [n for n, name in enumerate(names) if name in effects]
-    truth = np.array([effects[names[n]] for n in kept])
+    kept, truth = known(names, effects)
     inside = atlas.place > 0
     images = prepared(material.test.images)[:, 0][:, torch.from_numpy(inside)].numpy()
     place = atlas.place[inside]
@@ -104,8 +103,4 @@ def write_pattern(material: Material, base: Volume, inside: Tensor) -> None:
     mean, against = volume(slope, unit), volume(t, "1")
     save_volume(mean, run.path / "population" / f"{PATTERN}_slope.nii.gz", "regard population pattern")
     save_volume(against, run.path / "population" / f"{PATTERN}_t.nii.gz", "regard population t")
-    facts = {"caption": f"slope over {len(test)} subjects", "sign": "rises with the reading", "unit": unit}
-    draw_population(
-        mean, against, base, run.folder.figures / PATTERN, title="pattern", facts=facts, space=SPACE,
-        n_cases=len(test), against=AGAINST,
-    )  # fmt: skip
+    draw_pattern(mean, against, base, run.folder.figures / PATTERN, space=SPACE, n_cases=len(test))

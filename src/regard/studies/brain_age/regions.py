@@ -31,6 +31,7 @@ __all__ = [
     "MODEL",
     "TOP",
     "agreement",
+    "known",
     "leaders",
     "planted",
     "rank_correlation",
@@ -148,8 +149,14 @@ def region_truth(weights: Sequence[Tensor], labels: np.ndarray, names: Mapping[i
 def _densities(found: Explained, method: str, names: Sequence[str], truth: Mapping[str, float]) -> Any:
     """Density of each case in the regions that have a truth, (case, region), and the truths, (region,)."""
     figures = RegionFigures.stacked([row["regions"][method] for row in found.rows.values()])
+    kept, values = known(names, truth)
+    return figures.density[:, kept], values
+
+
+def known(names: Sequence[str], truth: Mapping[str, float]) -> tuple[list[int], np.ndarray]:
+    """Which regions have a truth, by their place among ``names``, and the truths, (region,)."""
     kept = [k for k, name in enumerate(names) if name in truth]
-    return figures.density[:, kept], np.array([truth[names[k]] for k in kept])
+    return kept, np.array([truth[names[k]] for k in kept])
 
 
 def top_share(

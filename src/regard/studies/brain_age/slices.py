@@ -9,6 +9,7 @@ from torch import Tensor
 
 from regard.phantoms.brain import BrainPhantom, render_anatomy
 from regard.phantoms.brain.atlas import index_of
+from regard.studies.brain_age.cohort import scaled
 from regard.studies.brain_age.config import BrainAgeConfig, UNoiseSection
 from regard.studies.brain_age.phantoms import PARTS, phantom_of
 from regard.studies.run import StudyRun
@@ -104,17 +105,6 @@ def slices_of(run: StudyRun, config: BrainAgeConfig, part: str) -> Slices:
         images.append(found["images"])
         masks.append(found["masks"].bool())
         patients += [phantom.drawn(number, seed=run.seed).name for number in numbers for _ in planes]
-    shown = _standardised(torch.cat(images)).expand(-1, _CHANNELS, -1, -1).contiguous()
+    shown = scaled(torch.cat(images), "zscore-foreground").expand(-1, _CHANNELS, -1, -1).contiguous()
     cases = tuple(f"{p}-plane{n % len(planes)}" for n, p in enumerate(patients))
     return Slices(shown, torch.cat(masks), cases, tuple(patients), len(planes), plan.spacing_mm)
-
-
-def _standardised(images: Tensor) -> Tensor:
-    """Slices (case, 1, i, j) by the mean and the standard deviation of their own foreground."""
-    found = images.clone()
-    for n, image in enumerate(images[:, 0]):
-        inside = image[image > image.min()].double()
-        if len(inside):
-            mean, deviation = float(inside.mean()), float(inside.std(correction=0))
-            found[n, 0] = (image - mean) / (deviation or 1.0)
-    return found

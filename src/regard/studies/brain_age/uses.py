@@ -25,7 +25,7 @@ from regard.studies.brain_age.material import Material, read_as_the_mean
 from regard.studies.brain_age.networks import age_target, predicted
 from regard.studies.brain_age.pattern import pattern_scores
 from regard.studies.brain_age.phantoms import phantom_of
-from regard.studies.brain_age.regions import rank_correlation
+from regard.studies.brain_age.regions import known, rank_correlation
 from regard.studies.run import Scores
 from regard.studies.scoring.bootstrap import Score, mean_score, scored
 
@@ -111,9 +111,7 @@ def uses_scores(material: Material, atlas: Atlas, effects: dict[str, float]) -> 
     n = min(material.config.weigh.n_uses, len(material.explained))
     if not n:
         return {}
-    names = list(atlas.names.values())
-    kept = [k for k, name in enumerate(names) if name in effects]
-    truth = np.array([effects[names[k]] for k in kept])
+    kept, truth = known(list(atlas.names.values()), effects)
     patients = list(material.explained.patients[:n])
 
     def mean(w: np.ndarray, density: np.ndarray) -> np.ndarray:
