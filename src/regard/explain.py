@@ -1,7 +1,7 @@
 """Model, volume and method to explanation: prepare, attribute, bring home."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -140,8 +140,13 @@ def explain_case(
     case: str = "case",
     batch_size: BatchSize = "auto",
     through_preparation: bool = False,
+    when_made: Callable[[Sequence[Explanation]], None] | None = None,
 ) -> Explained:
-    """Explain one case with several methods; CAMs of one layer share one pass. Parameters as `explain`."""
+    """Explain one case with several methods; CAMs of one layer share one pass.
+
+    Parameters as `explain`; ``when_made`` is given the explanations of each method as soon as they are made, so that a
+    run which is stopped loses none.
+    """
     specs = parse_methods(methods)
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
@@ -192,17 +197,21 @@ def explain_case(
                     found.relevance = tuple(r.nan_to_num(0.0) for r in found.relevance)
                 parts.append(found)
             quantity, sign = explainer.meaning
+            of_method: list[Explanation] = []
             for n, name in enumerate(scans):
                 maps = _bring_home(prepared.parts[n], parts, n, quantity)
-                explanations.append(
+                of_method.append(
                     _explanation(
                         model, spec, explainer.knobs(), explainer.form, parts, maps, quantity, sign, able,
                         prepared.parts[n], None if isinstance(scan, Volume) else name, case, goal, prediction, warnings,
                         made(model, scans, seed, batch_size, inputs.tensors[0]),
                     )
                 )  # fmt: skip
-    if mask is not None:
-        explanations = [_masked(e, mask) for e in explanations]
+            if mask is not None:
+                of_method = [_masked(e, mask) for e in of_method]
+            explanations += of_method
+            if when_made is not None:
+                when_made(of_method)
     image, numbers = _outputs(model, output, prepared)
     return Explained(tuple(explanations), prediction, image, numbers)
 

@@ -108,8 +108,14 @@ def _all_cases(
         labels = [f"{s.label}_input-{i.name}" if several else s.label for s in specs for i in model.card.inputs]
         kept = [*labels, *[name + NULL for name in labels if function.null != "none"]]
         store = MapStore(folder.path / "maps.zarr", [c.case for c in cases], function.grid, kept)
+    for case in cases:
+        folder.check_inputs(case)
     errors: list[Failed] = []
     last = time.monotonic()
+
+    def on_success(case: Case) -> None:
+        folder.record_inputs(case)
+        folder.succeeded(case.case, "cohort")
 
     def on_failure(case: Case, error: Failed) -> None:
         folder.add_failure_in_words(case.case, "cohort", error.error_type, error.message)
@@ -133,7 +139,7 @@ def _all_cases(
             store=store,
             progress=told,
             on_failure=on_failure,
-            on_success=lambda case: folder.succeeded(case.case, "cohort"),
+            on_success=on_success,
         )
 
 

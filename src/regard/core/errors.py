@@ -13,6 +13,7 @@ RegardError                     exit code 1: our failure
 |   +-- CardError               a model card, table or configuration is not valid
 |   +-- FolderError             the run folder is locked or holds another run
 |   +-- MissingDependencyError  an optional package is not installed
++-- RunStoppedError             exit code 130: stopped from outside, the same command goes on
 +-- SomeCasesFailed             exit code 3: results exist, and so does failures.tsv
 """
 
@@ -29,6 +30,7 @@ __all__ = [
     "MissingDependencyError",
     "ReferenceInputError",
     "RegardError",
+    "RunStoppedError",
     "ShapeError",
     "SomeCasesFailed",
     "TargetError",
@@ -131,6 +133,12 @@ class MissingDependencyError(InputError, ImportError):
             f"the extra '{extra}'",
             f"pip install 'regard[{extra}]'",
         )
+
+
+class RunStoppedError(RegardError):
+    """Something outside stopped the run, such as a scheduler that went away; the same command goes on."""
+
+    exit_code = 130
 
 
 class SomeCasesFailed(RegardError):  # noqa: N818 - not an error: the others are done
