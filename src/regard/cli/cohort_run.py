@@ -27,7 +27,7 @@ from regard.cli.cohort_request import (
 )
 from regard.cli.options import set_up
 from regard.cli.progress import shown
-from regard.cohort.cases import find_cohort
+from regard.cohort.cases import find_cohort, numbered_patients
 from regard.cohort.engine import Cohort, run_cases
 from regard.cohort.explaining import NULL, Explaining
 from regard.cohort.part import Failed
@@ -52,6 +52,8 @@ def run(request: CohortRequest) -> int:
     threads = request.threads or 1
     device = set_up(device=request.device, threads=threads, verbose=request.verbose, quiet=request.quiet)
     cases = find_cohort(request.table)
+    if request.private:
+        cases = numbered_patients(cases)
     check(request, cases)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     where = space(request, cases, model)
