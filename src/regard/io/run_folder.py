@@ -20,7 +20,7 @@ from regard.io.lock import LOCK, Lock
 from regard.io.manifest import MANIFEST, Manifest
 from regard.io.maps import map_is_whole
 from regard.io.names import map_stem
-from regard.io.own_files import adopt, clear, refuse_in_the_way
+from regard.io.own_files import adopt, adopt_top, clear, refuse_in_the_way
 from regard.io.privacy import hide_uids
 from regard.io.records import FAILURES, State, in_words, read_failures, read_run
 from regard.io.schema import read_json
@@ -165,6 +165,7 @@ class RunFolder:
                 clear(self.path, manifest)
             before = None
         self._open.enter_context(watch(lambda path, whole: manifest.claim(path, whole=whole)))
+        self._manifest = manifest
         self._contents = Contents(self.path)
         if before is not None:
             self._check_same(before, {"verb": verb, **shown}, sha256)
@@ -340,6 +341,8 @@ class RunFolder:
                 with suppress(OSError):  # the last lines, on a full disk
                     self._log.close()
                 self._log = None
+            with suppress(FileError):  # on a full disk
+                adopt_top(self.path, self._manifest)
         finally:
             self._open.close()
 

@@ -188,7 +188,13 @@ def _built(build: Callable[[], Any], what: str) -> Network:
     """Build a network from a random state of its own, which leaves that of the process as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        network = build()
+        try:
+            network = build()
+        except (RuntimeError, MemoryError, OverflowError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise CardError(
+                f"{what} that cannot be built ({why})", "settings of a network", "correct kwargs"
+            ) from error
     if not callable(network):
         raise CardError(f"{what} that gives {type(network).__name__}", "a torch.nn.Module or a function of tensors")
     return network  # type: ignore[no-any-return]
