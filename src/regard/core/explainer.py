@@ -4,6 +4,7 @@ A new method is a subclass with one method to write, `_attribute`, which gets a 
 """
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,15 @@ import torch
 from torch import Tensor
 
 from regard.core import first_pass, recording
-from regard.core.batching import BatchSize, auto_batch_size
+from regard.core.batching import BatchSize, auto_batch_size, is_out_of_memory, may_be_the_batch
 from regard.core.errors import CapabilityError, InputError, ReferenceInputError, ShapeError
 from regard.core.inputs import InputLike, Inputs
+from regard.core.mismatch import mismatch_told
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import GRADIENT, Network
-from regard.core.target import AbstractTarget, TargetLike, as_target
+from regard.core.rows import read_target, target_values
+from regard.core.spatial import n_space
+from regard.core.target import AbstractTarget, TargetLike
 
 __all__ = ["AbstractExplainer", "Attribution", "Form", "Query", "no_gradient"]
 
@@ -35,6 +39,14 @@ def no_gradient(network: Network, start: str) -> CapabilityError:
         "a path of differentiable operations (no argmax, no detach, no torch.no_grad)",
         "choose another target or layer, or a perturbation method such as occlusion",
     )
+
+
+def _listed(values: Tensor) -> str:
+    """The values that are not finite, for a sentence; those of a batch by case."""
+    numbers = values.detach().flatten().tolist()
+    if len(numbers) == 1:
+        return f"{numbers[0]:g}"
+    return ", ".join(f"{v:g} for case {n}" for n, v in enumerate(numbers) if not math.isfinite(v))
 
 
 @dataclass
@@ -73,19 +85,26 @@ class Query:
         """The network's output for ``tensors``, one per input."""
         return self.inputs.call(self.network, tensors)
 
-    def target(self, output: object) -> AbstractTarget:
-        """The target, read with the help of one ``output``."""
+    def target(self, output: object, n_cases: int) -> AbstractTarget:
+        """The target, read with the help of one ``output``, which the network gave for ``n_cases``."""
         if self._target is None:
-            self._target = as_target(self.wanted, output)
+            self._target = read_target(self.wanted, output, n_cases)
         return self._target
 
-    def value(self, output: object) -> Tensor:
-        """The target's value (batch,) of an output."""
-        return self.target(output)(output)
+    def value(self, output: object, n_cases: int) -> Tensor:
+        """The target's value (n_cases,) of an output that the network gave for ``n_cases``.
+
+        Raises
+        ------
+        RowsError
+            If the output, or the target's value of it, has not one row per case.
+        """
+        axes = max(n_space(x) for x in self.inputs.tensors)
+        return target_values(self.target(output, n_cases), output, n_cases, axes)
 
     def score(self, tensors: Sequence[Tensor]) -> Tensor:
         """The target's value (batch,) for ``tensors``, one per input, each (batch, channel, \\*space)."""
-        return self.value(self.forward(tensors))
+        return self.value(self.forward(tensors), int(tensors[0].shape[0]))
 
     def gradient(self, tensors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Value (batch,) and its gradient with respect to each of ``tensors``.
@@ -101,10 +120,12 @@ class Query:
             output = self.forward([leaf.clone() for leaf in leaves])
         else:
             leaves, output = begun
-        value = self.value(output)
+        value = self.value(output, int(leaves[0].shape[0]))
         if not value.requires_grad:
             raise no_gradient(self.network, "the input")
         gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
+        if all(g is None for g in gradients):
+            raise no_gradient(self.network, "any input" if len(leaves) > 1 else "the input")
         filled = [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
         return value.detach(), tuple(filled)
 
@@ -332,17 +353,29 @@ class AbstractExplainer(ABC):
 
             return Query(network, part, goal, own(compared), seed, case, batch_size, own(places))
 
-        with recording.intact(self.network) as network:
-            if (self.cases_together and wanted is None) or read.n_cases == 1:
+        def one_by_one(network: Network) -> Attribution:
+            goals = wanted if wanted is not None else [target] * read.n_cases
+            return Attribution.joined(
+                [self._attribute(query(network, read.case(n), goal, n)) for n, goal in enumerate(goals)]
+            )
+
+        with recording.intact(self.network) as network, mismatch_told(network, read.tensors):
+            if read.n_cases == 1:
                 goal = wanted[0] if wanted is not None else target
                 found = self._attribute(query(network, read, goal, None))
+            elif self.cases_together and wanted is None:
+                try:
+                    found = self._attribute(query(network, read, target, None))
+                except (RuntimeError, AssertionError, ValueError) as error:
+                    if is_out_of_memory(error) or not may_be_the_batch(error):
+                        raise
+                    try:
+                        found = one_by_one(network)
+                    except Exception as again:
+                        raise error from again
+                    logger.warning("%s: the network takes no batch of several; done case by case", type(self).__name__)
             else:
-                found = Attribution.joined(
-                    [
-                        self._attribute(query(network, read.case(n), wanted[n] if wanted is not None else target, n))
-                        for n in range(read.n_cases)
-                    ]
-                )
+                found = one_by_one(network)
         found.relevance = tuple(r.detach().float() for r in found.relevance)
         self._guard(found, places is not None)
         return found
@@ -350,6 +383,9 @@ class AbstractExplainer(ABC):
     def _guard(self, found: Attribution, masked: bool) -> None:
         """Say so when the output's own rounding is visible in the map, or the map is not finite."""
         value = found.value.detach().abs().max()
+        if not bool(torch.isfinite(value)):
+            logger.warning("%s: f(x) is %s: the map explains no number", type(self).__name__, _listed(found.value))
+            found.notes["value_not_finite"] = f"f(x) is {_listed(found.value)}"
         bad = sum(int((~torch.isfinite(r)).sum()) for r in found.relevance)
         if bad and not masked:
             logger.warning("%s: %d values of the map are NaN or infinite", type(self).__name__, bad)

@@ -3,6 +3,8 @@
 Hooks, modes and gradient flags change only inside the contexts of this file, and are put back also after an exception.
 """
 
+import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +23,7 @@ __all__ = [
     "LAYERS",
     "LayerLike",
     "Network",
+    "alone",
     "capabilities",
     "find_layer",
     "intact",
@@ -65,12 +68,43 @@ def capabilities(network: Network) -> frozenset[str]:
     return frozenset({GRADIENT})
 
 
+_lock = threading.RLock()
+
+
+def _unlocked() -> None:
+    """A forked process starts without the thread that may have held the lock."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within this context no other thread of the process explains: hooks, modes and random state are shared by all.
+
+    A thread may enter it again; the others wait for it to leave.
+    """
+    lock = _lock
+    with lock:
+        yield
+
+
 @contextmanager
 def intact(network: Network) -> Iterator[Network]:
     """Within this context the network is in evaluation mode with frozen parameters; afterwards it is as it was.
 
-    Restores modes, ``requires_grad``, buffers and the random state; ``.grad`` is never touched.
+    Restores modes, ``requires_grad``, buffers and the random state; ``.grad`` is never touched. One thread at a time:
+    another that asks waits, since modes, hooks, the random state and what tracing patches belong to the process.
     """
+    with alone(), _restored(network) as plain:
+        yield plain
+
+
+@contextmanager
+def _restored(network: Network) -> Iterator[Network]:
     network = unwrap(network)
     module = network if isinstance(network, nn.Module) else nn.Module()
     modes = [(m, m.training) for m in module.modules()]

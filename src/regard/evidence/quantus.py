@@ -12,7 +12,8 @@ from regard.core.batching import BatchSize
 from regard.core.errors import InputError, ShapeError
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
-from regard.core.target import Probability, TargetLike, as_target
+from regard.core.rows import read_target
+from regard.core.target import Probability, TargetLike
 from regard.evidence import MEASURES
 from regard.evidence.measure import AbstractMeasure, Exhibit, Explain, Measured, Places
 from regard.explainers.as_quantus import Array, ClassOrNumber, as_tensor, network_of, targets_of
@@ -156,7 +157,7 @@ class QuantusMetric:
             exhibit = Exhibit(
                 network,
                 x[n : n + 1],
-                as_target(goals[n], _output(network, x[n : n + 1])),
+                read_target(goals[n], _output(network, x[n : n + 1]), 1),
                 maps[n : n + 1],
                 self.quantity,
                 self.sign,

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from regard.core.errors import InputError, ShapeError
 from regard.core.recording import Network, capabilities
+from regard.core.rows import rows_of
 from regard.core.spatial import per_axis, space
 
 __all__ = ["Blend", "SlidingWindow"]
@@ -167,7 +168,7 @@ class SlidingWindow(nn.Module):
             raise ShapeError(
                 f"{got} for a window of {tuple(windows.shape)}", "an image of the window's size", "wrap the network"
             )
-        return given
+        return rows_of(given, len(windows))
 
 
 class _OnDemand(torch.autograd.Function):
