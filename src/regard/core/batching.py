@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from regard.core.errors import RegardError, RowsError
+from regard.core.errors import InputError, RegardError, RowsError
 
 __all__ = [
     "BatchSize",
@@ -150,14 +150,16 @@ def run(
 
 
 def _alone(evaluate: Callable[[range], Result], item: range, error: Exception) -> Result:
-    """What one item alone gives; the error of the whole batch where that fails too."""
+    """What one item alone gives; the error of the whole batch where that fails too and says no more."""
     try:
         return evaluate(item)
     except Exception as again:
-        if is_out_of_memory(again):
+        if is_out_of_memory(again) or isinstance(again, RegardError):
             raise
         raise error from again
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, InputError):
+        return error.got
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

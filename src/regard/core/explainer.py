@@ -15,7 +15,7 @@ from torch import Tensor
 
 from regard.core import first_pass, recording
 from regard.core.batching import BatchSize, auto_batch_size, is_out_of_memory, may_be_the_batch
-from regard.core.errors import CapabilityError, InputError, ReferenceInputError, ShapeError
+from regard.core.errors import CapabilityError, InputError, ReferenceInputError, RegardError, ShapeError
 from regard.core.inputs import InputLike, Inputs
 from regard.core.mismatch import mismatch_told
 from regard.core.quantity import Promise, Quantity, Sign
@@ -32,11 +32,12 @@ Form = Literal["signed", "published"]
 """``"signed"`` keeps the sign; ``"published"`` is what the paper draws (absolute value, ReLU, square)."""
 
 
-def no_gradient(network: Network, start: str) -> CapabilityError:
+def no_gradient(network: Network | None, start: str) -> CapabilityError:
     """Build the error for an output that no gradient ties to ``start``: never a silent map of zeros."""
+    kind = "the network" if network is None else type(network).__name__
     return CapabilityError(
-        f"an output of {type(network).__name__} that no gradient ties to {start}",
-        "a path of differentiable operations (no argmax, no detach, no torch.no_grad)",
+        f"an output of {kind} that no gradient ties to {start}",
+        "a path of differentiable operations (no argmax, no detach, no torch.no_grad, no int8 layer)",
         "choose another target or layer, or a perturbation method such as occlusion",
     )
 
@@ -372,7 +373,7 @@ class AbstractExplainer(ABC):
                     try:
                         found = one_by_one(network)
                     except Exception as again:
-                        raise error from again
+                        raise (again if isinstance(again, RegardError) else error) from again
                     logger.warning("%s: the network takes no batch of several; done case by case", type(self).__name__)
             else:
                 found = one_by_one(network)

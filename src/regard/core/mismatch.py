@@ -1,4 +1,4 @@
-"""Why a network failed on an input: another number type, another device, weights made in inference mode.
+"""Why a network failed on an input: another number type or device, weights of inference mode, an exported shape.
 
 torch's own words name an inner layer; the reason lies in the two tensors that met.
 """
@@ -19,12 +19,23 @@ def _short(values: object) -> str:
     return str(values).removeprefix("torch.")
 
 
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:100]
+
+
 def mismatch(network: Network, tensors: Sequence[Tensor], error: BaseException) -> InputError | None:
     """The reason in one sentence, where the network's weights and its inputs show one; else None."""
     plain = unwrap(network)
     if not isinstance(plain, nn.Module):
         return None
     kind = type(plain).__name__
+    if "Guard failed" in str(error):
+        shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
+        return CapabilityError(
+            f"an exported program that refuses what a method asks of it for an input of {shapes} ({_line(error)})",
+            "one that takes any number of cases, or 1, of this size",
+            "export it again with dynamic_shapes, the batch axis dynamic",
+        )
     weights = [*plain.parameters(), *plain.buffers()]
     if "nference tensor" in str(error) and any(w.is_inference() for w in weights):
         return CapabilityError(
@@ -56,7 +67,7 @@ def mismatch_told(network: Network, tensors: Sequence[Tensor]) -> Iterator[None]
     """Within this context an error of torch that the types or places of weights and inputs explain is told so."""
     try:
         yield
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         reason = None
         if not isinstance(error, RegardError) and not is_out_of_memory(error):
             reason = mismatch(network, tensors, error)

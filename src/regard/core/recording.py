@@ -108,7 +108,8 @@ def _restored(network: Network) -> Iterator[Network]:
     network = unwrap(network)
     module = network if isinstance(network, nn.Module) else nn.Module()
     modes = [(m, m.training) for m in module.modules()]
-    flags = [(p, p.requires_grad) for p in module.parameters()]
+    # The flag of a tensor made in inference mode cannot be put back, so it stays.
+    flags = [(p, p.requires_grad) for p in module.parameters() if not p.is_inference()]
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     random_state = torch.get_rng_state()
     cuda_state = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
@@ -127,7 +128,8 @@ def _restored(network: Network) -> Iterator[Network]:
         with torch.no_grad():
             for b, saved in buffers:
                 if not torch.equal(b, saved):
-                    b.copy_(saved)
+                    with torch.inference_mode(b.is_inference()):
+                        b.copy_(saved)
         torch.set_rng_state(random_state)
         if cuda_state is not None:
             torch.cuda.set_rng_state_all(cuda_state)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from regard.core.errors import RowsError
 from regard.core.target import AbstractTarget, FunctionTarget, TargetLike, as_target, single_tensor
@@ -85,11 +86,16 @@ def target_values(target: AbstractTarget, output: object, n_cases: int, n_space:
         If there is not one row in the output, and one value, for each case.
     """
     if _takes_a_tensor(target):
-        tensor = rows_of(output, n_cases)
+        output = rows_of(output, n_cases)
         if n_space is not None:
-            target.check_axes(tensor, n_space)
-        return target(tensor)
-    values = target(output)
+            target.check_axes(output, n_space)
+    try:
+        values = target(output)
+    except (RuntimeError, IndexError, TypeError, ValueError):
+        # Before a function's own complaint: it may have been written for an output with rows.
+        if isinstance(output, Tensor):
+            rows_of(output, n_cases)
+        raise
     if not isinstance(values, Tensor) or values.shape != torch.Size([n_cases]):
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         of = f" for an output of {tuple(output.shape)}" if isinstance(output, Tensor) else ""
@@ -98,7 +104,36 @@ def target_values(target: AbstractTarget, output: object, n_cases: int, n_space:
             f"one value per input case, shape ({n_cases},)",
             "reduce every axis but the first, and keep the batch axis in the network (no bare squeeze())",
         )
+    _refuse_mixed(target, output, values)
     return values
+
+
+@torch.no_grad()
+def _refuse_mixed(target: AbstractTarget, output: object, values: Tensor) -> None:
+    """Refuse values that are as many as the cases by accident: one along another axis of the same length.
+
+    Where there is such an axis, the first case's row is changed: no other case's value may follow.
+    """
+    n = len(values)
+    tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
+    if n < 2 or not any(n in t.shape[1:] for t in tensors):
+        return
+
+    def changed(t: object) -> object:
+        if not isinstance(t, Tensor) or t.ndim == 0 or len(t) != n or t.dtype == torch.bool:
+            return t
+        other = t.detach().clone()
+        other[0] += 1 + other[0].abs()
+        return other
+
+    others = target(tree_map(changed, output))
+    if torch.allclose(others[1:].double(), values[1:].double(), equal_nan=True):
+        return
+    raise RowsError(
+        f"a target whose value of one case follows the output of another, for {_cases(n)}",
+        f"one value per input case, shape ({n},)",
+        "reduce every axis but the first",
+    )
 
 
 def counted(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -109,6 +109,7 @@ class NoiseTraining(lightning.LightningModule):
                 [added],
                 wanted if squared else None,
                 [covariance] if self.estimator == "paired" and squared else None,
+                network=self._frozen[0],
             )
             slope += slopes[0].to(slope) * (self.settings.s_max - self.settings.s_min) / self.n_draws
         n_places = inside.flatten(1).sum(1)

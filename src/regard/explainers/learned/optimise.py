@@ -164,6 +164,7 @@ class Noised:
                 drawn,
                 self.reference.expand(n) if squared else None,
                 functions if paired else None,
+                network=self.query.network,
             )
 
         def add(items: range, result: tuple[Tensor, tuple[Tensor, ...]]) -> None:
