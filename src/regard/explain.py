@@ -17,6 +17,7 @@ from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation
 from regard.core.first_pass import first_pass, offered
 from regard.core.geometry import resample
+from regard.core.one_thread import alone
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
 from regard.core.rows import read_target, target_values
@@ -128,6 +129,7 @@ def explain(
     return found[0] if isinstance(scan, Volume) else {str(e.input): e for e in found}
 
 
+@alone()
 def explain_case(
     model: Model,
     scan: Scan,
@@ -371,7 +373,7 @@ def _masked(explanation: Explanation, mask: Volume) -> Explanation:
 
 def _outputs(model: Model, output: object, prepared: PreparedCase) -> tuple[Volume | None, dict[str, float]]:
     """The network's own output: an image on the scan's grid, or numbers by name."""
-    if not isinstance(output, Tensor):
+    if not isinstance(output, Tensor) or output.shape[:1] != (1,):
         return None, {}
     part = prepared.parts[0]
     names = model.card.output.names

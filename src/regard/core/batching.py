@@ -127,9 +127,7 @@ def run(
                 items = items[:1]
                 result = _alone(evaluate, items, error)
                 size = 1
-                logger.warning(
-                    "the network fails at a batch of more than 1 (%s); going on one by one", _first_line(error)
-                )
+                logger.info("the network fails at a batch of more than 1 (%s); going on one by one", _first_line(error))
             elif not is_out_of_memory(error) or size == 1:
                 raise
             else:

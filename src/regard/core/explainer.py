@@ -13,16 +13,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from regard.core import first_pass, recording
-from regard.core.batching import BatchSize, auto_batch_size, is_out_of_memory, may_be_the_batch
+from regard.core import recording
+from regard.core.batching import BatchSize, is_out_of_memory, may_be_the_batch
 from regard.core.errors import CapabilityError, InputError, ReferenceInputError, RegardError, ShapeError
 from regard.core.inputs import InputLike, Inputs
 from regard.core.mismatch import mismatch_told
 from regard.core.quantity import Promise, Quantity, Sign
+from regard.core.query import Query, no_gradient
 from regard.core.recording import GRADIENT, Network
-from regard.core.rows import read_target, target_values
-from regard.core.spatial import n_space
-from regard.core.target import AbstractTarget, TargetLike
+from regard.core.target import TargetLike
 
 __all__ = ["AbstractExplainer", "Attribution", "Form", "Query", "no_gradient"]
 
@@ -32,113 +31,12 @@ Form = Literal["signed", "published"]
 """``"signed"`` keeps the sign; ``"published"`` is what the paper draws (absolute value, ReLU, square)."""
 
 
-def no_gradient(network: Network | None, start: str) -> CapabilityError:
-    """Build the error for an output that no gradient ties to ``start``: never a silent map of zeros."""
-    kind = "the network" if network is None else type(network).__name__
-    return CapabilityError(
-        f"an output of {kind} that no gradient ties to {start}",
-        "a path of differentiable operations (no argmax, no detach, no torch.no_grad, no int8 layer)",
-        "choose another target or layer, or a perturbation method such as occlusion",
-    )
-
-
 def _listed(values: Tensor) -> str:
     """The values that are not finite, for a sentence; those of a batch by case."""
     numbers = values.detach().flatten().tolist()
     if len(numbers) == 1:
         return f"{numbers[0]:g}"
     return ", ".join(f"{v:g} for case {n}" for n, v in enumerate(numbers) if not math.isfinite(v))
-
-
-@dataclass
-class Query:
-    """What is asked of a network: one scalar per case, of these inputs.
-
-    Parameters
-    ----------
-    network
-        The network, unwrapped, in evaluation mode with frozen parameters.
-    inputs
-        The inputs of one case, or of a batch for methods that take cases together.
-    wanted
-        The target as the user gave it; read once an output has been seen.
-    reference
-        One tensor per input, or None.
-    seed, case
-        Key of the random draws.
-    batch_size
-        Items at once in `regard.core.batching.run`.
-    mask
-        Where to look, one tensor (batch, 1, \\*space) of bool per input; None for everywhere.
-    """
-
-    network: Network
-    inputs: Inputs
-    wanted: TargetLike = None
-    reference: tuple[Tensor, ...] | None = None
-    seed: int = 0
-    case: str = ""
-    batch_size: BatchSize = "auto"
-    mask: tuple[Tensor, ...] | None = None
-    _target: AbstractTarget | None = None
-
-    def forward(self, tensors: Sequence[Tensor]) -> object:
-        """The network's output for ``tensors``, one per input."""
-        return self.inputs.call(self.network, tensors)
-
-    def target(self, output: object, n_cases: int) -> AbstractTarget:
-        """The target, read with the help of one ``output``, which the network gave for ``n_cases``."""
-        if self._target is None:
-            self._target = read_target(self.wanted, output, n_cases)
-        return self._target
-
-    def value(self, output: object, n_cases: int) -> Tensor:
-        """The target's value (n_cases,) of an output that the network gave for ``n_cases``.
-
-        Raises
-        ------
-        RowsError
-            If the output, or the target's value of it, has not one row per case.
-        """
-        axes = max(n_space(x) for x in self.inputs.tensors)
-        return target_values(self.target(output, n_cases), output, n_cases, axes)
-
-    def score(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The target's value (batch,) for ``tensors``, one per input, each (batch, channel, \\*space)."""
-        return self.value(self.forward(tensors), int(tensors[0].shape[0]))
-
-    def gradient(self, tensors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Value (batch,) and its gradient with respect to each of ``tensors``.
-
-        Raises
-        ------
-        CapabilityError
-            If no gradient passes through the network.
-        """
-        begun = first_pass.take(self.network, tensors)
-        if begun is None:
-            leaves = [x.detach().clone().requires_grad_() for x in tensors]
-            output = self.forward([leaf.clone() for leaf in leaves])
-        else:
-            leaves, output = begun
-        value = self.value(output, int(leaves[0].shape[0]))
-        if not value.requires_grad:
-            raise no_gradient(self.network, "the input")
-        gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
-        if all(g is None for g in gradients):
-            raise no_gradient(self.network, "any input" if len(leaves) > 1 else "the input")
-        filled = [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
-        return value.detach(), tuple(filled)
-
-    def copies(self, n: int) -> list[Tensor]:
-        """The inputs of one case, n times, each (n, channel, \\*space), in memory of their own."""
-        return [x.expand(n, *x.shape[1:]).clone() for x in self.inputs.tensors]
-
-    def items_at_once(self, n_items: int) -> int:
-        """The batch size for n items, resolved when it is ``"auto"``."""
-        if self.batch_size != "auto":
-            return self.batch_size
-        return min(auto_batch_size(x, n_items) for x in self.inputs.tensors)
 
 
 @dataclass
@@ -374,7 +272,7 @@ class AbstractExplainer(ABC):
                         found = one_by_one(network)
                     except Exception as again:
                         raise (again if isinstance(again, RegardError) else error) from again
-                    logger.warning("%s: the network takes no batch of several; done case by case", type(self).__name__)
+                    logger.info("%s: the network takes no batch of several; done case by case", type(self).__name__)
             else:
                 found = one_by_one(network)
         found.relevance = tuple(r.detach().float() for r in found.relevance)

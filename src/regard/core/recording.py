@@ -3,8 +3,6 @@
 Hooks, modes and gradient flags change only inside the contexts of this file, and are put back also after an exception.
 """
 
-import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from regard.core.errors import CapabilityError, UnknownNameError
+from regard.core.one_thread import alone
 from regard.core.spatial import has_space, space
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "LAYERS",
     "LayerLike",
     "Network",
-    "alone",
     "capabilities",
     "find_layer",
     "intact",
@@ -66,30 +64,6 @@ def capabilities(network: Network) -> frozenset[str]:
     if isinstance(network, nn.Module):
         return frozenset({GRADIENT, LAYERS})
     return frozenset({GRADIENT})
-
-
-_lock = threading.RLock()
-
-
-def _unlocked() -> None:
-    """A forked process starts without the thread that may have held the lock."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlocked)
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Within this context no other thread of the process explains: hooks, modes and random state are shared by all.
-
-    A thread may enter it again; the others wait for it to leave.
-    """
-    lock = _lock
-    with lock:
-        yield
 
 
 @contextmanager

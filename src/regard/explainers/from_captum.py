@@ -175,7 +175,7 @@ class ShapleySampling(AbstractExplainer):
                 at_once = 1
                 torch.manual_seed(key)
                 values = played(1)
-                logger.warning("shapley: the network takes no batch of several; going on one by one")
+                logger.info("shapley: the network takes no batch of several; going on one by one")
                 return values
 
         def played(parts_at_once: int) -> tuple[Tensor, ...]:

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from regard.core.inputs import Inputs
-from regard.core.recording import Network, alone
+from regard.core.one_thread import alone
+from regard.core.recording import Network
 
 __all__ = ["Traced", "UnsupportedGraphError", "invoke", "trace", "writes_in_place"]
 
