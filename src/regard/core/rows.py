@@ -6,6 +6,7 @@ otherwise give the sum of its classes, or a column of an image, as "the" output.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,8 +90,9 @@ def target_values(target: AbstractTarget, output: object, n_cases: int, n_space:
         output = rows_of(output, n_cases)
         if n_space is not None:
             target.check_axes(output, n_space)
+    ask: Callable[[Any], Any] = target.function if isinstance(target, FunctionTarget) else target
     try:
-        values = target(output)
+        values = ask(output)
     except (RuntimeError, IndexError, TypeError, ValueError):
         # Before a function's own complaint: it may have been written for an output with rows.
         if isinstance(output, Tensor):
@@ -104,12 +106,12 @@ def target_values(target: AbstractTarget, output: object, n_cases: int, n_space:
             f"one value per input case, shape ({n_cases},)",
             "reduce every axis but the first, and keep the batch axis in the network (no bare squeeze())",
         )
-    _refuse_mixed(target, output, values)
+    _refuse_mixed(ask, output, values)
     return values
 
 
 @torch.no_grad()
-def _refuse_mixed(target: AbstractTarget, output: object, values: Tensor) -> None:
+def _refuse_mixed(ask: Callable[[Any], Any], output: object, values: Tensor) -> None:
     """Refuse values that are as many as the cases by accident: one along another axis of the same length.
 
     Where there is such an axis, the first case's row is changed: no other case's value may follow.
@@ -126,7 +128,7 @@ def _refuse_mixed(target: AbstractTarget, output: object, values: Tensor) -> Non
         other[0] += 1 + other[0].abs()
         return other
 
-    others = target(tree_map(changed, output))
+    others = ask(tree_map(changed, output))
     if torch.allclose(others[1:].double(), values[1:].double(), equal_nan=True):
         return
     raise RowsError(
