@@ -12,15 +12,17 @@ from torch import Tensor
 
 from regard.core import recording
 from regard.core.batching import BatchSize
-from regard.core.errors import InputError, ReferenceInputError
+from regard.core.errors import InputError, ReferenceInputError, TargetError
 from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation
 from regard.core.first_pass import first_pass, offered
 from regard.core.geometry import resample
+from regard.core.one_thread import alone
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
-from regard.core.spatial import has_space, space
-from regard.core.target import AbstractTarget, Expectation, TargetLike, as_target
+from regard.core.rows import read_target, target_values
+from regard.core.spatial import has_space, n_space, space
+from regard.core.target import AbstractTarget, Expectation, TargetLike, single_tensor
 from regard.core.volume import Grid, Volume
 from regard.explainers.cam.recorded import shared_pass
 from regard.explainers.spec import MethodSpec, parse_methods
@@ -127,6 +129,7 @@ def explain(
     return found[0] if isinstance(scan, Volume) else {str(e.input): e for e in found}
 
 
+@alone()
 def explain_case(
     model: Model,
     scan: Scan,
@@ -157,8 +160,8 @@ def explain_case(
     begun = first_pass(network, inputs, graph=alone and bool(specs) and specs[0].method.begins_with_gradient)
     output = begun.output
     goal = bind_target(model, target, output, prepared)
-    with recording.intact(network), torch.no_grad():
-        prediction = float(goal(output)[0])
+    with torch.no_grad():
+        prediction = float(target_values(goal, output, 1, n_space(inputs.tensors[0]))[0])
     question = Query(recording.unwrap(network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
     compared = find_reference(reference, question, prepared, model.card)
     warnings = list(prepared.warnings) + outside_training(model.card, scans, prediction)
@@ -241,11 +244,28 @@ def bind_target(model: Model, target: TargetLike, output: object, prepared: Prep
     spec = model.card.output
     if target is None and spec.bins is not None:
         target = Expectation(tuple(spec.bins))
-    goal = as_target(target, output).with_activation(spec.activation)
-    if isinstance(output, Tensor) and has_space(output):
+    goal = read_target(target, output, 1).with_activation(spec.activation)
+    image = _lone_tensor(output)
+    if has_space(image) and type(goal).on_grid is not AbstractTarget.on_grid:
+        axes = n_space(prepared.inputs.tensors[0])
+        if n_space(image) != axes:
+            raise TargetError(
+                f"an output of shape {tuple(image.shape)} for an input of {axes} spatial axes "
+                f"and the target '{goal.label}'",
+                f"an image (1, C, *space) of {axes} spatial axes",
+                "keep the channel axis in the network (no bare squeeze()), or give a target function output -> (1,)",
+            )
         part = prepared.parts[0]
-        goal = goal.on_grid(_output_grid(output, part.grid), part.scan.grid)
+        goal = goal.on_grid(_output_grid(image, part.grid), part.scan.grid)
     return goal
+
+
+def _lone_tensor(output: object) -> Tensor:
+    """The output as one tensor, or an empty one where it is several: a function may be asked of those."""
+    try:
+        return single_tensor(output)
+    except TargetError:
+        return torch.empty(0)
 
 
 def _bring_home(
@@ -353,11 +373,11 @@ def _masked(explanation: Explanation, mask: Volume) -> Explanation:
 
 def _outputs(model: Model, output: object, prepared: PreparedCase) -> tuple[Volume | None, dict[str, float]]:
     """The network's own output: an image on the scan's grid, or numbers by name."""
-    if not isinstance(output, Tensor):
+    if not isinstance(output, Tensor) or output.shape[:1] != (1,):
         return None, {}
     part = prepared.parts[0]
     names = model.card.output.names
-    if has_space(output):
+    if has_space(output) and n_space(output) == n_space(prepared.inputs.tensors[0]):
         channels = output[0].float()
         labelled = model.card.output.kind == "segmentation"
         if labelled:

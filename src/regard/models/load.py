@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from regard.core.errors import CardError, FileError, InputError, UnknownNameError
+from regard.core.one_thread import alone
 from regard.core.recording import Network
 from regard.models.bundle import bundle_network, bundle_weights, is_bundle, read_bundle
 from regard.models.card import InputSpec, ModelCard, OutputSpec, read_card, read_program_card
@@ -186,7 +187,7 @@ def _of_zoo(name: str, kwargs: Mapping[str, Any]) -> nn.Module:
 
 def _built(build: Callable[[], Any], what: str) -> Network:
     """Build a network from a random state of its own, which leaves that of the process as it was."""
-    with torch.random.fork_rng(devices=[]):
+    with alone(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         try:
             network = build()
