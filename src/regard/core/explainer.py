@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regard.core import first_pass, recording
 from regard.core.batching import BatchSize, auto_batch_size
+from regard.core.emptiness import examine
 from regard.core.errors import CapabilityError, InputError, ReferenceInputError, ShapeError
 from regard.core.inputs import InputLike, Inputs
 from regard.core.quantity import Promise, Quantity, Sign
@@ -140,6 +141,8 @@ class Attribution:
     refined
         Where each map has been looked at closely, (batch, 1, \\*space) of bool, for methods that go from coarse to
         fine; elsewhere it holds what a coarse look gave.
+    warnings
+        Sentences that a reader must see before the map.
     """
 
     relevance: tuple[Tensor, ...]
@@ -149,6 +152,7 @@ class Attribution:
     standard_error: tuple[Tensor, ...] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     refined: tuple[Tensor, ...] | None = None
+    warnings: list[str] = field(default_factory=list)
 
     @classmethod
     def joined(cls, parts: Sequence["Attribution"]) -> "Attribution":
@@ -168,7 +172,8 @@ class Attribution:
             values = [p.notes.get(key) for p in parts]
             notes[key] = values[0] if all(v == values[0] for v in values) else values
         names = ("relevance", "value", "reference_value", "completeness_error", "standard_error", "refined")
-        return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes)
+        warnings = list(dict.fromkeys(w for p in parts for w in p.warnings))
+        return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes, warnings=warnings)
 
 
 class AbstractExplainer(ABC):
@@ -344,27 +349,11 @@ class AbstractExplainer(ABC):
                     ]
                 )
         found.relevance = tuple(r.detach().float() for r in found.relevance)
-        self._guard(found, places is not None)
+        self._guard(found, read, places is not None)
         return found
 
-    def _guard(self, found: Attribution, masked: bool) -> None:
-        """Say so when the output's own rounding is visible in the map, or the map is not finite."""
-        value = found.value.detach().abs().max()
-        bad = sum(int((~torch.isfinite(r)).sum()) for r in found.relevance)
-        if bad and not masked:
-            logger.warning("%s: %d values of the map are NaN or infinite", type(self).__name__, bad)
-            found.notes["not_finite"] = bad
-        if self.meaning[0] is not Quantity.EFFECT:
-            return
-        rounding = float(value.double() * torch.finfo(found.value.dtype).eps)
-        seen = [m[torch.isfinite(m)] for m in found.relevance]
-        spread = max((float(r.max() - r.min()) for r in seen if r.numel()), default=0.0)
-        if spread > 0 and rounding > 0.01 * spread:
-            logger.warning(
-                "%s: one unit in the last place of the output is %.2g, more than 1 %% of the map's range %.2g; "
-                "run the network in float64",
-                type(self).__name__,
-                rounding,
-                spread,
-            )
-            found.notes["float_guard"] = f"rounding {rounding:.2g} against a range of {spread:.2g}"
+    def _guard(self, found: Attribution, read: Inputs, masked: bool) -> None:
+        """Say so when a map is empty, hollow or not finite, or when the output's own rounding is visible in it."""
+        examine(found, self.meaning[0], read.names, masked=masked)
+        for sentence in found.warnings:
+            logger.warning("%s: %s", type(self).__name__, sentence)
