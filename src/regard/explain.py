@@ -20,7 +20,7 @@ from regard.core.first_pass import first_pass, offered
 from regard.core.geometry import resample
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
-from regard.core.spatial import has_space, space
+from regard.core.spatial import has_space, over_channels, space
 from regard.core.target import AbstractTarget, Expectation, TargetLike, as_target
 from regard.core.volume import Grid, Volume
 from regard.explainers.cam.recorded import shared_pass
@@ -256,11 +256,14 @@ def _bring_home(
     exactly that where one network voxel feeds a scan voxel or the errors are shared, as within a segment.
     """
 
+    def on_grid(tensor: Tensor) -> Tensor:
+        return part.to_space(tensor, quantity)[None]
+
     def home(tensor: Tensor) -> tuple[Tensor, float]:
-        carried, outside = part.bring_home(tensor, quantity)
+        carried, outside = part.bring_home(tensor[0], quantity)
         return carried, outside if math.isfinite(outside) else 0.0
 
-    homes = [home(_over_channels(part.to_space(a.relevance[n], quantity))) for a in found]
+    homes = [home(over_channels(on_grid(a.relevance[n]))) for a in found]
     stack = torch.stack([h for h, _ in homes])
     maps = {"relevance": (stack.mean(0), float(np.mean([o for _, o in homes])))}
     errors = [a.standard_error for a in found]
@@ -268,19 +271,13 @@ def _bring_home(
         squares = []
         for e in errors:
             assert e is not None
-            squares.append(home(_over_channels(part.to_space(e[n], quantity).square()).sqrt())[0].square())
+            squares.append(home(over_channels(on_grid(e[n]).square()).sqrt())[0].square())
         maps["standard_error"] = (torch.stack(squares).sum(0).sqrt() / len(squares), 0.0)
     if len(found) > 1:
         maps["spread"] = (stack.std(0), 0.0)
         same = (stack.sign() == stack.mean(0).sign()).double().mean(0)
         maps["agreement"] = (torch.where(torch.isnan(stack[0]), torch.nan, same), 0.0)
     return maps
-
-
-def _over_channels(tensor: Tensor) -> Tensor:
-    """Sum (1, i, j, k) over the channels of which something is known; NaN where nothing is."""
-    unknown = torch.isnan(tensor).all(0, keepdim=True)
-    return torch.where(unknown, torch.nan, tensor.nansum(0, keepdim=True))
 
 
 def _explanation(

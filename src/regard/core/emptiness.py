@@ -157,7 +157,8 @@ def examine(found: "Attribution", quantity: Quantity, names: Sequence[str] | Non
     empty = [s for s in emptiness(found.relevance, names) if not (told and _UNKNOWN in s)]
     if empty:
         found.notes["empty"] = empty
-    hollow, share = hollowness(found) if quantity.sums and not empty else ([], {})
+    something = any(bool((r.nan_to_num(0.0) != 0).any()) for r in found.relevance)
+    hollow, share = hollowness(found) if quantity.sums and something else ([], {})
     found.notes.update(share)
     found.warnings += [*empty, *hollow]
     if quantity is Quantity.EFFECT:

@@ -210,6 +210,8 @@ class AbstractExplainer(ABC):
     """Whether `_attribute` takes a batch of cases; otherwise it gets one case at a time."""
     begins_with_gradient: ClassVar[bool] = False
     """Whether the first thing `_attribute` does is `Query.gradient` at the inputs: it then shares the first pass."""
+    without_space: ClassVar[str] = "as an input of one place whose features are channels"
+    """What becomes of an input without space (batch, feature), such as age and sex beside an image."""
     breaks: ClassVar[Mapping[Promise, str]] = {}
     """Promises that the method does not make, each with the reason."""
 
@@ -268,7 +270,8 @@ class AbstractExplainer(ABC):
             What is explained: a `Target`, a class index, a function output -> (batch,), or None when the output is one
             scalar per case; a list gives one for each case.
         reference
-            What the inputs are compared with, where the method can: a number, or tensors that broadcast to the inputs.
+            What the inputs are compared with, where the method can: a number, or tensors that broadcast to the inputs;
+            of several inputs None for one that keeps the method's own reference.
         seed, case
             Key of the random draws; the same key gives the same draws, whatever the batch.
         batch_size
