@@ -206,7 +206,8 @@ def test_smoothgrad_scales_no_noise_across_unlike_features(image: Tensor) -> Non
         SmoothGrad(Curved(), feature_noise=(1.0, 2.0, 3.0)).attribute((image, AGE))
 
 
-def test_a_noise_map_puts_no_noise_on_age(image: Tensor) -> None:
+@pytest.mark.parametrize("name", ["noise-map", "smoothgrad"])
+def test_no_noise_is_put_on_age(name: str, image: Tensor) -> None:
     seen = []
 
     class Watched(Clinical):
@@ -214,11 +215,14 @@ def test_a_noise_map_puts_no_noise_on_age(image: Tensor) -> None:
             seen.append(clinical.detach().clone())
             return super().forward(image, clinical)
 
-    found = method("noise-map", Watched()).compute((image, AGE))
+    found = method(name, Watched()).compute((image, AGE))
     assert all(torch.equal(c, AGE.expand_as(c)) for c in seen)
     assert bool(torch.isnan(found.relevance[1]).all())
     assert bool(torch.isfinite(found.relevance[0]).all())
     assert any("input 1 has no space" in w for w in found.warnings)
+
+
+def test_a_noise_map_of_numbers_alone_is_refused() -> None:
     with pytest.raises(CapabilityError, match="noise map of inputs without space"):
         method("noise-map", Interacting()).attribute(torch.rand(1, 3))
 

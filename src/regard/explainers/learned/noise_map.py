@@ -14,13 +14,24 @@ from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import space
 from regard.explainers.knobs import real, whole
-from regard.explainers.learned.optimise import Loss, Noised, Optimised, PerImage, optimise_noise, read_preserve
+from regard.explainers.learned.optimise import (
+    N_PROBES,
+    Loss,
+    Noised,
+    Optimised,
+    PerImage,
+    optimise_noise,
+    read_preserve,
+)
 from regard.explainers.perturbation.fillers import nothing_known
 from regard.explainers.reference import input_name
 from regard.training.noise_files import NoiseModel, network_sha256, read_noise_model
 from regard.training.noising import Estimator, Foreground, NoiseSettings
 
-__all__ = ["NoiseMap"]
+__all__ = ["LEARNED_PROBES", "NoiseMap"]
+
+LEARNED_PROBES = 16
+"""Draws that the figures of a learned map rest on."""
 
 
 class NoiseMap(AbstractExplainer):
@@ -182,8 +193,8 @@ class NoiseMap(AbstractExplainer):
     def _attribute(self, query: Query) -> Attribution:
         learned = self._noise_model is not None
         # A learned map costs one pass; what is said of it must not cost many, nor a pass back.
-        probes = {"n_probes": 16, "by_derivative": False} if learned else {}
-        noised = Noised(query, self.settings, self.loss, **probes)
+        n_probes = LEARNED_PROBES if learned else N_PROBES
+        noised = Noised(query, self.settings, self.loss, n_probes=n_probes, by_derivative=not learned)
         found = self._learned(noised) if learned else optimise_noise(query, self.per_image)
         noise = found.noise
         if self.form == "published":

@@ -22,14 +22,16 @@ from regard.explainers.learned.probes import Change, estimate_change
 from regard.io.atomic import write_bytes
 from regard.training.noising import Estimator, NoiseSettings, noise_gradient, roughness
 
-__all__ = ["Loss", "Noised", "Optimised", "PerImage", "optimise_noise"]
+__all__ = ["N_PROBES", "Loss", "Noised", "Optimised", "PerImage", "optimise_noise"]
 
 logger = logging.getLogger(__name__)
 
 Loss = Literal["squared", "segmentation"]
 """``"squared"``: (f(noisy) - y)^2 of the target; ``"segmentation"``: binary cross entropy of an output of logits."""
 
-_N_PROBES = 64
+N_PROBES = 64
+"""Draws that a change of the output is estimated from."""
+
 _START = math.log(0.05)
 
 
@@ -112,7 +114,7 @@ class Noised:
         loss: Loss = "squared",
         preserve: float | Literal["prediction"] = "prediction",
         *,
-        n_probes: int = _N_PROBES,
+        n_probes: int = N_PROBES,
         by_derivative: bool = True,
     ) -> None:
         self.n_probes = n_probes
