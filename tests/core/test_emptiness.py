@@ -136,6 +136,9 @@ def test_members_whose_errors_cancel_are_told() -> None:
     (told,) = shortfall([member(1.5), member(-1.5)], "mm")
     assert "miss 1.5 of the change of 2 mm" in told
     assert "0 is left in their mean" in told
+    # Of nothing nothing is missed but rounding.
+    one = torch.ones(1)
+    assert shortfall([Attribution((torch.rand(1, 1, 2),), one, one, 1e-7 * one)], "mm") == []
 
 
 def test_two_inputs_of_which_one_is_not_looked_at() -> None:

@@ -222,6 +222,13 @@ def test_no_noise_is_put_on_age(name: str, image: Tensor) -> None:
     assert any("input 1 has no space" in w for w in found.warnings)
 
 
+def test_noise_on_a_constant_image_is_told() -> None:
+    flat = torch.full((1, 1, 8, 9), 0.5, dtype=torch.float64)
+    for name in ("noise-map", "smoothgrad"):
+        (told,) = method(name, Clinical()).compute((flat, AGE)).warnings[:1]
+        assert "constant" in told
+
+
 def test_a_noise_map_of_numbers_alone_is_refused() -> None:
     with pytest.raises(CapabilityError, match="noise map of inputs without space"):
         method("noise-map", Interacting()).attribute(torch.rand(1, 3))

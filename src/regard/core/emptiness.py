@@ -109,15 +109,16 @@ def shortfall(parts: Sequence["Attribution"], unit: str) -> list[str]:
     unit
         Unit of the output.
     """
-    missed = [
-        (float(a.completeness_error[0]), float(a.value[0]) - float(a.reference_value[0]))
-        for a in parts
-        if a.completeness_error is not None and a.reference_value is not None
-    ]
+    missed, rounding = [], 0.0
+    for a in parts:
+        if a.completeness_error is not None and a.reference_value is not None:
+            value, base = float(a.value[0]), float(a.reference_value[0])
+            missed.append((float(a.completeness_error[0]), value - base))
+            rounding = max(rounding, 8 * torch.finfo(a.value.dtype).eps * max(abs(value), abs(base)))
     if not missed:
         return []
     left, change = (math.sqrt(sum(v**2 for v in values) / len(missed)) for values in zip(*missed, strict=True))
-    if not left > INCOMPLETE * change:
+    if not left > INCOMPLETE * change + rounding:
         return []
     if len(missed) == 1:
         return [f"the map misses {left:.3g} of the change of {missed[0][1]:.3g} {unit} that it divides"]

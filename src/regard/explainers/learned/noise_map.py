@@ -209,6 +209,11 @@ class NoiseMap(AbstractExplainer):
                     f"{input_name(query.inputs, n)} has no space (batch, feature), and its features no scale of noise "
                     "in common: no noise is put on it and its map is NaN; choose occlusion or shapley, with a reference"
                 )
+            elif self.settings.unit == "image" and bool((x.flatten(2).amin(2) == x.flatten(2).amax(2)).any()):
+                warnings.append(
+                    f"a channel of {input_name(query.inputs, n)} is constant and has no deviation of its own: noise of "
+                    "strength 1 is 1 in the network's input units there; set unit=input and s_max"
+                )
         return Attribution(maps, noised.value, notes=self._notes(noised, found), warnings=warnings)
 
     def _learned(self, noised: Noised) -> Optimised:
