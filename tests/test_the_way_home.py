@@ -119,6 +119,17 @@ def test_an_empty_map_is_told_before_it_is_shown() -> None:
     assert any("0 everywhere" in w for w in found.warnings)
 
 
+def test_members_that_cancel_leave_an_empty_mean_and_say_so() -> None:
+    class Turned(Wavy):
+        def forward(self, x: Tensor) -> Tensor:
+            return -super().forward(x)
+
+    members = [regard.Model(Wavy(), card()), regard.Model(Turned(), card())]
+    found = regard.explain(regard.Ensemble(members), scan(), "gradient")
+    assert float(found.relevance.tensor.abs().max()) == 0
+    assert any("the map is 0 everywhere" in w for w in found.warnings)
+
+
 @pytest.mark.parametrize("pooled", [2, 4])
 def test_a_voxel_of_a_coarser_output_is_the_one_that_covers_it(pooled: int) -> None:
     """The output's grid begins half a step before the input's: voxel by voxel along an axis, by its receptive field."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regard.core import recording
 from regard.core.batching import BatchSize
-from regard.core.emptiness import shortfall
+from regard.core.emptiness import emptiness, shortfall
 from regard.core.errors import InputError, ReferenceInputError
 from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation
@@ -315,6 +315,9 @@ def _explanation(
     if len(errors) > 1:
         notes["completeness_error_rms"] = float(np.sqrt(np.mean(np.square(errors))))
     warnings = [*warnings, *shortfall(parts, output_unit), *dict.fromkeys(w for a in parts for w in a.warnings)]
+    if len(parts) > 1 and not any("empty" in a.notes for a in parts):
+        # Members that each hold something may leave nothing in their mean.
+        warnings += emptiness([maps["relevance"][0][None]])
     volumes = {key: scan.with_tensor(tensor.float(), unit="") for key, (tensor, _) in maps.items()}
     return Explanation(
         relevance=replace(volumes["relevance"], unit=unit, header={}),
