@@ -12,6 +12,7 @@ from torch import Tensor
 
 from regard.core import recording
 from regard.core.batching import BatchSize
+from regard.core.emptiness import emptiness, shortfall
 from regard.core.errors import InputError, ReferenceInputError, TargetError
 from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation
@@ -21,7 +22,7 @@ from regard.core.one_thread import alone
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
 from regard.core.rows import read_target, target_values
-from regard.core.spatial import has_space, n_space, space
+from regard.core.spatial import has_space, n_space, over_channels, space
 from regard.core.target import AbstractTarget, Expectation, TargetLike, single_tensor
 from regard.core.volume import Grid, Volume
 from regard.explainers.cam.recorded import shared_pass
@@ -35,9 +36,6 @@ from regard.references import FoundReference, ReferenceLike, find_reference
 __all__ = ["Explained", "bind_target", "explain", "explain_case"]
 
 Scan = Volume | Mapping[str, Volume]
-
-INCOMPLETE = 0.1
-"""Share of f(x) - f(reference) that a map may miss before it carries a warning."""
 
 
 @dataclass(frozen=True)
@@ -271,12 +269,21 @@ def _lone_tensor(output: object) -> Tensor:
 def _bring_home(
     part: PreparedScan, found: Sequence[Attribution], n: int, quantity: Quantity
 ) -> dict[str, tuple[Tensor, float]]:
-    """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement."""
+    """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement.
 
-    def home(relevance: Tensor) -> tuple[Tensor, float]:
-        return part.bring_home(part.to_space(relevance, quantity).sum(0, keepdim=True), quantity)
+    All that belongs to a map goes home by the map's own way. A standard error (s per network voxel) so becomes A' |s|
+    for a contribution A' m: at most what the error of A' m is, whatever the network voxels' errors have in common, and
+    exactly that where one network voxel feeds a scan voxel or the errors are shared, as within a segment.
+    """
 
-    homes = [home(a.relevance[n]) for a in found]
+    def on_grid(tensor: Tensor) -> Tensor:
+        return part.to_space(tensor, quantity)[None]
+
+    def home(tensor: Tensor) -> tuple[Tensor, float]:
+        carried, outside = part.bring_home(tensor[0], quantity)
+        return carried, outside if math.isfinite(outside) else 0.0
+
+    homes = [home(over_channels(on_grid(a.relevance[n]))) for a in found]
     stack = torch.stack([h for h, _ in homes])
     maps = {"relevance": (stack.mean(0), float(np.mean([o for _, o in homes])))}
     errors = [a.standard_error for a in found]
@@ -284,8 +291,7 @@ def _bring_home(
         squares = []
         for e in errors:
             assert e is not None
-            one = part.to_space(e[n], quantity).square().sum(0, keepdim=True).sqrt()
-            squares.append(part.bring_home(one, Quantity.SCORE if quantity.sums else quantity)[0].square())
+            squares.append(home(over_channels(on_grid(e[n]).square()).sqrt())[0].square())
         maps["standard_error"] = (torch.stack(squares).sum(0).sqrt() / len(squares), 0.0)
     if len(found) > 1:
         maps["spread"] = (stack.std(0), 0.0)
@@ -326,9 +332,12 @@ def _explanation(
         reference = {"label": own, "value": float(first.reference_value[0])}
     errors = [float(a.completeness_error[0]) for a in parts if a.completeness_error is not None]
     left = float(np.mean(errors)) if errors else None
-    if left is not None and reference is not None and abs(left) > INCOMPLETE * abs(prediction - reference["value"]):
-        change = f"{prediction - reference['value']:.3g} {output_unit}"
-        warnings = [*warnings, f"the map misses {abs(left):.3g} of the change of {change} that it divides"]
+    if len(errors) > 1:
+        notes["completeness_error_rms"] = float(np.sqrt(np.mean(np.square(errors))))
+    warnings = [*warnings, *shortfall(parts, output_unit), *dict.fromkeys(w for a in parts for w in a.warnings)]
+    if len(parts) > 1 and not any("empty" in a.notes for a in parts):
+        # Members that each hold something may leave nothing in their mean.
+        warnings += emptiness([maps["relevance"][0][None]])
     volumes = {key: scan.with_tensor(tensor.float(), unit="") for key, (tensor, _) in maps.items()}
     return Explanation(
         relevance=replace(volumes["relevance"], unit=unit, header={}),

@@ -17,7 +17,7 @@ from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.core.rows import target_values
-from regard.core.spatial import n_space
+from regard.core.spatial import n_space, over_channels
 from regard.core.target import AbstractTarget, TargetLike
 from regard.core.volume import Volume
 from regard.evidence.controls import random_cam
@@ -250,7 +250,7 @@ class OpenCase:
                 inputs.rebuild(tensors), self.goal, reference=None if able is None else inputs.rebuild(able.tensors),
                 seed=self.seed, case=self.case, batch_size=self.batch_size,
             )  # fmt: skip
-            return found.relevance[number].sum(1, keepdim=True)
+            return over_channels(found.relevance[number])
 
         return again
 

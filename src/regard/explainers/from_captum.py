@@ -13,10 +13,11 @@ from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.optional import need
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT, LAYERS, Network
+from regard.core.spatial import space
 from regard.explainers.captum_inside import TargetValue, followed, without_traces
 from regard.explainers.knobs import real, whole
 from regard.explainers.monte_carlo import RunningMean
-from regard.explainers.perturbation.segments import supervoxels
+from regard.explainers.perturbation.segments import parts_of
 from regard.explainers.reference import compared_with, remainder, value_at
 
 __all__ = ["DeepLIFT", "ShapleySampling", "checked"]
@@ -63,13 +64,15 @@ class DeepLIFT(AbstractExplainer):
     sign = Sign.RAISED
     needs = frozenset({GRADIENT, LAYERS})
     takes_reference = True
+    without_space = "a part for each feature with a reference, NaN without one"
 
     def __init__(self, network: Network, *, form: Form = "signed") -> None:
         super().__init__(network, form=form)
         self._captum: Any = need("captum.attr", extra="captum", purpose="deeplift")
 
     def _attribute(self, query: Query) -> Attribution:
-        reference, words = compared_with(query)
+        compared = compared_with(query)
+        reference = compared.tensors
         with torch.no_grad():
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()
         at_reference = value_at(query, reference)
@@ -83,10 +86,12 @@ class DeepLIFT(AbstractExplainer):
             value,
             reference_value=at_reference,
             completeness_error=remainder(maps, value, at_reference),
-            notes={"reference": words},
+            notes={"reference": compared.words},
         )
         return checked(
-            found, "deeplift", why="max pooling, or an activation that captum does not see or know, may be why"
+            compared.told(found),
+            "deeplift",
+            why="max pooling, or an activation that captum does not see or know, may be why",
         )
 
 
@@ -130,6 +135,7 @@ class ShapleySampling(AbstractExplainer):
     sign = Sign.RAISED
     needs = frozenset()
     takes_reference = True
+    without_space = "a part for each feature with a reference, NaN without one"
 
     def __init__(
         self,
@@ -150,15 +156,16 @@ class ShapleySampling(AbstractExplainer):
 
     def _attribute(self, query: Query) -> Attribution:
         inputs = query.inputs.tensors
-        reference, words = compared_with(query)
+        compared = compared_with(query)
+        reference = compared.tensors
         with torch.no_grad():
             value = query.score([x.clone() for x in inputs]).detach()
         at_reference = value_at(query, reference)
         masks, n_segments = [], 0
         for x in inputs:
-            segments = supervoxels(x, self.n_segments, compactness=self.compactness).to(x.device) + n_segments
+            segments = parts_of(x, self.n_segments, compactness=self.compactness).to(x.device) + n_segments
             n_segments = int(segments.max()) + 1
-            masks.append(segments[None, None])
+            masks.append(segments.reshape(1, -1, *space(x)))
         shares = [1 / torch.bincount(m.flatten(), minlength=n_segments).clamp(min=1)[m].double() for m in masks]
         method = self._captum.ShapleyValueSampling(lambda *tensors: query.score([x.clone() for x in tensors]))
         running = RunningMean()
@@ -194,7 +201,7 @@ class ShapleySampling(AbstractExplainer):
                 with warnings.catch_warnings(), torch.no_grad():
                     warnings.simplefilter("ignore")
                     values = in_one_order(key)
-                found.append(tuple(v[:, :1].double() * s for v, s in zip(values, shares, strict=True)))
+                found.append(tuple(v[:, : s.shape[1]].double() * s for v, s in zip(values, shares, strict=True)))
             return found
 
         def add(items: range, found: list[tuple[Tensor, ...]]) -> bool:
@@ -212,6 +219,8 @@ class ShapleySampling(AbstractExplainer):
             reference_value=at_reference,
             completeness_error=remainder(maps, value, at_reference),
             standard_error=tuple(e.float() for e in running.standard_errors()),
-            notes={"reference": words, "n_samples_used": running.n, "n_segments_used": n_segments},
+            notes={"reference": compared.words, "n_samples_used": running.n, "n_segments_used": n_segments},
         )
-        return checked(attribution, "shapley", why="the network may not give the same output for the same input")
+        return checked(
+            compared.told(attribution), "shapley", why="the network may not give the same output for the same input"
+        )

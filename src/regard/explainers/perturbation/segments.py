@@ -9,7 +9,7 @@ from torch import Tensor
 
 from regard.core.spatial import space
 
-__all__ = ["segment_size", "supervoxels"]
+__all__ = ["parts_of", "segment_size", "supervoxels"]
 
 _MOST_AXES = 3
 _TOO_FEW = 2
@@ -69,6 +69,16 @@ def _blocks(size: list[int], n_segments: int) -> Tensor:
         along = torch.arange(n) * parts // n
         numbers = numbers * parts + along.reshape(-1, *[1] * (len(size) - axis - 1))
     return numbers
+
+
+def parts_of(x: Tensor, n_segments: int, *, compactness: float = 0.1) -> Tensor:
+    """Number of the part of each place (\\*space) of ``x`` (1, channel, \\*space), as `supervoxels`.
+
+    Of an input without space, (1, feature), each feature is a part: (feature,).
+    """
+    if not space(x):
+        return torch.arange(x.shape[1])
+    return supervoxels(x, n_segments, compactness=compactness)
 
 
 def segment_size(segments: Tensor) -> list[float]:
