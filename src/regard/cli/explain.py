@@ -7,6 +7,8 @@ import typer
 
 from regard.cli.options import (
     BatchSize,
+    ChosenSeries,
+    ChosenVolumes,
     Device,
     Json,
     Output,
@@ -46,6 +48,8 @@ def explain(
     cut: Annotated[
         str | None, typer.Option("--slice", metavar="AXIS:INDEX", help="Explain one slice of a volume, such as k:12.")
     ] = None,
+    volume: ChosenVolumes = None,
+    series: ChosenSeries = None,
     dicom: Annotated[bool, typer.Option("--dicom", help="Also write DICOM Parametric Maps (of DICOM input).")] = False,
     weights: Weights = None,
     trust: Trust = False,
@@ -71,8 +75,8 @@ def explain(
     request = Request(
         model=model, paths=tuple(cases), output=output, methods=tuple(method), target=target, reference=reference,
         reference_cases=reference_cases, reference_tolerance=reference_tolerance, layer=layer, mask=mask,
-        further=tuple(further or ()), cut=cut, dicom=dicom, weights=weights, trust=trust, seed=seed, device=device,
-        threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet,
+        further=tuple(further or ()), cut=cut, volumes=tuple(volume or ()), series=tuple(series or ()), dicom=dicom,
+        weights=weights, trust=trust, seed=seed, device=device, threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet,
         as_json=as_json,
     )  # fmt: skip
     return run(request)

@@ -13,7 +13,7 @@ import typer
 
 from regard.cli.options import batch_size_of, set_up
 from regard.cli.progress import shown
-from regard.cli.request import Question, Request, configuration, files_of, further_inputs, read_question, scans_of
+from regard.cli.request import Question, Request, configuration, further_inputs, read_question, scans_of
 from regard.core.errors import InputError, SomeCasesFailed
 from regard.core.explanation import Explanation
 from regard.core.optional import need
@@ -25,8 +25,10 @@ from regard.io.atomic import plain
 from regard.io.maps import save_volume
 from regard.io.names import safe_name
 from regard.io.reading import is_dicom, strip_ending
+from regard.io.tables import choosing
 from regard.models import Model, load_model
 from regard.models.provenance import versions
+from regard.models.scans import inputs_of
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
 from regard.report.html import ReportCase, write_report
@@ -67,6 +69,7 @@ def run(request: Request) -> int:
     batch_size_of(request.batch_size)
     specs = parse_methods(request.methods)
     cases = find_cases(list(request.paths), further_inputs(request.further))
+    cases = choosing(cases, request.volumes, request.series)
     _check_dicom(request, cases)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     for spec in specs:
@@ -152,9 +155,10 @@ def _explain(this: _Run, case: Case) -> None:
         for explanation in [replace(e, input=None) if single else e for e in explanations]:
             path = folder.map_path(case.case, explanation.name, explanation.input)
             if request.dicom:
-                files = files_of(case, model)
-                source = files[explanation.input] if explanation.input else next(iter(files.values()))
-                save_parametric_map(explanation, source, f"{str(path).removesuffix('.nii.gz')}.dcm")
+                names = inputs_of(case, model)
+                given = names[explanation.input] if explanation.input else next(iter(names.values()))
+                place = f"{str(path).removesuffix('.nii.gz')}.dcm"
+                save_parametric_map(explanation, case.inputs[given], place, series=case.choice(given).series)
             save_map(explanation, path)
 
     scans = scans_of(case, model, request.cut)

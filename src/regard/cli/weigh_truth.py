@@ -43,7 +43,10 @@ def with_columns(
     tables = [table] if table is not None else [Path(t) for t in said if Path(t).is_file()]
     known = {c.case: c for t in tables for c in read_table(t)}
     found = [
-        replace(c, columns=known[c.case].columns, folder=known[c.case].folder) if c.case in known else c for c in cases
+        replace(c, columns={**known[c.case].columns, **c.columns}, folder=known[c.case].folder)
+        if c.case in known
+        else c
+        for c in cases
     ]
     for column in wanted:
         if not any(column in c.columns for c in found):

@@ -13,7 +13,7 @@ import torch
 from regard.core.errors import CardError, InputError
 from regard.core.geometry import resample
 from regard.core.volume import Grid, Volume
-from regard.io import Case, read, read_table
+from regard.io import Case, read_table
 
 __all__ = ["age_of", "read_brain_table", "scan_on"]
 
@@ -69,7 +69,7 @@ def scan_on(case: Case, grid: Grid) -> Volume:
     FileError
         If the file cannot be read.
     """
-    scan = read(case.inputs["image"])
+    scan = case.read("image")
     if scan.n_channels != 1 or not scan.has_geometry:
         got = f"an image of {scan.n_channels} channels" if scan.has_geometry else "an image without geometry"
         raise InputError(got, "one T1 volume that says where it lies", "give its NIfTI file")

@@ -17,7 +17,8 @@ from regard.core.explanation import Explanation
 from regard.core.optional import need
 from regard.core.volume import Grid
 from regard.io.atomic import write_bytes
-from regard.io.dicom import read_planes, series_affine, sorted_planes
+from regard.io.dicom import read_planes
+from regard.io.dicom_series import series_affine, sorted_planes
 
 __all__ = ["save_parametric_map"]
 
@@ -66,7 +67,12 @@ def _complete(headers: Sequence[Dataset]) -> list[Dataset]:
 
 
 def save_parametric_map(
-    explanation: Explanation, sources: Path | Sequence[Path], path: str | Path, *, private: bool = False
+    explanation: Explanation,
+    sources: Path | Sequence[Path],
+    path: str | Path,
+    *,
+    private: bool = False,
+    series: str | int | None = None,
 ) -> None:
     """Write an explanation as one float32 Parametric Map that refers to the series it explains.
 
@@ -85,6 +91,8 @@ def save_parametric_map(
         Where to, usually ending in ``.dcm``.
     private
         Whether the run is private; then the file is refused.
+    series
+        SeriesInstanceUID or SeriesNumber, where the folder holds several series.
 
     Raises
     ------
@@ -105,7 +113,7 @@ def save_parametric_map(
         )
     highdicom = need("highdicom", extra="dicom", purpose="writing DICOM Parametric Maps")
     coded = need("highdicom.sr", extra="dicom", purpose="writing DICOM Parametric Maps").CodedConcept
-    planes = sorted_planes(read_planes(sources), "the source series")
+    planes = sorted_planes(read_planes(sources, series), "the source series")
     rows, columns = planes[0].shape
     grid = Grid((columns, rows, len(planes)), series_affine(planes))
     if not grid.matches(explanation.scan.grid, tolerance_mm=1e-2):

@@ -100,7 +100,7 @@ class InputSpec(_Strict):
     name
         Keyword of the input when there are several.
     channels
-        Number of channels; a 1-channel image is repeated for 3, a picture of 3 is turned to luminance for 1.
+        Number of channels; a 1-channel image is repeated for 3, a picture in colours is turned to its luminance for 1.
     orientation
         Anatomical direction in which each tensor axis runs: three letters for a 3D network (``"RAS"``), two for a 2D
         one (``"PL"``: rows run to posterior, columns to the patient's left). None keeps the scan's axes.

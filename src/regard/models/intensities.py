@@ -7,7 +7,7 @@ from regard.core.errors import InputError, ShapeError
 from regard.core.volume import Volume
 from regard.models.card import InputSpec, QuantileRange, Standard, WindowRange
 
-__all__ = ["check_unit", "constants", "fit_channels", "quantile"]
+__all__ = ["check_channels", "check_unit", "constants", "fit_channels", "quantile"]
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 _UNKNOWN = "intensity"
@@ -28,10 +28,33 @@ def check_unit(volume: Volume, spec: InputSpec) -> None:
         )
 
 
-def fit_channels(x: Tensor, n_channels: int) -> Tensor:
-    """Fit the channels of ``x`` (channel, i, j, k): one is repeated for three, three become their luminance.
+def check_channels(volume: Volume, spec: InputSpec) -> None:
+    """Refuse an image of several volumes where the network takes another number of channels.
 
-    The luminance is that of ITU-R BT.601, as pictures are usually turned to grey.
+    Only a picture's three channels are colours, which have a luminance. Three echoes, or T1, T2 and FLAIR in one file,
+    have none: which of them is meant has to be told.
+
+    Raises
+    ------
+    ShapeError
+        If the number of channels is neither the network's nor one that a picture can be brought to.
+    """
+    have, wanted = volume.n_channels, spec.channels
+    if have == wanted or (have == 1 and wanted == 3) or (have == 3 and wanted == 1 and not volume.has_geometry):
+        return
+    if have > 1 and wanted == 1:
+        do = f"choose one volume with --volume N (0 to {have - 1}; in Python read(path, volume=N)), "
+        do += "or give each input of the network a file of its own with --input NAME=FILE"
+    else:
+        do = f"give an image of {wanted} volumes, and networks of several inputs each file with --input NAME=FILE"
+    raise ShapeError(f"an image of {have} channels", f"{wanted} for the input '{spec.name}'", do)
+
+
+def fit_channels(x: Tensor, n_channels: int) -> Tensor:
+    """Fit the channels of ``x`` (channel, i, j, k): one is repeated for three, three colours become their luminance.
+
+    The luminance is that of ITU-R BT.601, as pictures are usually turned to grey. That the channels are colours has
+    been checked (`check_channels`).
 
     Raises
     ------

@@ -27,10 +27,11 @@ def oriented_grid(grid: Grid, spec: InputSpec) -> Grid:
     oriented = reorient_grid(grid, letters + rest)
     if math.prod(oriented.shape[spec.n_axes :]) > 1:
         size = " x ".join(map(str, oriented.shape))
+        axis = next(n for n, c in enumerate(have) if c in rest and grid.shape[n] > 1)
         raise GeometryError(
             f"a volume of {size} voxels along {letters + rest} for a network of {spec.n_axes} axes ({letters})",
             f"one voxel along {' and '.join(rest)}",
-            "cut a slice: --slice, or Volume.slice in Python",
+            f"cut a slice: --slice {'ijk'[axis]}:{grid.shape[axis] // 2}, or Volume.slice({axis}, ...) in Python",
         )
     return oriented
 

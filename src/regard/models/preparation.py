@@ -17,7 +17,7 @@ from regard.core.geometry import AxisResampling, resample
 from regard.core.recording import Network
 from regard.core.volume import Grid, Volume
 from regard.models.card import InputSpec
-from regard.models.intensities import check_unit, constants, fit_channels
+from regard.models.intensities import check_channels, check_unit, constants, fit_channels
 from regard.models.network_grid import network_grid, oriented_grid
 from regard.models.training_range import outside_training
 
@@ -47,6 +47,7 @@ class Preparation:
             If unit, channels, axes or contrast do not fit the network.
         """
         check_unit(volume, self.spec)
+        check_channels(volume, self.spec)
         grid = network_grid(volume, self.spec)
         resampling = AxisResampling(volume.grid, grid)
         x, scale, shift = self.transform(volume.tensor.double(), resampling)
@@ -193,6 +194,7 @@ class Prepared:
         """
         steps = self.preparation
         check_unit(volume, steps.spec)
+        check_channels(volume, steps.spec)
         if not (self.has_geometry and volume.has_geometry):
             alone = steps.prepare(volume).tensor
             if alone.shape != self.tensor.shape:
