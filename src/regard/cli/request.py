@@ -18,10 +18,11 @@ from regard.explain import Scan
 from regard.explainers.spec import MethodSpec
 from regard.io import Case, read, read_table
 from regard.io.contents import named_contents
+from regard.io.regions import read_region
 from regard.io.tables import CHOICES, choosing, is_table
 from regard.models import Model
 from regard.models.scans import read_scans
-from regard.models.target_text import absolute_target, read_region, read_target
+from regard.models.target_text import absolute_target, read_target
 from regard.references import ReferenceValue
 
 __all__ = [

@@ -116,7 +116,8 @@ def _open(path: Path) -> SpatialImage:
         return _other(path, pair, head)
     second = head[4:8] in (b"n+2\0", b"ni2\0")
     single = (nibabel.Nifti1Image, nibabel.Nifti2Image)[second]
-    header = single.header_class.from_fileobj(io.BytesIO(head), check=False)
+    # Without what follows the header: its extensions may be longer than what was looked at.
+    header = single.header_class(head[: 540 if second else 348], check=False)
     if int(header["intent_code"]) in _CIFTI:
         got = f"'{path}' is a CIFTI file (intent {int(header['intent_code'])}), values of a surface and of parts"
         raise FileError(got, "voxels of a volume", "give the NIfTI volume, or export one from it")

@@ -4,10 +4,8 @@ Every step is linear interpolation between grids of parallel axes, a clip, or on
 """
 
 import logging
-import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +16,9 @@ from regard.core.recording import Network
 from regard.core.volume import Grid, Volume
 from regard.models.card import InputSpec
 from regard.models.intensities import check_channels, check_unit, constants, fit_channels
-from regard.models.network_grid import network_grid, oriented_grid
+from regard.models.network_grid import network_grid
 from regard.models.training_range import outside_training
+from regard.models.view import check_view, share_of_image, view_warnings
 
 __all__ = ["Preparation", "Prepared", "PreparedNetwork", "outside_training"]
 
@@ -50,8 +49,9 @@ class Preparation:
         check_channels(volume, self.spec)
         grid = network_grid(volume, self.spec)
         resampling = AxisResampling(volume.grid, grid)
+        check_view(volume, self.spec, resampling)
         x, scale, shift = self.transform(volume.tensor.double(), resampling)
-        warnings = tuple(self._warnings(volume, resampling))
+        warnings = tuple(view_warnings(volume, self.spec, resampling, x))
         return Prepared(
             tensor=_to_network(x.float(), self.spec.n_axes),
             grid=grid,
@@ -90,7 +90,7 @@ class Preparation:
         lowest = inside.min() if self.spec.window is None else tensor.new_tensor(self.spec.window[0])
         if present is not None:
             x = torch.where(present, x, lowest)
-        share = _share(resampling).to(x)
+        share = share_of_image(resampling).to(x)
         seen = share > 0.5
         if present is not None:
             seen = seen & (resampling.apply(present.double()).to(share.device) > 0.5)
@@ -100,22 +100,6 @@ class Preparation:
             x = x.clamp(*self.spec.window)
         scale, shift = constants(x, seen, self.spec)
         return x * scale + shift, scale, shift
-
-    def _warnings(self, volume: Volume, resampling: AxisResampling) -> list[str]:
-        spec, grid, found = self.spec, resampling.destination, []
-        oriented = oriented_grid(volume.grid, spec)
-        steps = np.linalg.norm(grid.affine[:3, :3], axis=0) / oriented.spacing
-        kept = math.prod(min(1.0, n * s / m) for n, s, m in zip(grid.shape, steps, oriented.shape, strict=True))
-        if spec.fit == "crop-pad" and kept < 0.995:
-            found.append(f"the network sees {100 * kept:.0f} % of the image; the rest is cropped")
-        if spec.fit == "resize" and spec.shape is not None and spec.spacing_mm is not None and volume.has_geometry:
-            got = grid.spacing[: spec.n_axes]
-            if any(abs(g / w - 1) > 0.1 for g, w in zip(got, spec.spacing_mm, strict=True)):
-                found.append(
-                    f"resized to {_product(spec.shape)} voxels the spacing is {_product(got)} mm; "
-                    f"the network works at {_product(spec.spacing_mm)} mm"
-                )
-        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,15 +255,3 @@ def _in_whole_numbers(x: Tensor, resampling: AxisResampling) -> Tensor:
         x = torch.tensordot(x, matrix.to(x), dims=([axis], [1])).movedim(-1, axis)
         x = x + ((x + 0.5).floor() - x).detach()
     return x
-
-
-def _share(resampling: AxisResampling) -> Tensor:
-    """How much of each destination voxel (i, j, k) lies on the source: 1 or 0."""
-    share = torch.ones(1, dtype=torch.float64)
-    for matrix in resampling.matrices():
-        share = share[..., None] * matrix.sum(1)
-    return share[0]
-
-
-def _product(values: tuple[float, ...] | tuple[int, ...]) -> str:
-    return " x ".join(f"{v:.3g}" for v in values)
