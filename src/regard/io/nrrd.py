@@ -9,6 +9,7 @@ import torch
 
 from regard.core.errors import FileError, GeometryError
 from regard.core.optional import need
+from regard.core.stored import Stored
 from regard.core.volume import PIXEL_AFFINE, Volume
 
 __all__ = ["Segment", "read_nrrd", "read_segments"]
@@ -122,7 +123,9 @@ def read_nrrd(path: Path) -> Volume:
     directions = header.get("space directions")
     if directions is None and values.ndim == 2:
         tensor = torch.from_numpy(values.astype(np.float32))[None, :, :, None]
-        return Volume(tensor, PIXEL_AFFINE, "grey level", str(path), has_geometry=False)
+        limits = np.iinfo(values.dtype) if values.dtype.kind in "iu" else None
+        stored = Stored(levels=None if limits is None else (float(limits.min), float(limits.max)))
+        return Volume(tensor, PIXEL_AFFINE, "grey level", str(path), has_geometry=False, stored=stored)
     rows = np.zeros((values.ndim, 3)) if directions is None else np.asarray(directions, dtype=np.float64)
     axes = [n for n in range(values.ndim) if bool(np.isfinite(rows[n]).all())]
     if len(axes) != 3 or values.ndim > 4:

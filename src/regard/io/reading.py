@@ -35,7 +35,7 @@ _EXPECTED = "NIfTI (.nii, .nii.gz), DICOM (a file or a folder), PNG, JPEG, TIFF 
 _MGH = b"\0\0\0\1"
 _VALUE_TYPES = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONGEST_VALUE = 256
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM")
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
 
 
 def _endings() -> dict[str, str]:

@@ -15,6 +15,7 @@ from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity
 from regard.core.recording import Network
 from regard.core.volume import Grid, Volume
+from regard.models.levels import at_card_levels
 from regard.models.model import Ensemble, Model
 from regard.models.preparation import Preparation, Prepared, PreparedNetwork
 
@@ -186,7 +187,9 @@ def prepare_case(model: Model, scans: Mapping[str, Volume], *, through_preparati
     dtype = torch.float32 if example is None else example.dtype
     parts, tensors, warnings = [], [], list(model.warnings)
     for name, spec in specs.items():
-        scan = scans[name].check_finite()
+        # The scan itself, so that maps per grey level and pictures are of the levels that the network knows.
+        scan, told = at_card_levels(scans[name].check_finite(), spec)
+        warnings += list(told)
         prepared = Preparation(spec).prepare(scan)
         warnings += list(prepared.warnings)
         parts.append(PreparedScan(scan, None if through_preparation else prepared))

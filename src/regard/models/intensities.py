@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from regard.core.errors import InputError, ShapeError
+from regard.core.foreground import background_level
 from regard.core.volume import Volume
 from regard.models.card import InputSpec, QuantileRange, Standard, WindowRange
 
@@ -122,7 +123,7 @@ def constants(x: Tensor, seen: Tensor, spec: InputSpec) -> tuple[Tensor, Tensor]
         low, high = values.min(), values.max()
     else:
         if rule == "zscore-foreground":
-            values = values[values > (values.min() if spec.window is None else spec.window[0])]
+            values = values[values > (background_level(values) if spec.window is None else spec.window[0])]
         if values.numel() == 0:
             raise InputError("an image of background only", "contrast, to normalise it", "choose another image")
         low = values.mean()

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from regard.core import recording
 from regard.core.errors import ReferenceInputError, ShapeError
+from regard.core.foreground import background_level
 from regard.core.geometry import AxisResampling, resample
 from regard.core.recording import Network
 from regard.core.volume import Grid, Volume
 from regard.models.card import InputSpec
 from regard.models.intensities import check_channels, check_unit, constants, fit_channels
+from regard.models.levels import at_card_levels
 from regard.models.network_grid import network_grid
 from regard.models.training_range import outside_training
 from regard.models.view import check_view, share_of_image, view_warnings
@@ -47,11 +49,12 @@ class Preparation:
         """
         check_unit(volume, self.spec)
         check_channels(volume, self.spec)
+        volume, told = at_card_levels(volume, self.spec)
         grid = network_grid(volume, self.spec)
         resampling = AxisResampling(volume.grid, grid)
         check_view(volume, self.spec, resampling)
         x, scale, shift = self.transform(volume.tensor.double(), resampling)
-        warnings = tuple(view_warnings(volume, self.spec, resampling, x))
+        warnings = (*told, *view_warnings(volume, self.spec, resampling, x))
         return Prepared(
             tensor=_to_network(x.float(), self.spec.n_axes),
             grid=grid,
@@ -91,6 +94,10 @@ class Preparation:
         if present is not None:
             x = torch.where(present, x, lowest)
         share = share_of_image(resampling).to(x)
+        if self.spec.window is None and bool((share < 1).any()):
+            # A stray voxel below the background is not what the image is padded with.
+            level = background_level(inside)
+            lowest = level if bool(level > lowest) else lowest
         seen = share > 0.5
         if present is not None:
             seen = seen & (resampling.apply(present.double()).to(share.device) > 0.5)
@@ -179,6 +186,7 @@ class Prepared:
         steps = self.preparation
         check_unit(volume, steps.spec)
         check_channels(volume, steps.spec)
+        volume, _ = at_card_levels(volume, steps.spec)
         if not (self.has_geometry and volume.has_geometry):
             alone = steps.prepare(volume).tensor
             if alone.shape != self.tensor.shape:

@@ -66,7 +66,7 @@ class NoiseMap(AbstractExplainer):
     scales
         Length scales of the noise in voxels, gone through draw by draw.
     foreground
-        ``"auto"`` (above the image's smallest value), ``"all"``, or a number that foreground is above.
+        ``"auto"`` (above the background: `regard.core.foreground`), ``"all"``, or a number that foreground is above.
     preserve
         ``"prediction"``, or the label: a number in output units.
     loss
