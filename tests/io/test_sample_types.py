@@ -8,7 +8,8 @@ import tifffile
 from file_samples import WriteSeries, new_slice, put_pixels
 
 import regard
-from regard.core.errors import FileError
+from regard.core.errors import FileError, GeometryError
+from regard.models import InputSpec, Preparation
 
 TURNED = {
     1: lambda x: x,
@@ -145,3 +146,15 @@ def test_padding_of_a_radiograph_is_dark_whichever_way_it_is_stored(tmp_path: Pa
     assert values[0, 0] == values.min() == 4095 - 3800
     assert values[0, 1] == values.max() == 4095 - 200
     assert picture.stored.levels == (0.0, 4095.0)
+
+
+def test_a_radiograph_with_the_detectors_spacing_goes_into_a_network_in_mm(tmp_path: Path) -> None:
+    spec = InputSpec(orientation="PL", spacing_mm=(0.5, 0.5), shape=(16, 20), fit="crop-pad", levels=(0, 4095))
+    picture = regard.read(radiograph(tmp_path / "x.dcm", ImagerPixelSpacing=[1.0, 1.0]))
+    prepared = Preparation(spec).prepare(picture)
+    assert prepared.grid.spacing[:2] == (0.5, 0.5)
+    assert any("that at the detector (ImagerPixelSpacing)" in w for w in prepared.warnings)
+    known = regard.read(radiograph(tmp_path / "y.dcm", PixelSpacing=[1.0, 1.0]))
+    assert not any("detector" in w for w in Preparation(spec).prepare(known).warnings)
+    with pytest.raises(GeometryError, match="does not say the size of a pixel.*ImagerPixelSpacing"):
+        Preparation(spec).prepare(regard.read(radiograph(tmp_path / "z.dcm")))

@@ -46,10 +46,13 @@ class Stored:
         Lowest and highest value that the file can hold, of grey levels, which have no other unit; None if unknown.
     spacing_known
         Whether the spacing of a picture without a place in the patient is in mm.
+    at_detector
+        Whether that spacing is the detector's, which is larger than the patient's by the magnification.
     forms
         Of a NIfTI file, for the affine that belongs to them.
     """
 
     levels: tuple[float, float] | None = None
     spacing_known: bool = False
+    at_detector: bool = False
     forms: NiftiForms | None = None

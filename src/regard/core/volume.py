@@ -138,9 +138,10 @@ class Volume:
 
     def __repr__(self) -> str:
         spacing = " x ".join(f"{s:.3g}" for s in self.spacing)
+        unit = "mm" if self.has_geometry or self.stored.spacing_known else "pixels"
         return (
             f"Volume({self.n_channels} channel(s), {' x '.join(map(str, self.shape))} voxels, "
-            f"{spacing} {'mm' if self.has_geometry else 'pixels'}, {self.orientation}, {self.unit})"
+            f"{spacing} {unit}, {self.orientation}, {self.unit})"
         )
 
     @classmethod

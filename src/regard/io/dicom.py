@@ -108,7 +108,11 @@ def _radiograph(plane: Plane) -> Volume:
         str(plane.path),
         has_geometry=False,
         header=allowed_header(plane.header),
-        stored=Stored(levels=levels_of(plane.header), spacing_known=spacing is not None),
+        stored=Stored(
+            levels=levels_of(plane.header),
+            spacing_known=spacing is not None,
+            at_detector=spacing is not None and plane.spacing is None,
+        ),
     )
 
 

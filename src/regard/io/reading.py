@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from regard.core.errors import FileError, GeometryError
 from regard.core.registry import Registry
@@ -164,9 +165,9 @@ def read(
     if series is not None and kind != "dicom":
         raise FileError(f"the series {series} of '{path}', which is not DICOM", "a DICOM folder", "leave it out")
     # What of a file is wanted is told to those readers that need not read the rest.
-    choice = {"dicom": {"series": series}, "nifti": {"volume": volume}}.get(kind, {})
+    choices: dict[str, dict[str, Any]] = {"dicom": {"series": series}, "nifti": {"volume": volume}}
     try:
-        image: Volume = READERS.load(kind)(path, **choice)
+        image: Volume = READERS.load(kind)(path, **choices.get(kind, {}))
     except GeometryError as error:
         if str(path) in error.got:
             raise

@@ -43,7 +43,7 @@ class TiffPage:
             if len(file.pages) > 1:
                 got = f"'{path}' of {len(file.pages)} pages"
                 raise FileError(got, "one picture", "save its pages one by one, or as NIfTI")
-            page = file.pages[0]
+            page = file.pages.first
             self.dtype = np.dtype(page.dtype) if page.dtype is not None else None
             self.samples = int(page.samplesperpixel)
             self.white_is_zero = int(page.photometric) == _WHITE_IS_ZERO
@@ -80,7 +80,7 @@ class TiffPage:
             in floating point, which has no largest value to count from.
         """
         with tifffile.TiffFile(self.path) as file:
-            page = file.pages[0]
+            page = file.pages.first
             if self.dtype is None or self.dtype.kind not in "iufb":
                 raise FileError(f"'{self.path}' of type {self.dtype}", "real numbers", "save it as grey levels")
             try:
@@ -88,7 +88,7 @@ class TiffPage:
             except ValueError as error:
                 if "imagecodecs" not in str(error):
                     raise
-                got = f"'{self.path}' of type {self.dtype}, compressed as {page.compression.name}"
+                got = f"'{self.path}' of type {self.dtype}, compressed by method {int(page.compression)}"
                 raise FileError(got, "one without compression, or with deflate", "save it again") from error
         if stored.ndim == 3 and self.samples > 1 and stored.shape[0] == self.samples != stored.shape[-1]:
             stored = np.moveaxis(stored, 0, -1)

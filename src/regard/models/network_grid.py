@@ -46,11 +46,11 @@ def network_grid(scan: Volume, spec: InputSpec) -> Grid:
     """
     oriented = oriented_grid(scan.grid, spec)
     needs_mm = spec.spacing_mm is not None and not (spec.fit == "resize" and spec.shape is not None)
-    if needs_mm and not scan.has_geometry:
+    if needs_mm and not (scan.has_geometry or scan.stored.spacing_known):
         raise GeometryError(
-            "a picture without geometry, whose spacing is in pixels",
+            "a picture whose file does not say the size of a pixel",
             f"a spacing in mm, as the network works at {' x '.join(f'{s:g}' for s in spec.spacing_mm or ())} mm",
-            "give a DICOM or NIfTI file",
+            "give a file that says it: DICOM with PixelSpacing or ImagerPixelSpacing, or NIfTI",
         )
     affine, shape = oriented.affine.copy(), list(oriented.shape)
     for axis in range(spec.n_axes):

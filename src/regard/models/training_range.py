@@ -59,7 +59,7 @@ def outside_training(
         prefix = f"{spec.name}: " if len(card.inputs) > 1 else ""
         grid = oriented_grid(volume.grid, spec)
         for key in ("spacing_mm", "spacing"):
-            if key in ranges and not volume.has_geometry:
+            if key in ranges and not (volume.has_geometry or volume.stored.spacing_known):
                 found.append(
                     f"{prefix}spacing unknown; trained on {_number(ranges[key][0])} to {_number(ranges[key][1])} mm"
                 )

@@ -88,6 +88,11 @@ def view_warnings(volume: Volume, spec: InputSpec, resampling: AxisResampling, x
                 f"resized to {_product(spec.shape)} voxels the spacing is {_product(got)} mm; "
                 f"the network works at {_product(spec.spacing_mm)} mm"
             )
+    if spec.spacing_mm is not None and volume.stored.at_detector and not volume.has_geometry:
+        sentences.append(
+            "the size of a pixel is that at the detector (ImagerPixelSpacing); in the patient it is smaller, by the "
+            "magnification"
+        )
     for axis in range(spec.n_axes):
         if steps[axis] * _STRETCHED <= 1:
             n = oriented.shape[axis]
