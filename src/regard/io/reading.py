@@ -9,6 +9,7 @@ from regard.core.errors import FileError, GeometryError
 from regard.core.registry import Registry
 from regard.core.volume import Volume
 from regard.io.first_bytes import first_bytes, in_words, is_gzip, unpacked
+from regard.io.metaimage import is_metaimage
 from regard.io.nifti import SHORTEST, SIZES, is_analyze, is_nifti
 
 __all__ = ["READERS", "is_dicom", "kind_of", "read", "strip_ending"]
@@ -28,11 +29,12 @@ READERS = Registry(
             "PNG, JPEG or TIFF of 8 or 16 bits",
             (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"),
         ),
+        "metaimage": ("regard.io.metaimage:read_metaimage", "MetaImage volume", (".mha", ".mhd")),
         "nrrd": ("regard.io.nrrd:read_nrrd", "NRRD volume", (".nrrd", ".nhdr")),
     },
 )
 
-_EXPECTED = "NIfTI (.nii, .nii.gz), DICOM (a file or a folder), PNG, JPEG, TIFF or NRRD"
+_EXPECTED = "NIfTI (.nii, .nii.gz), DICOM (a file or a folder), PNG, JPEG, TIFF, NRRD or MetaImage (.mha, .mhd)"
 _MGH = b"\0\0\0\1"
 _VALUE_TYPES = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONGEST_VALUE = 256
@@ -64,6 +66,8 @@ def _kind_by_content(head: bytes) -> str | None:
         return "nifti"
     if head.startswith(_PICTURES):
         return "picture"
+    if is_metaimage(head):
+        return "metaimage"
     return "nrrd" if head.startswith(b"NRRD") else None
 
 
@@ -131,7 +135,7 @@ def _has_no_mark(ending: str, head: bytes) -> bool:
 def read(
     path: str | Path, *, unit: str | None = None, volume: int | None = None, series: str | int | None = None
 ) -> Volume:
-    """Read an image: NIfTI, a DICOM file, series or folder, PNG, JPEG, TIFF, or NRRD.
+    """Read an image: NIfTI, a DICOM file, series or folder, PNG, JPEG, TIFF, NRRD or MetaImage.
 
     Parameters
     ----------
