@@ -17,6 +17,7 @@ from pydicom.uid import UID
 from regard.core.errors import FileError
 from regard.core.stored import Stored
 from regard.core.volume import Volume
+from regard.io.dicom_dose import read_dose
 from regard.io.dicom_folder import chosen_series, folder_files
 from regard.io.dicom_plane import TOMOGRAPHIC, Plane, open_header, pixel_spacing, planes_of
 from regard.io.dicom_series import series_affine, sorted_planes
@@ -121,7 +122,7 @@ def read_dicom(path: Path, series: str | int | None = None) -> Volume:
 
     Rescale slope and intercept are applied, each slice's own. CT is in ``"HU"``. Padding takes the lowest value that
     was measured (`fill_padding`). A radiograph (CR, DX) without a place
-    in the patient becomes a picture with axes (column, row) and its pixel spacing, if known.
+    in the patient becomes a picture with axes (column, row) and its pixel spacing, if known. An RTDOSE is in Gy.
 
     Raises
     ------
@@ -133,6 +134,8 @@ def read_dicom(path: Path, series: str | int | None = None) -> Volume:
     MissingDependencyError
         If the decoder of a compressed file is not installed.
     """
+    if path.is_file() and str((header := open_header(path)).get("Modality")) == "RTDOSE":
+        return read_dose(path, header)
     planes = read_planes(path, series)
     what = f"'{path}'"
     modality = str(planes[0].header.get("Modality"))

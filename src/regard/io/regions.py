@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regard.core.errors import InputError
 from regard.core.volume import Volume
+from regard.io.dicom_regions import dicom_region, region_kind
 from regard.io.nrrd import Segment, read_segments
 from regard.io.reading import kind_of, read
 
@@ -48,7 +49,8 @@ def read_region(text: str) -> Volume:
     """Read a region ``FILE`` (its voxels above 0) or ``FILE#LABEL`` (its voxels of that label).
 
     A label image of several layers is read through: a label counts on whichever layer it lies. The segments of a
-    ``.seg.nrrd`` go by their label value, or by name where two layers use one value.
+    ``.seg.nrrd`` go by their label value, or by name where two layers use one value; those of a DICOM SEG or RTSTRUCT
+    by name or number.
 
     Returns
     -------
@@ -61,6 +63,8 @@ def read_region(text: str) -> Volume:
         If the label is no whole number and no segment's name, stands for several segments, or no voxel has it.
     """
     path, label = split_region(text)
+    if region_kind(Path(path)) is not None:
+        return dicom_region(Path(path), label)
     segments = read_segments(Path(path)) if Path(path).is_file() and kind_of(path) == "nrrd" else {}
     volume = read(path)
     values = whole_labels(volume.tensor)
