@@ -330,3 +330,35 @@ def test_a_network_that_gives_images(regard: Regard, write_model: Callable, pict
     assert seen[3:9, 3:9].all()
     assert seen.sum() == 36
     assert regard(*base, "--overwrite").code == 0
+
+
+def test_one_volume_of_several_is_explained_and_weighed_again(
+    regard: Regard, write_model: Callable, nifti: Callable, tmp_path: Path
+) -> None:
+    spec = {"name": "image", "orientation": "LPS", "shape": [16, 16, 8]}
+    model = write_model("one", kwargs={"widths": [2, 3], "spatial_dims": 3}, inputs=[spec])
+    values = np.random.default_rng(1).normal(size=(20, 18, 6, 3))
+    echoes, second = nifti("echoes.nii.gz", values=values), nifti("second.nii.gz", values=values[..., 1])
+    ask = ("-m", "gradient", "-o")
+    assert regard("explain", model, echoes, *ask, tmp_path / "none").refused(
+        "3 channels", "--volume N (0 to 2", "--input"
+    )
+    assert regard("explain", model, echoes, "--volume", 3, *ask, tmp_path / "x").refused("0 to 2")
+    chosen = regard("explain", model, echoes, "--volume", 1, *ask, tmp_path / "run", "--json").json["maps"][0]
+    alone = regard("explain", model, second, *ask, tmp_path / "alone", "--json").json["maps"][0]
+    assert chosen["prediction"] == alone["prediction"]
+    again = regard("explain", model, echoes, "--volume", 2, *ask, tmp_path / "run")
+    assert again.refused("another configuration")
+    from regard.io.records import read_inputs
+
+    assert np.allclose(read_inputs(tmp_path / "run")[0].read().tensor[0].numpy(), values[..., 1].astype(np.float32))
+
+
+def test_dicom_as_a_segmentation_is_refused_without_a_threshold(
+    regard: Regard, model: Path, picture: Callable, tmp_path: Path
+) -> None:
+    for words in (("--dicom", "seg:x"), ("--dicom=seg:-2",)):
+        said = regard("explain", model, picture(), "-m", "gradient", *words, "-o", tmp_path / "run")
+        assert said.refused("seg:THRESHOLD")
+    said = regard("explain", model, picture(), "-m", "gradient", "--dicom", "seg:0.5", "-o", tmp_path / "run")
+    assert said.refused("expected DICOM images")

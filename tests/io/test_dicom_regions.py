@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from file_samples import WriteSeries, new_slice, put_pixels, rotation
+import torch
+from file_samples import WriteSeries, explanation_of, new_slice, put_pixels, rotation
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -15,6 +16,7 @@ from regard.core.errors import GeometryError, InputError
 from regard.core.geometry import resample
 from regard.core.volume import Volume
 from regard.io.regions import read_region
+from regard.io.segmentation_map import save_segmentation, threshold_of
 
 CENTRE = np.array([10.0, -20.0, 30.0])
 
@@ -172,3 +174,23 @@ def test_pydicoms_own_dose() -> None:
     expected = dataset.pixel_array * float(dataset.DoseGridScaling)
     assert np.allclose(volume.tensor[0].numpy(), expected.transpose(2, 1, 0), rtol=1e-6)
     assert volume.spacing == pytest.approx((10, 10, 5))
+
+
+def test_a_thresholded_map_comes_back_as_segments_at_its_place(write_series: WriteSeries, tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    write_series(np.zeros((6, 10, 12), dtype=np.uint16), directions=rotation(20, -15, 40))
+    scan = regard.read(tmp_path / "series")
+    relevance = torch.randn((1, *scan.shape), generator=torch.Generator().manual_seed(3))
+    relevance[0, :3] = torch.nan
+    explanation = explanation_of(scan, relevance)
+    assert save_segmentation(explanation, tmp_path / "series", tmp_path / "map.dcm", 1.5)
+    for number, side in ((1, relevance[0] >= 1.5), (2, relevance[0] <= -1.5)):
+        mask = resample(read_region(f"{tmp_path / 'map.dcm'}#{number}"), scan.grid, order=0)
+        assert torch.equal(mask.tensor[0] > 0, side)
+    assert not save_segmentation(explanation, tmp_path / "series", tmp_path / "none.dcm", 99.0)
+    assert not (tmp_path / "none.dcm").exists()
+    with pytest.raises(InputError, match="in a private run"):
+        save_segmentation(explanation, tmp_path / "series", tmp_path / "x.dcm", 1.5, private=True)
+    for text in ("seg:", "seg:-1", "seg:nan", "pm:1"):
+        with pytest.raises(InputError, match="seg:THRESHOLD with a number above 0"):
+            threshold_of(text)

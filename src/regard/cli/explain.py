@@ -50,7 +50,10 @@ def explain(
     ] = None,
     volume: ChosenVolumes = None,
     series: ChosenSeries = None,
-    dicom: Annotated[bool, typer.Option("--dicom", help="Also write DICOM Parametric Maps (of DICOM input).")] = False,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Also DICOM Parametric Maps, or SEG: --dicom seg:0.5.")
+    ] = False,
+    dicom_seg: Annotated[str | None, typer.Option("--dicom-seg", metavar="seg:THRESHOLD", hidden=True)] = None,
     weights: Weights = None,
     trust: Trust = False,
     seed: Seed = 0,
@@ -76,6 +79,7 @@ def explain(
         model=model, paths=tuple(cases), output=output, methods=tuple(method), target=target, reference=reference,
         reference_cases=reference_cases, reference_tolerance=reference_tolerance, layer=layer, mask=mask,
         further=tuple(further or ()), cut=cut, volumes=tuple(volume or ()), series=tuple(series or ()), dicom=dicom,
+        dicom_seg=dicom_seg,
         weights=weights, trust=trust, seed=seed, device=device, threads=threads, batch_size=batch_size,
         overwrite=overwrite, private=private, verbose=verbose, quiet=quiet, as_json=as_json,
     )  # fmt: skip

@@ -25,6 +25,7 @@ from regard.io.atomic import plain
 from regard.io.maps import save_volume
 from regard.io.names import safe_name
 from regard.io.reading import is_dicom, strip_ending
+from regard.io.segmentation_map import save_segmentation, threshold_of
 from regard.io.tables import choosing
 from regard.models import Model, load_model
 from regard.models.provenance import versions
@@ -109,7 +110,9 @@ def run(request: Request) -> int:
 
 def _check_dicom(request: Request, cases: Sequence[Case]) -> None:
     """Refuse ``--dicom`` where it cannot be done, before anything is computed."""
-    if not request.dicom:
+    if request.dicom_seg is not None:
+        threshold_of(request.dicom_seg)
+    elif not request.dicom:
         return
     if request.private:
         why = "a DICOM file carries its patient's identity, as the standard asks"
@@ -154,11 +157,19 @@ def _explain(this: _Run, case: Case) -> None:
         folder.record_inputs(case)
         for explanation in [replace(e, input=None) if single else e for e in explanations]:
             path = folder.map_path(case.case, explanation.name, explanation.input)
-            if request.dicom:
+            if request.dicom or request.dicom_seg:
                 names = inputs_of(case, model)
                 given = names[explanation.input] if explanation.input else next(iter(names.values()))
                 place = f"{str(path).removesuffix('.nii.gz')}.dcm"
-                save_parametric_map(explanation, case.inputs[given], place, series=case.choice(given).series)
+                series = case.choice(given).series
+                if request.dicom_seg is None:
+                    save_parametric_map(explanation, case.inputs[given], place, series=series)
+                elif not save_segmentation(
+                    explanation, case.inputs[given], place, threshold_of(request.dicom_seg), series=series
+                ):
+                    logger.warning(
+                        "%s, %s: no voxel reaches %s; no SEG", case.case, explanation.name, request.dicom_seg
+                    )
             save_map(explanation, path)
 
     scans = scans_of(case, model, request.cut)

@@ -58,6 +58,7 @@ class Request:
     volumes: tuple[str, ...] = ()
     series: tuple[str, ...] = ()
     dicom: bool = False
+    dicom_seg: str | None = None
     weights: Path | None = None
     trust: bool = False
     seed: int = 0
@@ -199,7 +200,7 @@ def configuration(
         "slice": request.cut,
         # Left out where nothing is chosen, so that older folders go on.
         **({"chosen": chosen} if (chosen := _chosen(cases)) else {}),
-        "dicom": request.dicom,
+        "dicom": request.dicom_seg or request.dicom,
         "seed": request.seed,
         "device": device,
         "threads": request.threads,
