@@ -14,6 +14,8 @@ from command_line import Regard
 from PIL import Image
 from safetensors.torch import save_file
 
+from regard.io.records import read_inputs
+
 SIDECAR = (
     *("schema", "case", "method", "knobs", "form", "quantity", "unit", "sign", "target", "layer", "prediction"),
     *("reference", "completeness_error", "outside", "seed", "batch_size", "threads", "device", "versions"),
@@ -349,8 +351,6 @@ def test_one_volume_of_several_is_explained_and_weighed_again(
     assert chosen["prediction"] == alone["prediction"]
     again = regard("explain", model, echoes, "--volume", 2, *ask, tmp_path / "run")
     assert again.refused("another configuration")
-    from regard.io.records import read_inputs
-
     assert np.allclose(read_inputs(tmp_path / "run")[0].read().tensor[0].numpy(), values[..., 1].astype(np.float32))
 
 

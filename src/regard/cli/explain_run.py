@@ -167,9 +167,7 @@ def _explain(this: _Run, case: Case) -> None:
                 elif not save_segmentation(
                     explanation, case.inputs[given], place, threshold_of(request.dicom_seg), series=series
                 ):
-                    logger.warning(
-                        "%s, %s: no voxel reaches %s; no SEG", case.case, explanation.name, request.dicom_seg
-                    )
+                    logger.warning("%s, %s: no voxel reaches %s", case.case, explanation.name, request.dicom_seg)
             save_map(explanation, path)
 
     scans = scans_of(case, model, request.cut)
