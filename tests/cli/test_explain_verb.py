@@ -369,3 +369,21 @@ def test_dicom_as_a_segmentation_is_refused_without_a_threshold(
         assert said.refused("seg:THRESHOLD")
     said = regard("explain", model, picture(), "-m", "gradient", "--dicom", "seg:0.5", "-o", tmp_path / "run")
     assert said.refused("expected DICOM images")
+
+
+def test_regions_of_an_atlas_play_and_a_changed_atlas_is_told(
+    regard: Regard, model_3d: Path, nifti: Callable, tmp_path: Path
+) -> None:
+    scan, labels = nifti(), np.ones((20, 18, 6))
+    labels[10:] = 2
+    atlas = nifti("atlas.nii.gz", values=labels)
+    base = ("explain", model_3d, scan, "-m", f"shapley-exact:parts={atlas}", "-o", tmp_path / "run")
+    assert regard(*base).code == 0
+    stored = sidecar(tmp_path / "run", "scan_desc-shapleyexact")
+    assert stored["knobs"]["parts"] == "atlas.nii.gz"
+    assert stored["completeness_error"] == pytest.approx(0, abs=1e-5)
+    nifti("atlas.nii.gz", values=3 - labels)
+    assert regard(*base).refused("parts")
+    assert regard("explain", model_3d, scan, "-m", "shapley:parts=nothere.nii", "-o", tmp_path / "no").refused(
+        "nothere"
+    )

@@ -230,7 +230,12 @@ def card_sha256(model: Model) -> str:
 def shared_contents(request: Request) -> dict[str, str]:
     """Checksums of the files that every case is explained with."""
     among = [] if request.reference_cases is None else read_table(request.reference_cases)
-    images = {f"reference_case_{c.case}": next(iter(c.inputs.values())) for c in among}
+    images: dict[str, str | Path] = {f"reference_case_{c.case}": next(iter(c.inputs.values())) for c in among}
+    images |= {f"reference_case_{c.case}_{n}": p for c in among for n, p in list(c.inputs.items())[1:]}
+    for spec in parse_methods(request.methods):
+        parts = spec.knobs.get("parts")
+        if isinstance(parts, str) and Path(parts).is_file():
+            images[f"parts_{spec.label}"] = parts
     return named_contents(
         target=request.target, reference=request.reference, reference_cases=request.reference_cases, mask=request.mask,
         **images,
