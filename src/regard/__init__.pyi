@@ -24,6 +24,8 @@ from regard.core.target import Probability as Probability
 from regard.core.volume import Volume as Volume
 from regard.explain import explain as explain
 from regard.explain import explain_case as explain_case
+from regard.explainers.attention.attention_rollout import AttentionRollout as AttentionRollout
+from regard.explainers.attention.gradient_rollout import GradientRollout as GradientRollout
 from regard.explainers.cam.ablation_cam import AblationCAM as AblationCAM
 from regard.explainers.cam.crm import CRM as CRM
 from regard.explainers.cam.eigen_grad_cam import EigenGradCAM as EigenGradCAM

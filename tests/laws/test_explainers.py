@@ -5,7 +5,8 @@ import torch
 
 from regard.core.quantity import Promise
 from regard.explainers import METHODS
-from regard.testing import LAWS, TinyNetwork, check, promised_laws
+from regard.testing import LAWS, check, promised_laws
+from regard.testing.networks import tiny_network_for
 
 QUICK = {
     "integrated-gradients": {"n_steps": 8},
@@ -42,7 +43,7 @@ def test_promises_not_made_have_a_reason(name: str) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", list(METHODS))
 def test_cuda_gives_what_the_cpu_gives(name: str) -> None:
-    network, x = TinyNetwork((8, 9)), torch.rand(2, 1, 8, 9, dtype=torch.float64)
+    network, x = tiny_network_for(METHODS.load(name))((8, 9)), torch.rand(2, 1, 8, 9, dtype=torch.float64)
     knobs = QUICK.get(name, {})
     on_cpu = METHODS.load(name)(network, **knobs).attribute(x, seed=1)
     on_cuda = METHODS.load(name)(network.cuda(), **knobs).attribute(x.cuda(), seed=1)

@@ -1,4 +1,4 @@
-"""The methods, a folder per family: ``cam``, ``gradient``, ``perturbation``, ``learned``, and what captum brings."""
+"""The methods, a folder per family, and what captum brings."""
 
 from regard.core.registry import Registry
 
@@ -8,6 +8,7 @@ _CAM = "regard.explainers.cam"
 _GRADIENT = "regard.explainers.gradient"
 _PERTURBATION = "regard.explainers.perturbation"
 _LEARNED = "regard.explainers.learned"
+_ATTENTION = "regard.explainers.attention"
 _CAPTUM = "regard.explainers.from_captum"
 
 METHODS = Registry(
@@ -47,6 +48,16 @@ METHODS = Registry(
         "rise": (f"{_PERTURBATION}.rise:RISE", "covariance of the output with random masks", "effect"),
         "lime": (f"{_PERTURBATION}.lime:LIME", "linear surrogate over superpixels or supervoxels", "effect"),
         "noise-map": (f"{_LEARNED}.noise_map:NoiseMap", "how little noise a place bears: noise tolerance", "score"),
+        "attention-rollout": (
+            f"{_ATTENTION}.attention_rollout:AttentionRollout",
+            "attention multiplied through a transformer's blocks",
+            "score",
+        ),
+        "gradient-rollout": (
+            f"{_ATTENTION}.gradient_rollout:GradientRollout",
+            "attention times its positive gradient, through the blocks",
+            "score",
+        ),
         "deeplift": (f"{_CAPTUM}:DeepLIFT", "differences propagated from a reference (captum)", "contribution"),
         "shapley": (f"{_CAPTUM}:ShapleySampling", "Shapley values of supervoxels by sampling (captum)", "contribution"),
     },
