@@ -33,6 +33,7 @@ _HOMES = {
     "IntegratedGradients": "regard.explainers.gradient.integrated_gradients",
     "LAM": "regard.explainers.gradient.lam",
     "LIME": "regard.explainers.perturbation.lime",
+    "LRP": "regard.explainers.propagation.lrp",
     "LayerCAM": "regard.explainers.cam.layer_cam",
     "Logit": "regard.core.target",
     "Mean": "regard.core.image_target",

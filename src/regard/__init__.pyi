@@ -46,6 +46,7 @@ from regard.explainers.gradient.smoothgrad import SmoothGrad as SmoothGrad
 from regard.explainers.perturbation.lime import LIME as LIME
 from regard.explainers.perturbation.occlusion import Occlusion as Occlusion
 from regard.explainers.perturbation.rise import RISE as RISE
+from regard.explainers.propagation.lrp import LRP as LRP
 from regard.io import read as read
 from regard.models import (
     BlackBox as BlackBox,

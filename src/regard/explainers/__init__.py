@@ -9,6 +9,7 @@ _GRADIENT = "regard.explainers.gradient"
 _PERTURBATION = "regard.explainers.perturbation"
 _LEARNED = "regard.explainers.learned"
 _ATTENTION = "regard.explainers.attention"
+_PROPAGATION = "regard.explainers.propagation"
 _CAPTUM = "regard.explainers.from_captum"
 
 METHODS = Registry(
@@ -58,6 +59,7 @@ METHODS = Registry(
             "attention times its positive gradient, through the blocks",
             "score",
         ),
+        "lrp": (f"{_PROPAGATION}.lrp:LRP", "relevance divided layer by layer, also in attention", "contribution"),
         "deeplift": (f"{_CAPTUM}:DeepLIFT", "differences propagated from a reference (captum)", "contribution"),
         "shapley": (f"{_CAPTUM}:ShapleySampling", "Shapley values of supervoxels by sampling (captum)", "contribution"),
     },
