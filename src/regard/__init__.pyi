@@ -43,9 +43,11 @@ from regard.explainers.gradient.input_x_gradient import InputXGradient as InputX
 from regard.explainers.gradient.integrated_gradients import IntegratedGradients as IntegratedGradients
 from regard.explainers.gradient.lam import LAM as LAM
 from regard.explainers.gradient.smoothgrad import SmoothGrad as SmoothGrad
+from regard.explainers.perturbation.kernel_shap import KernelSHAP as KernelSHAP
 from regard.explainers.perturbation.lime import LIME as LIME
 from regard.explainers.perturbation.occlusion import Occlusion as Occlusion
 from regard.explainers.perturbation.rise import RISE as RISE
+from regard.explainers.perturbation.shapley_exact import ShapleyExact as ShapleyExact
 from regard.explainers.propagation.lrp import LRP as LRP
 from regard.io import read as read
 from regard.models import (

@@ -26,6 +26,7 @@ from regard.core.spatial import has_space, n_space, over_channels, space
 from regard.core.target import AbstractTarget, Expectation, TargetLike, single_tensor
 from regard.core.volume import Grid, Volume
 from regard.explainers.cam.recorded import shared_pass
+from regard.explainers.perturbation.parts_file import with_parts_on_grid
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
 from regard.models.model import Model
@@ -176,7 +177,7 @@ def explain_case(
         for spec in specs:
             parts = []
             for member in members:
-                explainer = spec.build(member, layer=named)
+                explainer = with_parts_on_grid(spec, prepared).build(member, layer=named)
                 able = compared if explainer.takes_reference else None
                 if compared is not None and able is None and len(specs) == 1:
                     raise ReferenceInputError(

@@ -16,6 +16,8 @@ QUICK = {
     "rise": {"n_masks": 64},
     "lime": {"n_segments": 6, "n_samples": 48},
     "noise-map": {"n_steps": 8},
+    "shapley-exact": {"n_parts": 4},
+    "kernel-shap": {"n_parts": 6, "n_samples": 60},
     "shapley": {"n_samples": 4, "n_segments": 6},
 }
 PAIRS = [(name, law) for name in METHODS for law in promised_laws(METHODS.load(name))]

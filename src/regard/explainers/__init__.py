@@ -48,6 +48,16 @@ METHODS = Registry(
         "occlusion": (f"{_PERTURBATION}.occlusion:Occlusion", "what hiding a window does", "effect"),
         "rise": (f"{_PERTURBATION}.rise:RISE", "covariance of the output with random masks", "effect"),
         "lime": (f"{_PERTURBATION}.lime:LIME", "linear surrogate over superpixels or supervoxels", "effect"),
+        "shapley-exact": (
+            f"{_PERTURBATION}.shapley_exact:ShapleyExact",
+            "exact Shapley values of up to twelve parts or columns",
+            "contribution",
+        ),
+        "kernel-shap": (
+            f"{_PERTURBATION}.kernel_shap:KernelSHAP",
+            "Shapley values of parts or columns by weighted least squares",
+            "contribution",
+        ),
         "noise-map": (f"{_LEARNED}.noise_map:NoiseMap", "how little noise a place bears: noise tolerance", "score"),
         "attention-rollout": (
             f"{_ATTENTION}.attention_rollout:AttentionRollout",
@@ -61,7 +71,11 @@ METHODS = Registry(
         ),
         "lrp": (f"{_PROPAGATION}.lrp:LRP", "relevance divided layer by layer, also in attention", "contribution"),
         "deeplift": (f"{_CAPTUM}:DeepLIFT", "differences propagated from a reference (captum)", "contribution"),
-        "shapley": (f"{_CAPTUM}:ShapleySampling", "Shapley values of supervoxels by sampling (captum)", "contribution"),
+        "shapley": (
+            f"{_CAPTUM}:ShapleySampling",
+            "Shapley values of parts or columns by sampling (captum)",
+            "contribution",
+        ),
     },
 )
 """Name to class, one line, and quantity of the signed form."""

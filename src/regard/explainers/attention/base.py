@@ -70,8 +70,7 @@ class AbstractRollout(AbstractExplainer):
         size = space(query.inputs.tensors[which])
         leaves = [x.detach().clone().requires_grad_() for x in query.inputs.tensors]
         with AttentionTape() as tape:
-            output = query.forward([leaf.clone() for leaf in leaves])
-        value = query.value(output)
+            value = query.score([leaf.clone() for leaf in leaves])
         if not value.requires_grad:
             raise no_gradient(query.network, "the input")
         maps = _checked(tape, query)
@@ -92,7 +91,7 @@ class AbstractRollout(AbstractExplainer):
             "further_tokens": n_tokens - tokens.n_patches,
             "reads": f"token {int(rows[0])}" if len(rows) == 1 else f"the mean of {len(rows)} tokens",
         }
-        if has_space(output):
+        if tape.decoded:
             notes["leaves_out"] = "what the decoder reads of the image and of earlier blocks"
         relevance = tuple(drawn if n == which else b for n, b in enumerate(blank))
         return Attribution(relevance, value.detach(), notes=notes)

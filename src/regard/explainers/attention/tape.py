@@ -41,6 +41,8 @@ class AttentionTape(ElementaryMode):
         Shapes of attention that does not go from all tokens to all tokens.
     convolutions
         Places of the output of each convolution before the first attention.
+    decoded
+        Whether a convolution follows attention, as in a decoder.
     joins
         What was joined before the first attention, as the lengths along the axis of joining.
     """
@@ -51,6 +53,7 @@ class AttentionTape(ElementaryMode):
         self.other: list[tuple[int, ...]] = []
         self.convolutions: list[tuple[int, ...]] = []
         self.joins: list[tuple[int, ...]] = []
+        self.decoded = False
         self._made: dict[int, Tensor] = {}
         # Numbers of objects are given out again when they die: they live as long as the tape.
         self._kept: list[Tensor] = []
@@ -84,8 +87,10 @@ class AttentionTape(ElementaryMode):
             weights = self._made.get(id(operand))
             if weights is not None:
                 self._mark(result, weights)
-        elif not self.probabilities and name in _CONVOLUTIONS:
-            self.convolutions.append(tuple(result.shape[2:]))
+        elif name in _CONVOLUTIONS:
+            self.decoded = bool(self.probabilities)
+            if not self.decoded:
+                self.convolutions.append(tuple(result.shape[2:]))
         elif not self.probabilities and name in _JOINS:
             parts = _tensors(args[:1] or [kwargs.get("tensors")])
             axis = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else 0))
