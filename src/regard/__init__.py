@@ -20,6 +20,7 @@ _HOMES = {
     "Ensemble": "regard.models",
     "ErrorTo": "regard.core.image_target",
     "Expectation": "regard.core.target",
+    "ExpectedGradients": "regard.explainers.gradient.expected_gradients",
     "Explanation": "regard.core.explanation",
     "GradCAM": "regard.explainers.cam.grad_cam",
     "GradCAMPlusPlus": "regard.explainers.cam.grad_cam_pp",

@@ -26,7 +26,7 @@ from regard.core.spatial import has_space, n_space, over_channels, space
 from regard.core.target import AbstractTarget, Expectation, TargetLike, single_tensor
 from regard.core.volume import Grid, Volume
 from regard.explainers.cam.recorded import shared_pass
-from regard.explainers.perturbation.parts_file import with_parts_on_grid
+from regard.explainers.of_case import fitted, with_reference_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
 from regard.models.model import Model
@@ -68,6 +68,7 @@ def explain(
     *,
     target: TargetLike = None,
     reference: ReferenceLike = None,
+    reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
@@ -90,6 +91,8 @@ def explain(
     reference
         What the scan is compared with: another scan, a `ReferenceValue` ("why not 60": an input whose output is near
         it), or a constant intensity in the network's units.
+    reference_cases
+        Scans of other cases, for methods that average over references (expected-gradients).
     layer
         Layer of CAM methods; by default the card's, or the last one with places.
     mask
@@ -118,6 +121,7 @@ def explain(
         [method],
         target=target,
         reference=reference,
+        reference_cases=reference_cases,
         layer=layer,
         mask=mask,
         seed=seed,
@@ -136,6 +140,7 @@ def explain_case(
     *,
     target: TargetLike = None,
     reference: ReferenceLike = None,
+    reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
@@ -149,7 +154,7 @@ def explain_case(
     Parameters as `explain`; ``when_made`` is given the explanations of each method as soon as they are made, so that a
     run which is stopped loses none.
     """
-    specs = parse_methods(methods)
+    specs = with_reference_cases(parse_methods(methods), reference_cases)
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
     network = prepared.network
@@ -175,9 +180,9 @@ def explain_case(
     explanations: list[Explanation] = []
     with _shared(len(specs)), offered(begun):
         for spec in specs:
-            parts = []
+            parts, of_case = [], fitted(spec, prepared)
             for member in members:
-                explainer = with_parts_on_grid(spec, prepared).build(member, layer=named)
+                explainer = of_case.build(member, layer=named)
                 able = compared if explainer.takes_reference else None
                 if compared is not None and able is None and len(specs) == 1:
                     raise ReferenceInputError(

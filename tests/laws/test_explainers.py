@@ -10,6 +10,7 @@ from regard.testing.networks import tiny_network_for
 
 QUICK = {
     "integrated-gradients": {"n_steps": 8},
+    "expected-gradients": {"n_samples": 16},
     "smoothgrad": {"n_samples": 16},
     "lam": {"n_steps": 6},
     "occlusion": {"window": 3},

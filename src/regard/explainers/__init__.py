@@ -38,6 +38,11 @@ METHODS = Registry(
             "derivative along the way from a reference",
             "contribution",
         ),
+        "expected-gradients": (
+            f"{_GRADIENT}.expected_gradients:ExpectedGradients",
+            "integrated gradients averaged over references",
+            "contribution",
+        ),
         "smoothgrad": (f"{_GRADIENT}.smoothgrad:SmoothGrad", "derivative averaged over noise", "sensitivity"),
         "guided-backpropagation": (
             f"{_GRADIENT}.guided_backpropagation:GuidedBackpropagation",
