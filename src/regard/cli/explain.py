@@ -36,7 +36,7 @@ def explain(
     reference: Annotated[str | None, typer.Option(metavar="FILE|value:NUMBER", help="What to compare with.")] = None,
     reference_cases: Annotated[
         Path | None,
-        typer.Option(metavar="TABLE", help="Cases to choose one from, or to average over (expected-gradients)."),
+        typer.Option(metavar="TABLE", help="Cases to choose from, or all of them."),
     ] = None,
     reference_tolerance: Annotated[
         float | None, typer.Option(metavar="FLOAT", help="Of value:NUMBER, in output units.")
