@@ -48,6 +48,7 @@ class AbstractRollout(AbstractExplainer):
 
     quantity = Quantity.SCORE
     sign = Sign.UNSIGNED
+    without_space = "NaN: it has no tokens of its own"
     reads_attention: ClassVar[bool] = True
     """The laws run on a network with attention."""
 

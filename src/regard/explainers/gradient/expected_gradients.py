@@ -57,6 +57,7 @@ class ExpectedGradients(AbstractExplainer):
     quantity = Quantity.CONTRIBUTION
     sign = Sign.RAISED
     takes_reference = True
+    without_space = "a part for each feature with references, NaN without any"
     takes_reference_cases = True
     """Whether a table of references can be given."""
 
@@ -81,7 +82,8 @@ class ExpectedGradients(AbstractExplainer):
 
     def _attribute(self, query: Query) -> Attribution:
         inputs = [x.double() for x in query.inputs.tensors]
-        references, words = self._compared(query)
+        compared = None if self._references else compared_with(query)
+        references = self._given(query) if compared is None else compared.tensors
         n_references = len(references[0])
         running, totals = RunningMean(), RunningMean()
 
@@ -114,24 +116,23 @@ class ExpectedGradients(AbstractExplainer):
         with torch.no_grad():
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()
         at_references = _mean_value(query, references)
-        return Attribution(
+        found = Attribution(
             running.means,
             value,
             reference_value=at_references,
             completeness_error=remainder(running.means, value, at_references),
             standard_error=tuple(e.float() for e in running.standard_errors()),
             notes={
-                "reference": words,
+                "reference": f"the mean over {n_references} cases" if compared is None else compared.words,
                 "n_samples_used": running.n,
                 "completeness_standard_error": float(totals.standard_errors()[0]),
             },
         )
+        return found if compared is None else compared.told(found)
 
-    def _compared(self, query: Query) -> tuple[tuple[Tensor, ...], str]:
-        """References (n, channel, \\*space) for each input, and what they are."""
-        if not self._references:
-            reference, words = compared_with(query)
-            return reference, words
+    def _given(self, query: Query) -> tuple[Tensor, ...]:
+        """The references (n, channel, \\*space) that were given for each input."""
+        assert self._references
         if query.reference is not None:
             raise ReferenceInputError(
                 f"a reference beside {self.n_references} references", "one or the other", "leave one out"
@@ -144,8 +145,7 @@ class ExpectedGradients(AbstractExplainer):
                 f"as many for each input, each of {[tuple(x.shape[1:]) for x in inputs]}",
                 "bring them to the inputs' grid",
             )
-        words = f"the mean over {self.n_references} cases"
-        return tuple(r.to(x) for r, x in zip(self._references, inputs, strict=True)), words
+        return tuple(r.to(x) for r, x in zip(self._references, inputs, strict=True))
 
 
 def _mean_value(query: Query, references: Sequence[Tensor]) -> Tensor:
