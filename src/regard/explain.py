@@ -1,8 +1,8 @@
 """Model, volume and method to explanation: prepare, attribute, bring home."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -178,7 +178,8 @@ def explain_case(
     if mask is not None and any(spec.method.takes_mask for spec in specs):
         looked = inputs.rebuild([p.places(mask).to(inputs.tensors[0].device) for p in prepared.parts])
     explanations: list[Explanation] = []
-    with _shared(len(specs)), offered(begun):
+    # CAMs of one layer share one pass, when there is more than one method.
+    with shared_pass() if len(specs) > 1 else nullcontext(), offered(begun):
         for spec in specs:
             parts, of_case = [], fitted(spec, prepared)
             for member in members:
@@ -221,16 +222,6 @@ def explain_case(
                 when_made(of_method)
     image, numbers = _outputs(model, output, prepared)
     return Explained(tuple(explanations), prediction, image, numbers)
-
-
-@contextmanager
-def _shared(n_methods: int) -> Iterator[None]:
-    """Let CAMs of one layer share one pass, when there is more than one method."""
-    if n_methods == 1:
-        yield
-        return
-    with shared_pass():
-        yield
 
 
 def _output_grid(output: Tensor, grid: Grid) -> Grid:
