@@ -203,3 +203,4 @@ def test_a_vector_beside_the_image_is_blank() -> None:
     image, vector = GradientRollout(Both()).attribute((torch.rand(1, 1, 8, 12), torch.rand(1, 3)))
     assert float(image.std()) > 0
     assert bool(torch.isnan(vector).all())
+    assert vector.shape == (1, 3)

@@ -85,7 +85,7 @@ class AbstractRollout(AbstractExplainer):
         tokens = place_tokens(n_tokens, size, tape, given)
         rows = rows_read(slopes)
         drawn = tokens.on_grid(self._rolled(heads, slopes)[rows].mean(0), size)
-        blank = [torch.full_like(x[:, :1], torch.nan, dtype=torch.float64) for x in query.inputs.tensors]
+        blank = [torch.full_like(x, torch.nan, dtype=torch.float64) for x in query.inputs.tensors]
         notes: dict[str, Any] = {
             "blocks": len(maps),
             "token_grid": "x".join(map(str, tokens.grid)),
