@@ -1,8 +1,8 @@
 """Model, volume and method to explanation: prepare, attribute, bring home."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from regard.core.spatial import has_space, n_space, over_channels, space
 from regard.core.target import AbstractTarget, Expectation, TargetLike, single_tensor
 from regard.core.volume import Grid, Volume
 from regard.explainers.cam.recorded import shared_pass
+from regard.explainers.of_case import fitted, with_reference_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
 from regard.models.model import Model
@@ -67,6 +68,7 @@ def explain(
     *,
     target: TargetLike = None,
     reference: ReferenceLike = None,
+    reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
@@ -89,6 +91,8 @@ def explain(
     reference
         What the scan is compared with: another scan, a `ReferenceValue` ("why not 60": an input whose output is near
         it), or a constant intensity in the network's units.
+    reference_cases
+        Scans of other cases, for methods that average over references (expected-gradients).
     layer
         Layer of CAM methods; by default the card's, or the last one with places.
     mask
@@ -117,6 +121,7 @@ def explain(
         [method],
         target=target,
         reference=reference,
+        reference_cases=reference_cases,
         layer=layer,
         mask=mask,
         seed=seed,
@@ -135,6 +140,7 @@ def explain_case(
     *,
     target: TargetLike = None,
     reference: ReferenceLike = None,
+    reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
@@ -148,7 +154,7 @@ def explain_case(
     Parameters as `explain`; ``when_made`` is given the explanations of each method as soon as they are made, so that a
     run which is stopped loses none.
     """
-    specs = parse_methods(methods)
+    specs = with_reference_cases(parse_methods(methods), reference_cases)
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
     network = prepared.network
@@ -172,11 +178,12 @@ def explain_case(
     if mask is not None and any(spec.method.takes_mask for spec in specs):
         looked = inputs.rebuild([p.places(mask).to(inputs.tensors[0].device) for p in prepared.parts])
     explanations: list[Explanation] = []
-    with _shared(len(specs)), offered(begun):
+    # CAMs of one layer share one pass, when there is more than one method.
+    with shared_pass() if len(specs) > 1 else nullcontext(), offered(begun):
         for spec in specs:
-            parts = []
+            parts, of_case = [], fitted(spec, prepared)
             for member in members:
-                explainer = spec.build(member, layer=named)
+                explainer = of_case.build(member, layer=named)
                 able = compared if explainer.takes_reference else None
                 if compared is not None and able is None and len(specs) == 1:
                     raise ReferenceInputError(
@@ -215,16 +222,6 @@ def explain_case(
                 when_made(of_method)
     image, numbers = _outputs(model, output, prepared)
     return Explained(tuple(explanations), prediction, image, numbers)
-
-
-@contextmanager
-def _shared(n_methods: int) -> Iterator[None]:
-    """Let CAMs of one layer share one pass, when there is more than one method."""
-    if n_methods == 1:
-        yield
-        return
-    with shared_pass():
-        yield
 
 
 def _output_grid(output: Tensor, grid: Grid) -> Grid:

@@ -254,6 +254,13 @@ def test_references(regard: Regard, model: Path, picture: Callable, tmp_path: Pa
     ):
         assert regard(*base, tmp_path / "no", *options).refused(word)
 
+    many = ("explain", model, scan, "-m", "expected-gradients:n_samples=8", "-m", "gradient", *cases)
+    assert regard(*many, "-o", tmp_path / "many").code == 0
+    stored = sidecar(tmp_path / "many", "0_desc-expectedgradients")
+    assert stored["reference"]["label"] == "the mean over 2 cases"
+    assert stored["knobs"]["n_references"] == 2
+    assert regard("weigh", tmp_path / "many", "--quick", "--measure", "completeness-error").code == 0
+
 
 def test_seed_threads_batch_size_and_device(regard: Regard, model: Path, picture: Callable, tmp_path: Path) -> None:
     scan, threads = picture(), torch.get_num_threads()

@@ -36,7 +36,10 @@ def explain(
         str | None, typer.Option("--target", "-t", metavar="TARGET", help="What is explained, such as logit:1.")
     ] = None,
     reference: Annotated[str | None, typer.Option(metavar="FILE|value:NUMBER", help="What to compare with.")] = None,
-    reference_cases: Annotated[Path | None, typer.Option(metavar="TABLE", help="Cases to choose one from.")] = None,
+    reference_cases: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Cases to choose from, or all of them."),
+    ] = None,
     reference_tolerance: Annotated[
         float | None, typer.Option(metavar="FLOAT", help="Of value:NUMBER, in output units.")
     ] = None,

@@ -19,6 +19,7 @@ from regard.core.explanation import Explanation
 from regard.core.optional import need
 from regard.core.volume import Volume
 from regard.explain import explain_case
+from regard.explainers.of_case import takes_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import Case, RunFolder, StoredMap, find_cases, read, read_map, save_map, save_parametric_map
 from regard.io.atomic import plain
@@ -177,6 +178,7 @@ def _explain(this: _Run, case: Case) -> None:
         missing,
         target=this.question.target,
         reference=this.question.reference,
+        reference_cases=this.question.reference_cases if any(map(takes_cases, missing)) else (),
         layer=request.layer,
         mask=this.question.mask,
         seed=request.seed,

@@ -15,7 +15,8 @@ from regard.core.image_target import Contrast, ErrorTo, Mean
 from regard.core.target import AbstractTarget
 from regard.core.volume import Volume
 from regard.explain import Scan
-from regard.explainers.spec import MethodSpec
+from regard.explainers.of_case import takes_cases
+from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import Case, read, read_table
 from regard.io.contents import named_contents
 from regard.io.regions import read_region
@@ -79,6 +80,7 @@ class Question:
     target: AbstractTarget | None
     reference: Scan | ReferenceValue | None
     mask: Volume | None
+    reference_cases: tuple[Scan, ...] = ()
 
 
 def read_question(request: Request, model: Model) -> Question:
@@ -88,6 +90,7 @@ def read_question(request: Request, model: Model) -> Question:
         target=_nameless(goal) if request.private else goal,
         reference=_reference(request, model),
         mask=None if request.mask is None else read_region(str(request.mask)),
+        reference_cases=_reference_cases(request, model),
     )
 
 
@@ -104,10 +107,12 @@ def _reference(request: Request, model: Model) -> Scan | ReferenceValue | None:
     text = request.reference or ""
     kind, _, number = text.partition(":")
     if kind != "value":
-        for name in ("reference_cases", "reference_tolerance"):
-            if getattr(request, name) is not None:
-                got = f"--{name.replace('_', '-')} without a value to come near to"
-                raise InputError(got, "--reference value:NUMBER", "give it, or leave this out")
+        unused = [] if request.reference_tolerance is None else ["reference-tolerance"]
+        if request.reference_cases is not None and not any(map(takes_cases, parse_methods(request.methods))):
+            unused.insert(0, "reference-cases")
+        if unused:
+            got = f"--{unused[0]} without a value to come near to"
+            raise InputError(got, "--reference value:NUMBER, or expected-gradients", "give it, or leave this out")
         if not text:
             return None
         volume = _cut(_read_alike(text, request), request.cut)
@@ -140,6 +145,13 @@ def _read_alike(path: str, request: Request) -> Volume:
         except ShapeError:
             logger.debug("%s is taken whole: it has no volume %s", path, volumes[0])
     return read(path, series=number)
+
+
+def _reference_cases(request: Request, model: Model) -> tuple[Scan, ...]:
+    """The cases that methods average over; none where they are those among which one is chosen."""
+    if request.reference_cases is None or (request.reference or "").startswith("value:"):
+        return ()
+    return tuple(scans_of(case, model, request.cut) for case in read_table(request.reference_cases))
 
 
 def further_inputs(texts: Sequence[str]) -> dict[str, Path]:

@@ -23,6 +23,7 @@ from regard.core.volume import Volume
 from regard.evidence.controls import random_cam
 from regard.evidence.measure import Exhibit, Explain, Places
 from regard.explain import bind_target
+from regard.explainers.of_case import fitted
 from regard.explainers.spec import MethodSpec
 from regard.io import StoredMap
 from regard.models import Ensemble, Model
@@ -240,11 +241,13 @@ class OpenCase:
         if isinstance(self.model, Ensemble):
             return None
 
+        of_case = fitted(spec, self.prepared)
+
         def again(network: Network, x: Tensor) -> Tensor:
             inner = network.network if isinstance(network, OneInput) else network
             tensors = network.all_inputs(x) if isinstance(network, OneInput) else (x,)
             inputs = Inputs(tensors, lone=len(tensors) == 1)
-            explainer = spec.build(inner, layer=self.layer)
+            explainer = of_case.build(inner, layer=self.layer)
             able = self.reference if explainer.takes_reference else None
             found = explainer.compute(
                 inputs.rebuild(tensors), self.goal, reference=None if able is None else inputs.rebuild(able.tensors),

@@ -13,11 +13,10 @@ from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.optional import need
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT, LAYERS, Network
-from regard.core.spatial import space
 from regard.explainers.captum_inside import TargetValue, followed, without_traces
 from regard.explainers.knobs import real, whole
 from regard.explainers.monte_carlo import RunningMean
-from regard.explainers.perturbation.segments import parts_of
+from regard.explainers.perturbation.players import Parts, PartsLike
 from regard.explainers.reference import compared_with, remainder, value_at
 
 __all__ = ["DeepLIFT", "ShapleySampling", "checked"]
@@ -96,18 +95,21 @@ class DeepLIFT(AbstractExplainer):
 
 
 class ShapleySampling(AbstractExplainer):
-    """Shapley values of superpixels or supervoxels over random orders, by captum, with their standard error.
+    """Shapley values of parts over random orders, by captum, with their standard error.
 
-    A segment's value is spread evenly over its voxels, so that the map sums to f(x) - f(reference). All channels of an
-    input belong together; segments of several inputs play together. Without a reference each case is compared with its
-    own smallest value per channel.
+    Parts are superpixels or supervoxels, blocks, or the regions of an atlas (what no label covers is one part of its
+    own); each column of an input without space is a part. A part's value is spread evenly over its places, so that the
+    map sums to f(x) - f(reference). All channels of an image belong together; parts of several inputs play together.
+    Without a reference each case is compared with its own smallest value per channel.
 
     Parameters
     ----------
     network
         Any callable; no gradient is needed.
+    parts
+        ``"supervoxels"``, ``"blocks"``, a file of labels such as an atlas, or labels (\\*space) for each image.
     n_segments
-        Segments wanted of each input.
+        Parts wanted of each image, where they are made.
     n_samples
         Orders at most; each costs one evaluation per segment.
     tolerance
@@ -141,6 +143,7 @@ class ShapleySampling(AbstractExplainer):
         self,
         network: Network,
         *,
+        parts: PartsLike = "supervoxels",
         n_segments: int = 50,
         n_samples: int = 25,
         tolerance: float | None = 0.05,
@@ -152,6 +155,8 @@ class ShapleySampling(AbstractExplainer):
         self.n_samples = whole("n_samples", n_samples)
         self.tolerance = None if tolerance is None else real("tolerance", tolerance, 0)
         self.compactness = real("compactness", compactness, 0)
+        self._parts = Parts(parts, self.n_segments, self.compactness)
+        self.parts = self._parts.name
         self._captum: Any = need("captum.attr", extra="captum", purpose="shapley")
 
     def _attribute(self, query: Query) -> Attribution:
@@ -161,12 +166,9 @@ class ShapleySampling(AbstractExplainer):
         with torch.no_grad():
             value = query.score([x.clone() for x in inputs]).detach()
         at_reference = value_at(query, reference)
-        masks, n_segments = [], 0
-        for x in inputs:
-            segments = parts_of(x, self.n_segments, compactness=self.compactness).to(x.device) + n_segments
-            n_segments = int(segments.max()) + 1
-            masks.append(segments.reshape(1, -1, *space(x)))
-        shares = [1 / torch.bincount(m.flatten(), minlength=n_segments).clamp(min=1)[m].double() for m in masks]
+        players = self._parts.of(query.inputs)
+        masks, n_segments = players.labels, players.n
+        shares = players.maps(torch.ones(n_segments, dtype=torch.float64))
         method = self._captum.ShapleyValueSampling(lambda *tensors: query.score([x.clone() for x in tensors]))
         running = RunningMean()
         at_once = query.items_at_once(n_segments)
