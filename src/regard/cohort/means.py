@@ -1,9 +1,10 @@
 """Tests of means over regions by resampling patients: they hold for skewed values and for groups that spread unlike.
 
-Flipping signs tests whether differences are symmetric, and exchanging patients whether two groups have one distribution;
-neither says that means differ. Here patients are drawn with replacement from values whose mean, or whose groups' means,
-have been made equal, and Student's t is taken with each draw's own error (the studentised bootstrap, Efron and Tibshirani
-1993, 16.4; with a variance for each group, as Welch 1938). Every p-value is of the largest |t| over all regions.
+Flipping signs tests whether differences are symmetric, and exchanging patients whether two groups have one
+distribution; neither says that means differ. Here patients are drawn with replacement from values whose mean, or whose
+groups' means, have been made equal, and Student's t is taken with each draw's own error (the studentised bootstrap, Efron
+and Tibshirani 1993, 16.4; with a variance for each group, as Welch 1938). Every p-value is of the largest |t| over all
+regions.
 """
 
 import numpy as np
@@ -74,8 +75,8 @@ def group_means_test(
     """Test an effect on all regions at once: of two groups by their means, of a covariate by exchange.
 
     Two groups of at least `FEWEST_IN_A_GROUP` patients with one scan each: residuals of the whole model are drawn with
-    replacement within each group, and the coefficient's error has a variance for each group. A covariate, repeated scans
-    or smaller groups: `freedman_lane`, which assumes that residuals can be exchanged.
+    replacement within each group, and the coefficient's error has a variance for each group. A covariate, repeated
+    scans or smaller groups: `freedman_lane`, which assumes that residuals can be exchanged.
 
     Parameters
     ----------
