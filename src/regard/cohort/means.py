@@ -2,9 +2,9 @@
 
 Flipping signs tests whether differences are symmetric, and exchanging patients whether two groups have one
 distribution; neither says that means differ. Here patients are drawn with replacement from values whose mean, or whose
-groups' means, have been made equal, and Student's t is taken with each draw's own error (the studentised bootstrap, Efron
-and Tibshirani 1993, 16.4; with a variance for each group, as Welch 1938). Every p-value is of the largest |t| over all
-regions.
+groups' means, have been made equal, and Student's t is taken with each draw's own error (the studentised bootstrap,
+Efron and Tibshirani 1993, 16.4; with a variance for each group, as Welch 1938). Every p-value is of the largest |t|
+over all regions.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """Tests over regions or voxels by exchanging cases: the largest statistic says what chance gives anywhere.
 
 One sample: each patient's difference is as likely to have the other sign, a test of symmetry; `regard.cohort.means`
-tests the mean. Groups and covariates: residuals of the model without the effect are exchanged (Freedman and Lane 1983, as
-in Winkler et al., NeuroImage 2014), within or between blocks of repeated scans. Every p-value is of the largest |t| over
-all regions: (1 + draws at least as large) / (1 + draws).
+tests the mean. Groups and covariates: residuals of the model without the effect are exchanged (Freedman and Lane 1983,
+as in Winkler et al., NeuroImage 2014), within or between blocks of repeated scans. Every p-value is of the largest |t|
+over all regions: (1 + draws at least as large) / (1 + draws).
 """
 
 from collections.abc import Callable, Sequence
@@ -147,8 +147,8 @@ class Coefficient:
 
     Its error allows a variance to each group of cases: the variance of the least-squares estimate is the sum over
     groups of sigma_g^2 times the sum of squared weights of their cases, with sigma_g^2 the squared residuals of the
-    group over the sum of their leverages' complements. One group is ordinary least squares; two groups and no nuisance is
-    Welch's t (Welch 1938; Winkler et al. 2014, eq. 9 to 11).
+    group over the sum of their leverages' complements. One group is ordinary least squares; two groups and no nuisance
+    is Welch's t (Welch 1938; Winkler et al. 2014, eq. 9 to 11).
     """
 
     weights: np.ndarray
