@@ -10,7 +10,7 @@ Draw = np.random.Generator
 
 
 def image_file(draw: Draw, path: Path, n_channels: int = 1) -> Path:
-    """A NIfTI image of smooth blobs on zeros, with an anisotropic affine that is permuted, flipped, at times oblique."""
+    """A NIfTI image of blobs on zeros, with an anisotropic affine that is permuted, flipped, at times oblique."""
     shape = tuple(int(n) for n in draw.integers(8, 15, 3))
     places = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1).astype(float)
     values = np.zeros((*shape, n_channels))
@@ -96,7 +96,11 @@ def spatial(draw: Draw, name: str) -> dict[str, Any]:
     elif name == "CenterScaleCropd":
         given = {"roi_scale": round(float(draw.uniform(0.6, 0.9)), 2)}
     else:
-        given = {"zoom": round(float(draw.uniform(0.8, 1.3)), 2), "mode": "trilinear", "keep_size": bool(draw.random() < 0.5)}
+        given = {
+            "zoom": round(float(draw.uniform(0.8, 1.3)), 2),
+            "mode": "trilinear",
+            "keep_size": bool(draw.random() < 0.5),
+        }
     return {"_target_": name, "keys": "image", **given}
 
 

@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 import torch
 from monai.networks.nets import UNet
-
-import regard
-from regard.core.quantity import Quantity
-from regard.models.bundle_prepared import PreparedByBundle
-from regard.models.case import prepare_case
 from tests.models import random_chains
 from tests.models.monai_script import seen_by_network
+
+import regard
 
 UNET: dict[str, Any] = {"_target_": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [2, 2],
                         "strides": [1], "norm": "batch"}  # fmt: skip

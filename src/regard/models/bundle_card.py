@@ -132,7 +132,7 @@ def _described(chain: BundleChain, n_axes: int) -> dict[str, Any]:
         given = step.arguments
         if step.name == "Orientation" and isinstance(given.get("axcodes"), str):
             said["orientation"] = given["axcodes"].upper()[:n_axes]
-            if len(set(said.get("spacing_mm", ()))) > 1:
+            if len(set(said.get("spacing_mm") or ())) > 1:
                 del said["spacing_mm"]
         elif step.name == "Spacing":
             said["spacing_mm"] = _spacing(given.get("pixdim"), n_axes)

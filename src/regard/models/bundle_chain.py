@@ -37,6 +37,7 @@ _LOADER = frozenset({"keys", "reader", "dtype", "image_only", "ensure_channel_fi
                      "prune_meta_sep", *_LOADED})  # fmt: skip
 _IGNORED = {"EnsureType": {"device"}, "ToTensor": {"device"}}
 _NOT = {"lazy": True, "track_meta": False, "data_type": "numpy", "factor_key": ...}
+_BY_IMAGE = frozenset({"ScaleIntensityRangePercentiles", "ClipIntensityPercentiles"})
 _DO = "give --trust if you trust the bundle's author, or write a card.yaml for the network"
 
 
@@ -69,6 +70,16 @@ class Step:
     result: str = ""
     source: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def follows(self) -> bool:
+        """Whether its derivative is that of all it does: no constant of it is taken from the image."""
+        given = self.arguments
+        if self.name == "NormalizeIntensity":
+            return given.get("subtrahend") is not None and given.get("divisor") is not None
+        if self.name == "ScaleIntensity":
+            return given.get("minv", 0.0) is None and given.get("maxv", 1.0) is None
+        return self.kind != "foreign" and self.name not in _BY_IMAGE
 
 
 @dataclass(frozen=True)

@@ -254,18 +254,18 @@ class PreparedByBundle(AbstractPrepared):
         Raises
         ------
         InputError
-            If a gradient is wanted and a step has none.
+            If a step takes its constants from the image, which MONAI does where autograd does not follow.
         """
-        found = run_chain(self.preparation.chain, self.scans, boxes=self.passage.boxes, tensors={self.name: scan})[
-            self.name
-        ].tensor[None]
-        if scan.requires_grad and torch.is_grad_enabled() and not found.requires_grad:
+        chain = self.preparation.chain
+        steps = ", ".join(s.name for s in chain.steps if not s.follows)
+        if steps or not self.has_adjoint:
             raise InputError(
-                f"a gradient through the bundle's preprocessing ({self.preparation.chain.words})",
-                "steps that autograd passes",
+                f"the whole pipeline of a bundle with {steps or ', '.join(self.passage.no_adjoint)}",
+                "steps that autograd passes, with constants of their own",
                 "leave through_preparation out",
             )
-        return found.to(scan.dtype)
+        found = run_chain(chain, self.scans, boxes=self.passage.boxes, tensors={self.name: scan})
+        return found[self.name].tensor[None].to(scan.dtype)
 
     def _sentences(self) -> list[str]:
         said = []

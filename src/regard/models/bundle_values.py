@@ -22,6 +22,8 @@ _REFERENCE = re.compile(r"@([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
 _MOST_VALUES = 20_000
 _DEEPEST = 60
 _LONGEST = 2_000
+_NUMPY_TYPES = ("float16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
+_KEYS = ("IMAGE", "LABEL", "PRED")
 _NUMBERS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
@@ -135,8 +137,8 @@ class Values:
             if isinstance(found, Unread):
                 raise _NoValueError
             return found
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            return _number_type(node.value.id, node.attr)
+        if isinstance(node, ast.Attribute):
+            return _constant(ast.unparse(node))
         if isinstance(node, ast.IfExp):
             chosen = node.body if self._value(node.test, names, depth) else node.orelse
             return self._value(chosen, names, depth)
@@ -164,10 +166,14 @@ class _NoValueError(Exception):
     """Raised where an expression has no value without running it."""
 
 
-def _number_type(module: str, name: str) -> Any:
-    kind = getattr(torch, name, None) if module == "torch" else None
+def _constant(name: str) -> Any:
+    """A number type of torch or NumPy, or one of MONAI's usual keys, by its full name; nothing is looked up in them."""
+    home, _, last = name.rpartition(".")
+    kind = vars(torch).get(last) if home == "torch" else None
     if isinstance(kind, torch.dtype):
         return kind
-    if module in ("np", "numpy") and name in np.sctypeDict and name in vars(np):
-        return np.dtype(getattr(np, name)).type
+    if home in ("np", "numpy") and last in _NUMPY_TYPES:
+        return np.dtype(last).type
+    if home in ("monai.utils.CommonKeys", "monai.utils.enums.CommonKeys", "CommonKeys") and last in _KEYS:
+        return last.lower()
     raise _NoValueError
