@@ -6,10 +6,10 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import random_chains
 import torch
+from bundle_files import write_bundle
 from scipy import ndimage
-from tests.models import random_chains
-from tests.models.test_bundle_chains import write_bundle
 
 import regard
 from regard.core.errors import InputError
@@ -294,8 +294,8 @@ def test_images_put_together_each_have_their_map(tmp_path: Path) -> None:
         {"_target_": "DeleteItemsd", "keys": list(names)},
         {"_target_": "ResizeWithPadOrCropd", "keys": "image", "spatial_size": [12, 12, 12]},
     ]
-    from tests.models.monai_script import seen_by_network
-    from tests.models.test_bundle_chains import caught_by_regard
+    from bundle_files import caught_by_regard
+    from monai_script import seen_by_network
 
     bundle = write_bundle(tmp_path / "bundle", steps, channels=4)
     wanted, _ = seen_by_network(bundle, {n: str(tmp_path / f"{n}.nii.gz") for n in names})

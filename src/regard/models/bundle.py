@@ -123,17 +123,18 @@ def _chain(
         try:
             chain_of([definition], inputs, n_axes)
         except TrustError:
-            transforms[number] = _instance(definition)
+            transforms[number] = _instance(folder, definition)
         except CardError:
             continue  # said again, with its place in the chain
     return chain_of(definitions, inputs, n_axes, trusted=transforms)
 
 
-def _instance(definition: Mapping[str, Any]) -> Any:
+def _instance(folder: Path, definition: Mapping[str, Any]) -> Any:
     from monai.bundle import ConfigComponent
 
     try:
-        return ConfigComponent(config=dict(definition), id="").instantiate()
+        with on_path(folder):
+            return ConfigComponent(config=dict(definition), id="").instantiate()
     except Exception as error:
         got = f"{definition.get('_target_')!s:.60} that raised {type(error).__name__}: {str(error)[:120]}"
         raise CardError(got, "a transform", "correct the bundle") from error

@@ -168,9 +168,9 @@ class _Reader:
             if text is not None:
                 raise TrustError(f"{where} is the expression {text!r}, which would run", "plain values", _DO)
             raise CardError(f"{where} that is {type(definition).__name__}", "a transform of MONAI", _DO)
-        name, mapped = _name(definition["_target_"], where)
-        if _switched_off(definition, name, where):
+        if _switched_off(definition, where):
             return
+        name, mapped = _name(definition["_target_"], where)
         given = {str(k): v for k, v in definition.items() if not (str(k).startswith("_") and str(k).endswith("_"))}
         keys = _keys(given.pop("keys", None), name) if mapped else (self.alone,)
         if name == "LoadImage":
@@ -243,10 +243,10 @@ class _Reader:
             raise CardError(got, f"the network's inputs {', '.join(inputs)}", "write a card.yaml for the network")
         live, kept = set(wanted), []
         for step in reversed(self.steps):
-            if step.result in live:
-                live = (live - {step.result}) | set(step.keys)
-            elif not set(step.keys) & live:
+            if not ({step.result} if step.result else set(step.keys)) & live:
                 continue
+            if step.result:
+                live = (live - {step.result}) | set(step.keys)
             if step.source and step.source not in live:
                 got = f"CropForeground by '{step.source}', which is no image that the network sees"
                 raise CardError(got, "one of its images", _DO)
@@ -316,7 +316,8 @@ def _name(target: str, where: str) -> tuple[str, bool]:
     )
 
 
-def _switched_off(definition: Mapping[str, Any], name: str, where: str) -> bool:
+def _switched_off(definition: Mapping[str, Any], where: str) -> bool:
+    name = f"{definition['_target_']:.60}"
     off = definition.get("_disabled_", False)
     text = is_unread(off)
     if text is not None or definition.get("_requires_") or definition.get("_mode_", "default") != "default":

@@ -270,8 +270,12 @@ class _Run:
         if step.kind in ("space", "foreign"):
             image.affine, image.shape = _place(data, image)
         if step.kind == "space" and step.name != "CropForeground":
+
+            def move(moving: Any) -> Any:
+                return step.transform({name: moving})[name]
+
             for source in sources:
-                self.result[source].moves.append(lambda m, t=step.transform, k=name: t({k: m})[k])
+                self.result[source].moves.append(move)
                 if _by_splines(step.transform):
                     self.result[source].no_adjoint.append(step.name)
         if step.kind == "foreign":
@@ -348,26 +352,24 @@ def _by_splines(transform: Any) -> bool:
 
 
 def _voxels_after(step: Step, image: _Image) -> float:
-    """About how many voxels a step makes, from its sizes."""
-    inner = [step.transform, *(v for v in vars(step.transform).values() if hasattr(v, "__dict__"))]
+    """At most so many voxels a step makes, from its sizes."""
     spacing = np.linalg.norm(image.affine[:3, :3], axis=0)
     n = float(math.prod(image.shape))
-    for owner in inner:
-        for key, value in vars(owner).items():
-            sizes = np.atleast_1d(np.array(value, dtype=object)).ravel()[:3] if value is not None else []
-            numbers = [float(v) for v in sizes if isinstance(v, (int, float, np.integer, np.floating))]
-            if not numbers:
-                continue
-            numbers = numbers * 3 if len(numbers) == 1 else numbers
-            each = list(zip(numbers, image.shape, spacing, strict=False))
-            if key in ("spatial_size", "k"):
-                n = max(n, math.prod(max(v, size) for v, size, _ in each))
-            elif key == "pixdim":
-                n = max(n, math.prod(size * (step_mm / v if v > 0 else 1.0) for v, size, step_mm in each))
-            elif key == "spatial_border":
-                n = max(n, math.prod(size + 2 * abs(v) for v, size, _ in each))
-            elif key == "zoom":
-                n = max(n, math.prod(size * abs(v) for v, size, _ in each))
+    for key in ("spatial_size", "k", "pixdim", "spatial_border", "zoom"):
+        value = step.arguments.get(key)
+        numbers = [float(v) for v in (value if isinstance(value, list) else [value]) if isinstance(v, (int, float))]
+        each = list(zip(numbers * 3 if len(numbers) == 1 else numbers, image.shape, spacing, strict=False))
+        if not each:
+            continue
+        if key in ("spatial_size", "k"):
+            made = math.prod(max(v, size) for v, size, _ in each)
+        elif key == "pixdim":
+            made = math.prod(size * (now / v if v > 0 else 1.0) for v, size, now in each)
+        elif key == "spatial_border":
+            made = math.prod(size + 2 * max(map(abs, numbers)) for _, size, _ in each)
+        else:
+            made = math.prod(size * abs(v) for v, size, _ in each)
+        n = max(n, made)
     return n
 
 
