@@ -181,6 +181,20 @@ def test_a_sensitivity_is_per_intensity_of_the_scan(tmp_path: Path, step: dict[s
     assert float(one.scale) == pytest.approx(scale, rel=1e-4)
 
 
+def test_a_sensitivity_is_per_prepared_intensity_where_no_scale_holds(tmp_path: Path) -> None:
+    steps = [{"_target_": "ThresholdIntensityd", "keys": "image", "threshold": 0.0, "above": True, "cval": 77.0}]
+    scan = Volume(torch.rand(1, 8, 9, 7) * 400 - 200, np.eye(4), unit="HU")
+    model = regard.load_model(write_bundle(tmp_path / "bundle", [*LOAD, *steps]))
+    found = regard.explain(model, scan, "gradient", target=lambda o: o.flatten(2)[:, 1].sum(1))
+    assert any("no single scale" in w for w in found.warnings)
+    assert "prepared intensity" in found.unit
+    assert bool(found.relevance.tensor.isfinite().all())
+    x = prepare_case(model, {"image": scan}).inputs.tensors[0].requires_grad_()
+    model(x).flatten(2)[:, 1].sum().backward()
+    assert x.grad is not None
+    assert torch.allclose(found.relevance.tensor, x.grad[0], atol=1e-6)
+
+
 def test_the_whole_pipeline_is_explained_through_monais_steps(tmp_path: Path) -> None:
     steps = [
         {"_target_": "Spacingd", "keys": "image", "pixdim": 2.0},

@@ -23,6 +23,9 @@ __all__ = ["BundlePreparation", "JoinedChannels", "PreparedByBundle"]
 
 logger = logging.getLogger(__name__)
 
+PREPARED = "prepared intensity"
+"""Unit of intensities where they are no line of the scan's."""
+
 
 class BundlePreparation(AbstractCasePreparation):
     """The preprocessing of a bundle.
@@ -131,9 +134,9 @@ class PreparedByBundle(AbstractPrepared):
         made = cls(
             tensor=passage.tensor[None].detach().float(),
             grid=Grid(passage.shape, affine),
-            scale=passage.scale,
-            shift=passage.shift,
-            unit=spec.unit if scan.unit == "intensity" else scan.unit,
+            scale=torch.ones_like(passage.scale) if passage.bent else passage.scale,
+            shift=torch.zeros_like(passage.shift) if passage.bent else passage.shift,
+            unit=PREPARED if passage.bent else spec.unit if scan.unit == "intensity" else scan.unit,
             warnings=(),
             preparation=preparation,
             name=spec.name,
@@ -285,8 +288,8 @@ class PreparedByBundle(AbstractPrepared):
         if self.passage.bent:
             steps = ", ".join(dict.fromkeys(self.passage.bent))
             said.append(
-                f"the bundle's step {steps} is no single scale of the intensities, so that a sensitivity cannot be "
-                "given per unit of the scan and is NaN"
+                f"the bundle's step {steps} is no single scale of this image's intensities, so that a sensitivity is "
+                "given per intensity of the prepared image"
             )
         return said
 
