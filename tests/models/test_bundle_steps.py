@@ -159,9 +159,10 @@ def test_a_hostile_step_needs_trust_and_runs_nothing(tmp_path: Path, canary: Pat
 
 def test_references_that_double_end_in_one_sentence(tmp_path: Path) -> None:
     bomb: dict[str, Any] = {f"a{n}": [f"@a{n + 1}", f"@a{n + 1}"] for n in range(40)} | {"a40": 1}
+    wide: dict[str, Any] = {f"c{n}": [f"@c{n + 1}"] * 10 for n in range(9)} | {"c9": 1}
     summed: dict[str, Any] = {f"b{n}": f"$@b{n + 1} + @b{n + 1}" for n in range(40)} | {"b40": [1]}
     start = time.process_time()
-    for name, further in (("a0", bomb), ("b0", summed)):
+    for name, further in (("a0", bomb), ("b0", summed), ("c0", wide)):
         step = {"_target_": "Spacingd", "keys": "image", "pixdim": f"@{name}"}
         with pytest.raises(InputError):
             regard.load_model(write_bundle(tmp_path / "bundle", [*LOAD, step], **further))
@@ -233,6 +234,12 @@ def test_an_authors_own_step_runs_with_trust_and_its_doubts_are_said(tmp_path: P
     case = prepare_case(model, {"image": scan})
     assert any("Square has no derivative" in w for w in case.warnings)
     assert any("Square is no single scale" in w for w in case.warnings)
+    drawn = own.replace("import MapTransform", "import MapTransform, Randomizable").replace(
+        "(Map", "(Randomizable, Map"
+    )
+    (bundle / "scripts" / "mine.py").write_text(drawn)
+    with pytest.raises(CardError, match="Square, which is random"):
+        regard.load_model(bundle, trust=True)
     import monai.transforms as m
 
     image = m.Spacing(1.5)(m.EnsureChannelFirst()(m.LoadImage()(tmp_path / "image.nii.gz")))

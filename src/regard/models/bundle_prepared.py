@@ -279,6 +279,11 @@ class PreparedByBundle(AbstractPrepared):
             said.append(f"the network sees {100 * kept:.0f} % of the image; the rest is cropped")
         if image < 0.5:
             said.append(f"{100 * (1 - image):.0f} % of what the network sees is padding")
+        if self.passage.apart_mm > 1e-2:
+            said.append(
+                f"{self.name} is joined voxel by voxel with images that lie up to {self.passage.apart_mm:.3g} mm "
+                "elsewhere, as the bundle does it"
+            )
         if not self.has_adjoint:
             steps = ", ".join(dict.fromkeys(self.passage.no_adjoint))
             said.append(

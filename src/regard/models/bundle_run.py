@@ -17,6 +17,7 @@ from torch import Tensor
 from regard.core.errors import GeometryError, InputError
 from regard.core.volume import Volume
 from regard.models.bundle_chain import BundleChain, Step
+from regard.models.intensities import line_between
 
 __all__ = ["Passage", "as_loaded", "run_chain"]
 
@@ -48,6 +49,8 @@ class Passage:
         Names of steps that are no line.
     boxes
         Box of each crop to the foreground, by number of the step.
+    apart_mm
+        How far, at most, it lies from the image whose place the tensor has that it was joined to [mm].
     """
 
     tensor: Tensor
@@ -59,6 +62,7 @@ class Passage:
     no_adjoint: list[str] = field(default_factory=list)
     bent: list[str] = field(default_factory=list)
     boxes: dict[int, Any] = field(default_factory=dict)
+    apart_mm: float = 0.0
 
 
 @dataclass
@@ -288,7 +292,7 @@ class _Run:
             image.origins = [(s, c * n) for s, c in image.origins]
             image.scale, image.shift = (v.repeat(n, 1, 1, 1) for v in (image.scale, image.shift))
         if step.kind == "intensity" and not self.carries:
-            scale, shift = _line(before, data.as_tensor())
+            scale, shift = line_between(before, data.as_tensor())
             if bool(scale.isnan().any()):
                 for source in sources:
                     self.result[source].bent.append(step.name)
@@ -299,7 +303,9 @@ class _Run:
         origins: list[tuple[str, int]] = []
         for key in step.keys:
             image = self.images[key]
+            apart = _apart(image, first)
             for source, n in image.origins:
+                self.result[source].apart_mm = max(self.result[source].apart_mm, apart)
                 # The joined tensor has the place of its first image; each of the others keeps its own.
                 self.frames[source] = self.frames[source] @ image.affine @ np.linalg.inv(first.affine)
                 origins.append((source, n))
@@ -343,6 +349,12 @@ def _place(data: Any, before: _Image) -> tuple[np.ndarray, tuple[int, int, int]]
     return affine, size[:3]
 
 
+def _apart(image: _Image, other: _Image) -> float:
+    """Largest distance between the corners of two grids of one shape [mm]."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in image.shape], [1], indexing="ij")).reshape(4, -1)
+    return float(np.abs((image.affine - other.affine) @ corners).max())
+
+
 def _by_splines(transform: Any) -> bool:
     """Whether a step interpolates by splines of SciPy, which autograd cannot pass."""
     modes = getattr(transform, "mode", ())
@@ -371,29 +383,3 @@ def _voxels_after(step: Step, image: _Image) -> float:
             made = math.prod(size * abs(v) for v, size, _ in each)
         n = max(n, made)
     return n
-
-
-def _line(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and shift per channel, (channel, 1, 1, 1), that take ``before`` to ``after``; NaN if no line does.
-
-    Looked at are all voxels; if they lie on no line, those that are not clipped; then those that are not zero either.
-    """
-    lines = [_line_of(x.double().flatten(), y.double().flatten()) for x, y in zip(before, after, strict=True)]
-    found = torch.tensor(lines, dtype=torch.float64)
-    return found[:, 0].reshape(-1, 1, 1, 1), found[:, 1].reshape(-1, 1, 1, 1)
-
-
-def _line_of(x: Tensor, y: Tensor) -> tuple[float, float]:
-    free = (y > y.min()) & (y < y.max())
-    every = torch.ones_like(free)
-    reach = float(y.max() - y.min()) + 1e-12
-    for looked in (every, x != 0, free, free & (x != 0)):
-        a, b = x[looked], y[looked]
-        if a.numel() < 2 or float(a.max()) == float(a.min()):
-            continue
-        centre = a.mean()
-        scale = ((a - centre) * (b - b.mean())).sum() / (a - centre).square().sum()
-        shift = b.mean() - scale * centre
-        if float((scale * a + shift - b).abs().max()) <= 1e-4 * reach:
-            return float(scale), float(shift)
-    return math.nan, math.nan
