@@ -90,7 +90,7 @@ def carry(stored: Volume, quantity: Quantity, part: PreparedScan) -> tuple[Tenso
     prepared = part.prepared
     if prepared is None:
         return relevance[None].float(), unseen
-    carried = prepared.resampling.apply(relevance)
+    carried = prepared.carried(relevance)
     if quantity.sums:
         ratio = np.linalg.det(prepared.grid.affine[:3, :3]) / np.linalg.det(part.scan.affine[:3, :3])
         carried = carried * abs(float(ratio))

@@ -1,5 +1,7 @@
 """How intensities are brought to a network: channels, units, and one linear scale with frozen constants."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,7 @@ from regard.core.foreground import background_level
 from regard.core.volume import Volume
 from regard.models.card import InputSpec, QuantileRange, Standard, WindowRange
 
-__all__ = ["check_channels", "check_unit", "constants", "fit_channels", "quantile"]
+__all__ = ["check_channels", "check_unit", "constants", "fit_channels", "line_between", "quantile"]
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 _UNKNOWN = "intensity"
@@ -141,3 +143,39 @@ def constants(x: Tensor, seen: Tensor, spec: InputSpec) -> tuple[Tensor, Tensor]
 def _numbers(values: float | tuple[float, ...], like: Tensor) -> Tensor:
     values = values if isinstance(values, tuple) else (values,)
     return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(-1, 1, 1, 1)
+
+
+def line_between(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift that take an image to what became of it, voxel by voxel; NaN where no line does.
+
+    Looked at are all voxels; if they lie on no line, those that are not zero, those that were not clipped, and both.
+
+    Parameters
+    ----------
+    before, after
+        Images (channel, \\*space).
+
+    Returns
+    -------
+    scale, shift
+        Each (channel, 1, 1, 1), float64.
+    """
+    lines = [_line_of(x.double().flatten(), y.double().flatten()) for x, y in zip(before, after, strict=True)]
+    found = torch.tensor(lines, dtype=torch.float64)
+    return found[:, 0].reshape(-1, 1, 1, 1), found[:, 1].reshape(-1, 1, 1, 1)
+
+
+def _line_of(x: Tensor, y: Tensor) -> tuple[float, float]:
+    free = (y > y.min()) & (y < y.max())
+    every = torch.ones_like(free)
+    reach = float(y.max() - y.min()) + 1e-12
+    for looked in (every, x != 0, free, free & (x != 0)):
+        a, b = x[looked], y[looked]
+        if a.numel() < 2 or float(a.max()) == float(a.min()):
+            continue
+        centre = a.mean()
+        scale = ((a - centre) * (b - b.mean())).sum() / (a - centre).square().sum()
+        shift = b.mean() - scale * centre
+        if float((scale * a + shift - b).abs().max()) <= 1e-4 * reach:
+            return float(scale), float(shift)
+    return math.nan, math.nan

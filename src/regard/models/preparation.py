@@ -4,25 +4,25 @@ Every step is linear interpolation between grids of parallel axes, a clip, or on
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regard.core import recording
-from regard.core.errors import ReferenceInputError, ShapeError
+from regard.core.errors import ReferenceInputError
 from regard.core.foreground import background_level
 from regard.core.geometry import AxisResampling, resample
-from regard.core.recording import Network
 from regard.core.volume import Grid, Volume
 from regard.models.card import InputSpec
 from regard.models.intensities import check_channels, check_unit, constants, fit_channels
 from regard.models.levels import at_card_levels
 from regard.models.network_grid import network_grid
+from regard.models.prepared import AbstractCasePreparation, AbstractPrepared, PreparedNetwork
 from regard.models.training_range import outside_training
 from regard.models.view import check_view, share_of_image, view_warnings
 
-__all__ = ["Preparation", "Prepared", "PreparedNetwork", "outside_training"]
+__all__ = ["CardPreparation", "Preparation", "Prepared", "PreparedNetwork", "outside_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Preparation:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class Prepared(AbstractPrepared):
     """A scan as a network takes it, with all that brings a map home.
 
     Parameters
@@ -143,29 +143,22 @@ class Prepared:
     preparation: Preparation
     has_geometry: bool = True
 
-    def to_space(self, tensor: Tensor) -> Tensor:
-        """Network tensor (batch, channel, \\*space) as (batch, channel, i, j, k) on `grid`.
+    def home(self, tensor: Tensor) -> Tensor:
+        """Carry ``tensor`` (..., i, j, k) on `grid` to the scan by interpolation; NaN where nothing was seen."""
+        return self.resampling.home(tensor)
 
-        Raises
-        ------
-        ShapeError
-            If it is not on the network's grid.
-        """
-        if tuple(tensor.shape[2:]) != tuple(self.tensor.shape[2:]):
-            raise ShapeError(f"a tensor of shape {tuple(tensor.shape)}", f"space {tuple(self.tensor.shape[2:])}")
-        return tensor.reshape(*tensor.shape[:2], *self.grid.shape)
+    def adjoint(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """Carry ``tensor`` (..., i, j, k) on `grid` to the scan by the exact adjoint, and what lay off the scan."""
+        return self.resampling.adjoint(tensor)
 
-    def to_network(self, tensor: Tensor) -> Tensor:
-        """Image (channel, i, j, k) or (batch, channel, i, j, k) on `grid` as network tensor (batch, channel, \\*space).
+    def carried(self, tensor: Tensor) -> Tensor:
+        """Carry ``tensor`` (..., i, j, k) from the scan to `grid` by interpolation; 0 off the scan."""
+        return self.resampling.apply(tensor)
 
-        Raises
-        ------
-        ShapeError
-            If it is not on `grid`.
-        """
-        if tuple(tensor.shape[-3:]) != self.grid.shape:
-            raise ShapeError(f"a tensor of shape {tuple(tensor.shape)}", f"(channel, {self.grid.shape})")
-        return tensor.reshape(-1, tensor.shape[-4], *self.tensor.shape[2:])
+    def through(self, scan: Tensor) -> Tensor:
+        """Prepare other intensities (channel, i, j, k) of the scan's grid, (1, channel, \\*space); differentiable."""
+        x, _, _ = self.preparation.transform(scan, self.resampling)
+        return _to_network(x, self.preparation.spec.n_axes)
 
     def with_reference(self, volume: Volume) -> Tensor:
         """Prepare another scan with its own constants on the same network grid.
@@ -214,39 +207,22 @@ class Prepared:
         x, _, _ = steps.transform(on_grid, self.resampling, there)
         return _to_network(x.float(), steps.spec.n_axes)
 
-    def as_function(self) -> "PreparedNetwork":
-        """The steps alone as a differentiable module: scan (batch, channel, i, j, k) to network input."""
-        return PreparedNetwork(nn.Identity(), self)
 
-
-class PreparedNetwork(nn.Module):
-    """A network with its preparation before it: takes scans (batch, channel, i, j, k), with constants that follow them.
-
-    Explaining it explains the whole pipeline; gradients pass through resampling, clip and normalisation.
+class CardPreparation(AbstractCasePreparation):
+    """Each scan prepared by itself, as the model's card says.
 
     Parameters
     ----------
-    network
-        Takes what `Preparation` makes.
-    prepared
-        A prepared scan, whose grids are used.
+    specs
+        The card's inputs.
     """
 
-    def __init__(self, network: Network, prepared: Prepared) -> None:
-        super().__init__()
-        self.network = network
-        self._steps = prepared.preparation
-        self._resampling = prepared.resampling
+    def __init__(self, specs: Sequence[InputSpec]) -> None:
+        self.specs = tuple(specs)
 
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """What the network can do."""
-        return recording.capabilities(self.network)
-
-    def forward(self, scan: Tensor) -> object:
-        """Prepare each scan of the batch and run the network."""
-        cases = [self._steps.transform(x, self._resampling)[0] for x in scan]
-        return self.network(torch.cat([_to_network(x, self._steps.spec.n_axes) for x in cases]))
+    def prepare(self, scans: Mapping[str, Volume]) -> dict[str, AbstractPrepared]:
+        """Prepare the scans of a case, by their names."""
+        return {spec.name: Preparation(spec).prepare(scans[spec.name]) for spec in self.specs}
 
 
 def _to_network(x: Tensor, n_axes: int) -> Tensor:
