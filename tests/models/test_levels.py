@@ -66,3 +66,8 @@ def test_a_16_bit_png_is_told_apart_from_one_of_8(tmp_path: Path) -> None:
     assert (deep.stored.levels, flat.stored.levels) == ((0, 65535), (0, 255))
     inputs = [Preparation(EIGHT).prepare(v).tensor for v in (deep, flat)]
     assert torch.allclose(*inputs, atol=0.5 / 127.5)
+
+
+def test_a_card_without_levels_is_written_as_before_there_were_any() -> None:
+    assert "levels" not in EIGHT.model_dump(mode="json")
+    assert InputSpec(levels=(0, 4095)).model_dump(mode="json")["levels"] == [0, 4095]

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from regard.core.errors import CardError, FileError, UnknownNameError
 from regard.io.atomic import write_yaml
@@ -113,6 +122,14 @@ class InputSpec(_Strict):
                 if isinstance(values, tuple) and len(values) != self.channels:
                     raise ValueError(f"one mean and one std for each of {self.channels} channels, or one for all")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unsaid_levels(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A card that says no levels is the card that it was before there were any: runs of it go on.
+        content: dict[str, Any] = plain(self)
+        if content.get("levels") is None:
+            content.pop("levels", None)
+        return content
 
     @property
     def n_axes(self) -> int:
