@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,11 @@ from regard.explainers.cam.recorded import shared_pass
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.binding import bind_target
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
-from regard.models.model import Model
+from regard.models.model import Ensemble, Model
 from regard.models.preparation import outside_training
 from regard.models.provenance import made
+from regard.probing.probe import Preflight
+from regard.probing.run import preflight_of_case
 from regard.references import FoundReference, ReferenceLike, find_reference
 
 __all__ = ["Explained", "bind_target", "explain", "explain_case"]
@@ -53,12 +55,15 @@ class Explained:
         The network's output as an image on the scan's grid, for networks that give images.
     outputs
         Every number that the network gave, for networks that give numbers, by name.
+    preflight
+        What the probes of the network said, where there is a map.
     """
 
     explanations: tuple[Explanation, ...]
     prediction: float
     output: Volume | None
     outputs: Mapping[str, float]
+    preflight: Preflight = field(default_factory=lambda: Preflight(()))
 
 
 def explain(
@@ -110,7 +115,8 @@ def explain(
     Raises
     ------
     InputError
-        If the scan does not fit the model, or the target, reference or method does not fit the output.
+        If the scan does not fit the model, or the target, reference or method does not fit the output, or a probe of
+        the network refuses (see `regard.preflight`).
     """
     found = explain_case(
         model,
@@ -141,8 +147,12 @@ def explain_case(
     case: str = "case",
     batch_size: BatchSize = "auto",
     through_preparation: bool = False,
+    preflight: bool = True,
 ) -> Explained:
-    """Explain one case with several methods; CAMs of one layer share one pass. Parameters as `explain`."""
+    """Explain one case with several methods; CAMs of one layer share one pass.
+
+    Parameters as `explain`; without ``preflight`` the network is not probed.
+    """
     specs = parse_methods(methods)
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
@@ -168,6 +178,10 @@ def explain_case(
         looked = inputs.rebuild([p.places(mask).to(inputs.tensors[0].device) for p in prepared.parts])
     explanations: list[Explanation] = []
     with _shared(len(specs)), offered(begun):
+        probed = _probed(model, prepared, goal, specs, named, compared, prediction) if preflight and specs else None
+        if probed is not None:
+            warnings += probed.check().warnings
+            batch_size = 1 if probed.alone else batch_size
         for spec in specs:
             parts = []
             for member in members:
@@ -205,7 +219,30 @@ def explain_case(
     if mask is not None:
         explanations = [_masked(e, mask) for e in explanations]
     image, numbers = _outputs(model, output, prepared)
-    return Explained(tuple(explanations), prediction, image, numbers)
+    return Explained(tuple(explanations), prediction, image, numbers, probed or Preflight(()))
+
+
+def _probed(
+    model: Model,
+    prepared: PreparedCase,
+    goal: AbstractTarget,
+    specs: Sequence[MethodSpec],
+    layer: str | None,
+    compared: FoundReference | None,
+    prediction: float,
+) -> Preflight:
+    """What is known of the network, probed now if it is not; what holds for this case only is looked at anew."""
+    owners = model.members if isinstance(model, Ensemble) else (model,)
+    return preflight_of_case(
+        prepared.members,
+        prepared.inputs,
+        goal,
+        specs,
+        layer=layer,
+        reference=None if compared is None else compared.tensors,
+        value=prediction,
+        keys=[owner.regard_network for owner in owners],
+    )
 
 
 @contextmanager

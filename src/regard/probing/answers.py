@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,27 @@ from regard.core.target import Probability
 from regard.probing.changes import another
 from regard.probing.probe import APART, Probe, in_short, refused, told
 
-__all__ = ["Answers", "evaluate", "gradient_probe", "largest", "pair", "rounding", "same_probe", "with_gradient"]
+__all__ = [
+    "Answers",
+    "evaluate",
+    "gradient_probe",
+    "largest",
+    "pair",
+    "precision_probe",
+    "rounding",
+    "same_probe",
+    "watched",
+    "with_gradient",
+]
 
 ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Share of the largest output by which two evaluations of one network may differ for rounding's sake."""
 
 UNRESOLVED = 1e-3
 """Share of the effect of another input that one unit in the last place of the output may be."""
+
+UNSTEADY = 1e-2
+"""Share of the effect of another input by which the rounding of the input may move the output."""
 
 
 @dataclass
@@ -55,6 +69,8 @@ class Answers:
         Whether only batches of one can be relied on.
     layer_output
         What the layer gave for x', where one is looked at.
+    follows
+        Whether the layer's output is computed from the inputs at all.
     """
 
     query: Query
@@ -68,12 +84,28 @@ class Answers:
     others: tuple[Tensor, ...] = ()
     alone: bool = False
     layer_output: Tensor | None = field(default=None, repr=False)
+    follows: bool = True
 
     @property
     def spread(self) -> float:
         """How far two forwards of the same input lie apart, where that is more than rounding; otherwise 0."""
         apart = abs(self.again - self.value)
         return 0.0 if apart <= rounding(self.query) * self.size else apart
+
+    @property
+    def unsteady(self) -> float:
+        """How far f(x) may move when all of the input moves by its rounding; 0 where no gradient is known."""
+        moved = 0.0
+        for x, gradient in zip(self.query.inputs.tensors, self.gradients, strict=False):
+            if gradient is not None:
+                size = float((x.double() * gradient.double()).abs().sum())
+                moved += torch.finfo(x.dtype).eps * size if math.isfinite(size) else 0.0
+        return moved
+
+
+def watched(layer: nn.Module | None) -> AbstractContextManager[list[Tensor]]:
+    """A context that lists what a layer gives; without a layer, nothing."""
+    return nullcontext([]) if layer is None else replaced_output(layer, lambda t: t.clone())
 
 
 def rounding(query: Query) -> float:
@@ -120,10 +152,10 @@ def evaluate(query: Query, tensors: Sequence[Tensor]) -> tuple[Tensor, float]:
     return _rows(query.value(output), len(tensors[0]), output).double(), largest(output)
 
 
-def with_gradient(query: Query, *, differentiable: bool) -> Answers:
+def with_gradient(query: Query, *, differentiable: bool, layer: nn.Module | None = None) -> Answers:
     """The network's answer for the case, with the gradient at its inputs where one is wanted: one forward."""
     leaves = [x.detach().clone().requires_grad_(differentiable) for x in query.inputs.tensors]
-    with torch.set_grad_enabled(differentiable):
+    with torch.set_grad_enabled(differentiable), watched(layer) as seen:
         output = query.forward([x.clone() for x in leaves])
         value = _rows(query.value(output), 1, output)
     answers = Answers(query, float(value.detach()[0]), largest(output), output)
@@ -135,6 +167,7 @@ def with_gradient(query: Query, *, differentiable: bool) -> Answers:
                 raise
             answers.failure = error
     answers.output = tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, output)
+    answers.follows = not seen or seen[0].requires_grad
     answers.others = tuple(another(x) for x in query.inputs.tensors)
     if not math.isfinite(answers.value):
         raise InputError(f"a prediction of {answers.value}", "a finite number", "check the image and the weights")
@@ -205,11 +238,10 @@ def pair(answers: Answers, layer: nn.Module | None = None) -> Probe:
     """
     query, name = answers.query, APART
     together = [torch.cat([x, other]) for x, other in zip(query.inputs.tensors, answers.others, strict=True)]
-    watched = nullcontext([]) if layer is None else replaced_output(layer, lambda t: t.clone())
     failure: Exception | None = None
     seen: list[Any]
     try:
-        with watched as seen:
+        with watched(layer) as seen:
             values, size = evaluate(query, together)
     except TargetError:
         raise
@@ -217,17 +249,16 @@ def pair(answers: Answers, layer: nn.Module | None = None) -> Probe:
         failure = error
     if failure is None:
         moved = abs(float(values[0]) - answers.value)
-        bound = rounding(query) * max(size, answers.size)
+        bound = max(rounding(query) * max(size, answers.size), answers.unsteady)
         answers.effect = abs(float(values[1]) - answers.value)
         if moved <= bound and not answers.spread:
             _keep(answers, seen, 1)
             return Probe(name, "ok", "a case beside another gives what it gives alone", moved)
-        if answers.spread and moved <= 10 * answers.spread:
+        if answers.spread:
             _keep(answers, seen, 1)
             return Probe(name, "unclear", "the output changes by itself, so that this cannot be seen", moved)
     answers.alone = True
-    watched = nullcontext([]) if layer is None else replaced_output(layer, lambda t: t.clone())
-    with watched as seen:
+    with watched(layer) as seen:
         alone, _ = evaluate(query, answers.others)
     answers.effect = abs(float(alone[0]) - answers.value)
     _keep(answers, seen, 0)
@@ -259,10 +290,19 @@ def _keep(answers: Answers, seen: list[Any], row: int) -> None:
 def precision_probe(answers: Answers) -> Probe:
     """Whether the output answers to its input, and by more than its own rounding."""
     name = "response"
-    if answers.effect <= rounding(answers.query) * answers.size and answers.effect == 0:
+    if answers.effect == 0:
         got = "an output that stays the same for another input (its places shuffled, its contrast lower)"
         do = "check the weights, and whether a step or dead units stand at the end"
         return told(name, got, "one that depends on the input", do, 0.0)
+    if answers.unsteady > UNSTEADY * answers.effect:
+        return told(
+            name,
+            f"an output of {answers.value:.6g} that the rounding of its input alone may move by "
+            f"{answers.unsteady:.2g}, where another input changes it by {answers.effect:.2g}",
+            f"at most {UNSTEADY:g} of that",
+            "run the network in float64, and check the weights",
+            answers.unsteady / answers.effect if answers.effect else None,
+        )
     kinds = [t.dtype for t in tree_leaves(answers.output) if isinstance(t, Tensor) and t.is_floating_point()]
     unit = max((torch.finfo(kind).eps for kind in kinds), default=0.0) * abs(answers.value)
     if unit > UNRESOLVED * answers.effect:

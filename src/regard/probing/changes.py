@@ -12,8 +12,8 @@ from regard.core.spatial import n_space, space
 
 __all__ = ["Places", "another", "choose_places", "local_change"]
 
-EDGE = 0.2
-"""The two places lie this share of the foreground's extent from its ends, along every axis."""
+SHARES = ((0.2, 0.8), (0.8, 0.2), (0.6, 0.2))
+"""Where the two places lie along each axis, as shares of the foreground's extent: no axis is like another."""
 
 
 def another(x: Tensor) -> Tensor:
@@ -61,12 +61,13 @@ def choose_places(x: Tensor, cells: Sequence[int]) -> Places:
     points = torch.nonzero(_foreground(x))
     low, high = points.amin(0), points.amax(0)
 
-    def near(share: float) -> tuple[int, ...]:
-        wanted = low + (high - low) * share
+    def near(which: int) -> tuple[int, ...]:
+        shares = torch.tensor([SHARES[axis % len(SHARES)][which] for axis in range(len(sizes))], device=x.device)
+        wanted = low + (high - low) * shares
         return tuple(points[(points - wanted).square().sum(1).argmin()].tolist())
 
     wide = [min(max(n // 8, math.ceil(n / c)), max(1, n // 3)) for n, c in zip(sizes, cells, strict=True)]
-    return Places(near(EDGE), near(1 - EDGE), tuple(wide))
+    return Places(near(0), near(1), tuple(wide))
 
 
 def _foreground(x: Tensor) -> Tensor:

@@ -38,15 +38,17 @@ def layer_probes(answers: Answers, recorded: Recorded) -> list[Probe]:
 def _activation(answers: Answers, recorded: Recorded) -> Probe:
     """Whether the layer's output follows the input, and is not the network's output itself."""
     name, where = "layer", f"'{recorded.name}' {tuple(recorded.output.shape)}"
-    other = answers.layer_output
-    same = other is not None and other.shape == recorded.output.shape and torch.equal(other, recorded.output)
-    if same and not answers.spread:
+    if not answers.follows:
         error = CapabilityError(
-            f"the layer {where}, which gives the same for another input",
+            f"the layer {where}, which is not computed from the input",
             "an activation of this input (not a weight, not a table of positions)",
             "name another layer",
         )
         return refused(name, error)
+    other = answers.layer_output
+    if other is not None and other.shape == recorded.output.shape and torch.equal(other, recorded.output):
+        got = f"the layer {where}, which gives the same for another input"
+        return told(name, got, "one that answers to the input", "name another layer: its map is one of nothing", 0.0)
     for leaf in tree_leaves(answers.output):
         if isinstance(leaf, Tensor) and leaf.shape == recorded.output.shape and _equal(leaf.detach(), recorded.output):
             return told(
@@ -64,7 +66,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Moved:
-    """How much a layer changed, (\\*space) each, after a change at either of two places of an input."""
+    """Square of how much a layer changed, (\\*space) each, after a change at either of two places of an input."""
 
     first: Tensor
     second: Tensor
@@ -84,7 +86,7 @@ def _local(answers: Answers, recorded: Recorded) -> dict[int, _Moved | None]:
         if outputs is None:
             seen[n] = None
             continue
-        moved = [(o - recorded.activations[:1]).abs().sum((0, 1)).double() for o in outputs]
+        moved = [(o - recorded.activations[:1]).double().square().sum((0, 1)) for o in outputs]
         seen[n] = _Moved(moved[0], moved[1], places)
     return seen
 
@@ -117,7 +119,7 @@ def _places(answers: Answers, recorded: Recorded, changes: Mapping[int, _Moved |
         name = f"layer, places of input {labels[n]}" if several else "layer, places"
         if moved is None:
             probes.append(Probe(name, "unclear", "the layer's output has another shape for two cases"))
-        elif max(float(moved.first.max()), float(moved.second.max())) > floor:
+        elif max(float(moved.first.max()), float(moved.second.max())) > floor**2:
             probes.append(
                 agreement(name, recorded.name, moved.first, moved.second, moved.places, space(inputs.tensors[n]))
             )
@@ -137,16 +139,17 @@ def _passed_by(answers: Answers, recorded: Recorded) -> Probe:
         value, size = evaluate(answers.query, answers.others)
     moved = abs(float(value[0]) - answers.value)
     bound = rounding(answers.query) * max(size, answers.size)
-    if answers.spread and moved <= 10 * answers.spread:
+    if answers.spread:
         return Probe(name, "unclear", "the output changes by itself, so that this cannot be seen", moved)
     if answers.effect <= bound:
         return Probe(name, "unclear", "another input hardly changes the output")
     share = moved / answers.effect
     if moved <= bound or share <= PASSED_BY:
         return Probe(name, "ok", "all of the output passes through the layer", share)
+    part = f"{100 * share:.0f} %" if share < 1 else "all"
     return told(
         name,
-        f"an output that another input changes by {answers.effect:.3g}, and by {moved:.3g} ({100 * share:.0f} %) "
+        f"an output that another input changes by {answers.effect:.3g}, and by {moved:.3g} ({part} of it) "
         f"while the layer '{recorded.name}' is held still",
         "an output that passes through the layer alone",
         "the map shows the part that does; a gradient or perturbation method shows all",

@@ -7,11 +7,20 @@ from regard.core import recording
 from regard.core.errors import InputError, TargetError
 from regard.core.explainer import AbstractExplainer, Query
 from regard.core.inputs import Inputs
-from regard.core.recording import GRADIENT, LAYERS, LayerLike, Network, replaced_output
+from regard.core.recording import GRADIENT, LAYERS, LayerLike, Network
 from regard.core.target import TargetLike
 from regard.explainers.cam.base import AbstractCAM
 from regard.explainers.cam.recorded import Recorded, Reshape, record
-from regard.probing.answers import Answers, evaluate, gradient_probe, pair, precision_probe, same_probe, with_gradient
+from regard.probing.answers import (
+    Answers,
+    evaluate,
+    gradient_probe,
+    pair,
+    precision_probe,
+    same_probe,
+    watched,
+    with_gradient,
+)
 from regard.probing.layer import layer_probes
 from regard.probing.probe import APART, Probe, in_short, refused, told
 
@@ -69,25 +78,27 @@ def network_probes(
         layers = layers or [(layer, None)]
     with recording.intact(network) as plain:
         query = Query(plain, inputs, target, batch_size=1)
+        recorded, lost = _record(query, layers, named=layer is not None or not everything)
+        first = recorded[0].layer if recorded else None
+        wanted = needed or (everything and GRADIENT in capable)
         try:
-            answers = with_gradient(query, differentiable=needed or (everything and GRADIENT in capable))
+            answers = with_gradient(query, differentiable=wanted, layer=first)
         except Exception as error:
             return [refused("output", error)], math.nan
         probes = [Probe("output", "ok", "one row per case")]
         if needed or everything:
-            probes.append(gradient_probe(answers, wanted=needed or GRADIENT in capable))
+            probes.append(gradient_probe(answers, wanted=wanted))
             if probes[-1].state == "refused":
-                layers = []
-        recorded, lost = _record(query, layers, named=layer is not None or not everything)
+                recorded, lost, first = [], [], None
         try:
-            answers.again = float(recorded[0].value[0]) if recorded else float(evaluate(query, inputs.tensors)[0][0])
-            probes += [same_probe(answers), pair(answers, recorded[0].layer if recorded else None)]
-            probes.insert(2 if needed or everything else 1, precision_probe(answers))
+            answers.again = float((recorded[0].value if recorded else evaluate(query, inputs.tensors)[0])[0])
+            apart = pair(answers, first)
         except TargetError as error:
             return [refused("output", error)], answers.value
         except Exception as error:
             got = f"the network raises {type(error).__name__} for another input ({in_short(error)})"
             return [*probes, Probe(APART, "unclear", got), *lost], answers.value
+        probes += [precision_probe(answers), same_probe(answers), apart]
         for n, one in enumerate(recorded):
             probes += _of_layer(answers, one, first=n == 0)
     return [*probes, *lost], answers.value
@@ -114,7 +125,7 @@ def _record(
 def _of_layer(answers: Answers, recorded: Recorded, *, first: bool) -> list[Probe]:
     try:
         if not first:
-            with replaced_output(recorded.layer, lambda t: t.clone()) as seen:
+            with watched(recorded.layer) as seen:
                 evaluate(answers.query, answers.others)
             answers.layer_output = seen[0].detach()
         return layer_probes(answers, recorded)
