@@ -147,11 +147,12 @@ def explain_case(
     case: str = "case",
     batch_size: BatchSize = "auto",
     through_preparation: bool = False,
-    preflight: bool = True,
+    preflight: bool | Preflight = True,
 ) -> Explained:
     """Explain one case with several methods; CAMs of one layer share one pass.
 
-    Parameters as `explain`; without ``preflight`` the network is not probed.
+    Parameters as `explain`. Without ``preflight`` the network is not probed; what an earlier preflight of the same
+    network, target and methods said stands in its place.
     """
     specs = parse_methods(methods)
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
@@ -178,8 +179,10 @@ def explain_case(
         looked = inputs.rebuild([p.places(mask).to(inputs.tensors[0].device) for p in prepared.parts])
     explanations: list[Explanation] = []
     with _shared(len(specs)), offered(begun):
-        probed = _probed(model, prepared, goal, specs, named, compared, prediction) if preflight and specs else None
-        if probed is not None:
+        probed = None
+        if specs and preflight is not False:
+            before = preflight if isinstance(preflight, Preflight) else None
+            probed = _probed(model, prepared, goal, specs, named, compared, prediction, before)
             warnings += probed.check().warnings
             batch_size = 1 if probed.alone else batch_size
         for spec in specs:
@@ -230,6 +233,7 @@ def _probed(
     layer: str | None,
     compared: FoundReference | None,
     prediction: float,
+    before: Preflight | None,
 ) -> Preflight:
     """What is known of the network, probed now if it is not; what holds for this case only is looked at anew."""
     owners = model.members if isinstance(model, Ensemble) else (model,)
@@ -242,6 +246,7 @@ def _probed(
         reference=None if compared is None else compared.tensors,
         value=prediction,
         keys=[owner.regard_network for owner in owners],
+        before=before,
     )
 
 

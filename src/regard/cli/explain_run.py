@@ -26,6 +26,8 @@ from regard.io.names import safe_name
 from regard.io.reading import is_dicom, strip_ending
 from regard.models import Model, load_model
 from regard.models.provenance import versions
+from regard.probing.probe import Preflight
+from regard.probing.record import read_record, write_record
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
 from regard.report.html import ReportCase, write_report
@@ -48,6 +50,7 @@ class _Run:
     specs: Sequence[MethodSpec]
     question: Question
     errors: list[Exception] = field(default_factory=list)
+    preflight: Preflight | None = None
 
     @property
     def input_names(self) -> list[str | None]:
@@ -83,7 +86,8 @@ def run(request: Request) -> int:
         overwrite=request.overwrite,
         private=request.private,
     ) as folder:
-        this = _Run(request, folder, model, specs, question)
+        known = read_record(folder.noted("preflight"), model)
+        this = _Run(request, folder, model, specs, question, preflight=known)
         if request.private and any(strip_ending(p.name) == c.case for c in cases for p in c.inputs.values()):
             logger.warning("case ids are the names of the files; a table with the columns case and image gives others")
         with shown(quiet=request.quiet) as progress:
@@ -147,7 +151,10 @@ def _explain(this: _Run, case: Case) -> None:
         seed=request.seed,
         case=case.case,
         batch_size=batch_size_of(request.batch_size),
+        preflight=this.preflight or True,
     )
+    if this.preflight is None and not this.folder.noted("preflight"):
+        this.folder.note(preflight=write_record(found.preflight, model, case.case))
     single = len(model.card.inputs) == 1
     explanations = [replace(e, input=None) if single else e for e in found.explanations]
     scales = common_scales(explanations)

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from regard.core import recording
 from regard.core.errors import InputError
@@ -23,7 +23,7 @@ from regard.probing.case import case_probes
 from regard.probing.network import layers_of, network_probes
 from regard.probing.probe import Preflight, Probe, refused
 
-__all__ = ["MethodLike", "preflight", "preflight_of_case", "remember"]
+__all__ = ["MethodLike", "preflight", "preflight_of_case"]
 
 MethodLike = str | MethodSpec | AbstractExplainer
 """A method by its registered name with its knobs, or an explainer."""
@@ -134,6 +134,7 @@ def preflight_of_case(
     reference: tuple[Tensor, ...] | None = None,
     value: float | None = None,
     keys: Sequence[Any] | None = None,
+    before: Preflight | None = None,
 ) -> Preflight:
     """Probe each member of an ensemble, or the network alone, with one case.
 
@@ -148,26 +149,28 @@ def preflight_of_case(
     keys
         Objects that stand for the members: what was probed for one is not probed again while it lives and its weights
         stay. None: nothing is kept.
+    before
+        What an earlier run's probes said of the same network, target and methods: they are not made again.
     """
-    probes: list[Probe] = []
-    explainers: list[AbstractExplainer] = []
-    for n, member in enumerate(members):
+    probes: list[Probe] = [] if before is None else list(before.of_another_case())
+    explainers: list[AbstractExplainer] = [] if before is None else _built(methods, members[0], layer)[0]
+    for n, member in enumerate(members if before is None else ()):
         explainers, lost = _built(methods, member, layer)
         if lost and not explainers:
             probes += lost
             continue
-        key = None if keys is None else _key(target, explainers, layer)
-        before = None if keys is None else _kept(keys[n]).get(key)
-        if before is None:
+        key = None if keys is None else (_key(target, explainers, layer), _state(member))
+        known = None if keys is None else _kept(keys[n]).get(key)
+        if known is None:
             lines, seen = network_probes(member, inputs, target, explainers, layer=layer, everything=not methods)
-            before = Preflight(tuple(lines))
+            known = Preflight(tuple(lines))
             if keys is not None:
-                remember(keys[n], key, before)
+                _kept(keys[n])[key] = known
         else:
-            seen, before = float("nan"), before.of_another_case()
+            seen, known = float("nan"), known.of_another_case()
         value = seen if value is None else value
         more = f"member {n + 1}: " if len(members) > 1 else ""
-        probes += [replace(p, name=more + p.name) for p in (*before, *lost)]
+        probes += [replace(p, name=more + p.name) for p in (*known, *lost)]
     label = target.label if isinstance(target, AbstractTarget) else str(target)
     if value is not None and value == value:
         query = Query(recording.unwrap(members[0]), inputs, target, reference)
@@ -197,9 +200,12 @@ def _kept(owner: Any) -> dict[Hashable, Preflight]:
         return {}
 
 
-def remember(owner: Any, key: Hashable, said: Preflight) -> None:
-    """Keep what a network's probes said for as long as the network lives."""
-    _kept(owner)[key] = said
+def _state(network: Network) -> int:
+    """A number that changes when the weights are written to."""
+    plain = recording.unwrap(network)
+    if not isinstance(plain, nn.Module):
+        return 0
+    return sum(0 if p.is_inference() else p._version for p in plain.parameters())
 
 
 def _weak(thing: Any) -> Hashable:
