@@ -38,9 +38,10 @@ def doctor(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Say what is installed and what is missing; with a model, probe it before its first map.
+    """Say what is installed; with a model, probe it.
 
-    A line a probe: ok, told (said beside every map), refused (no map is drawn; the exit code is then 2), or unclear.
+    A line a probe: ok; told, which then stands beside every map; refused, which draws no map (the exit code is then 2);
+    or unclear.
 
     Example: regard doctor models/brain-age sub-01_T1w.nii.gz
     """

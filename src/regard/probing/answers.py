@@ -292,7 +292,7 @@ def precision_probe(answers: Answers) -> Probe:
     name = "response"
     if answers.effect == 0:
         got = "an output that stays the same for another input (its places shuffled, its contrast lower)"
-        do = "check the weights, and whether a step or dead units stand at the end"
+        do = "check the weights, and whether a step or dead units stand at the end; or run the network in float64"
         return told(name, got, "one that depends on the input", do, 0.0)
     if answers.unsteady > UNSTEADY * answers.effect:
         return told(
