@@ -171,7 +171,7 @@ def test_a_weighing_evaluates_one_by_one_where_cases_mix(
 ) -> None:
     model, out = bad("mixing"), tmp_path / "run"
     assert regard("explain", model, "--trust", picture(), "-m", "gradient", "-o", out).code == 0
-    said = regard("weigh", out, "--trust", "--quick", "--measure", "completeness", "--n-null", "99")
+    said = regard("weigh", out, "--trust", "--quick", "--measure", "gini")
     assert said.code == 0, said.err
     assert yaml.safe_load((out / "weigh.yaml").read_text())["batch_size"] == "1"
 

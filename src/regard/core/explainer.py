@@ -332,9 +332,10 @@ class AbstractExplainer(ABC):
             raise ShapeError(f"{len(wanted)} targets", f"one for each of {read.n_cases} cases")
         if isinstance(batch_size, int) and batch_size < 1:
             raise InputError(f"batch size {batch_size}", "at least 1, or auto")
-        together, warnings = self.cases_together and wanted is None, []
+        together = self.cases_together and wanted is None
+        warnings: list[str] = []
         if preflight:
-            first = wanted[0] if wanted is not None else target
+            first: Any = wanted[0] if wanted is not None else target
             alone, warnings = self._probe(read.case(0), first, compared)
             if alone:
                 together, batch_size = False, 1

@@ -8,8 +8,8 @@ from torch import Tensor
 from regard.core.errors import InputError, ReferenceInputError
 from regard.core.explainer import AbstractExplainer, Query
 from regard.core.spatial import has_space, space
-from regard.core.target import AbstractTarget, Probability
-from regard.explainers.perturbation.fillers import Filler
+from regard.core.target import Probability, TargetLike
+from regard.explainers.perturbation.fillers import Filler, FillerLike
 from regard.probing.probe import Probe, refused, told
 
 __all__ = ["case_probes"]
@@ -21,9 +21,7 @@ SAME = 1e-6
 """Share of an input's range within which two images count as the same."""
 
 
-def case_probes(
-    query: Query, goal: AbstractTarget, value: float, explainers: Sequence[AbstractExplainer]
-) -> list[Probe]:
+def case_probes(query: Query, goal: TargetLike, value: float, explainers: Sequence[AbstractExplainer]) -> list[Probe]:
     """What can be said of a case without running the network.
 
     Parameters
@@ -51,7 +49,7 @@ def case_probes(
             )
         )
     probes += _reference(query, labels)
-    fillings = {}
+    fillings: dict[tuple[FillerLike, float | None], AbstractExplainer] = {}
     for explainer in explainers:
         kind = getattr(explainer, "filler", None)
         if kind is not None and "filler" in explainer.knobs():
@@ -116,10 +114,10 @@ def _reference(query: Query, labels: Sequence[str]) -> list[Probe]:
 
 
 @torch.no_grad()
-def _filler(query: Query, labels: Sequence[str], kind: object, sigma: float | None) -> list[Probe]:
+def _filler(query: Query, labels: Sequence[str], kind: FillerLike, sigma: float | None) -> list[Probe]:
     """Whether what hides a place differs from what it hides."""
     word = f"{kind:g}" if isinstance(kind, (int, float)) else str(kind)
-    name, filler, same = f"filler {word}", Filler(kind, sigma), []  # type: ignore[arg-type]
+    name, filler, same = f"filler {word}", Filler(kind, sigma), []
     for n, x in enumerate(query.inputs.tensors):
         hidden = [max(1, size // 8) for size in space(x)]
         try:
