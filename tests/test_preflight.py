@@ -315,7 +315,7 @@ def test_a_network_that_answers_to_nothing_is_told() -> None:
 
 def test_a_row_that_is_not_a_case_is_refused() -> None:
     said = regard.preflight(Squeezed().eval(), image(64, 64), 0)
-    with pytest.raises(TargetError, match=r"\(2,\).*one row per case"):
+    with pytest.raises(TargetError, match=r"\(2,\).*one row per input case"):
         said.check()
 
 

@@ -1,7 +1,7 @@
 """Model, volume and method to explanation: prepare, attribute, bring home."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,9 +17,11 @@ from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation
 from regard.core.first_pass import first_pass, offered
 from regard.core.geometry import resample
+from regard.core.one_thread import alone
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
-from regard.core.spatial import has_space, space
+from regard.core.rows import target_values
+from regard.core.spatial import has_space, n_space, space
 from regard.core.target import AbstractTarget, TargetLike
 from regard.core.volume import Volume
 from regard.explainers.cam.recorded import shared_pass
@@ -134,6 +136,7 @@ def explain(
     return found[0] if isinstance(scan, Volume) else {str(e.input): e for e in found}
 
 
+@alone()
 def explain_case(
     model: Model,
     scan: Scan,
@@ -147,12 +150,14 @@ def explain_case(
     case: str = "case",
     batch_size: BatchSize = "auto",
     through_preparation: bool = False,
+    when_made: Callable[[Sequence[Explanation]], None] | None = None,
     preflight: bool | Preflight = True,
 ) -> Explained:
     """Explain one case with several methods; CAMs of one layer share one pass.
 
-    Parameters as `explain`. Without ``preflight`` the network is not probed; what an earlier preflight of the same
-    network, target and methods said stands in its place.
+    Parameters as `explain`; ``when_made`` is given the explanations of each method as soon as they are made, so that a
+    run which is stopped loses none. Without ``preflight`` the network is not probed; what an earlier preflight of the
+    same network, target and methods said stands in its place.
     """
     specs = parse_methods(methods)
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
@@ -164,8 +169,8 @@ def explain_case(
     begun = first_pass(network, inputs, graph=alone and bool(specs) and specs[0].method.begins_with_gradient)
     output = begun.output
     goal = bind_target(model, target, output, prepared)
-    with recording.intact(network), torch.no_grad():
-        prediction = float(goal(output)[0])
+    with torch.no_grad():
+        prediction = float(target_values(goal, output, 1, n_space(inputs.tensors[0]))[0])
     question = Query(recording.unwrap(network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
     compared = find_reference(reference, question, prepared, model.card)
     warnings = list(prepared.warnings) + outside_training(model.card, scans, prediction)
@@ -210,17 +215,21 @@ def explain_case(
                     found.relevance = tuple(r.nan_to_num(0.0) for r in found.relevance)
                 parts.append(found)
             quantity, sign = explainer.meaning
+            of_method: list[Explanation] = []
             for n, name in enumerate(scans):
                 maps = _bring_home(prepared.parts[n], parts, n, quantity)
-                explanations.append(
+                of_method.append(
                     _explanation(
                         model, spec, explainer.knobs(), explainer.form, parts, maps, quantity, sign, able,
                         prepared.parts[n], None if isinstance(scan, Volume) else name, case, goal, prediction, warnings,
                         made(model, scans, seed, batch_size, inputs.tensors[0]),
                     )
                 )  # fmt: skip
-    if mask is not None:
-        explanations = [_masked(e, mask) for e in explanations]
+            if mask is not None:
+                of_method = [_masked(e, mask) for e in of_method]
+            explanations += of_method
+            if when_made is not None:
+                when_made(of_method)
     image, numbers = _outputs(model, output, prepared)
     return Explained(tuple(explanations), prediction, image, numbers, probed or Preflight(()))
 
@@ -365,11 +374,11 @@ def _masked(explanation: Explanation, mask: Volume) -> Explanation:
 
 def _outputs(model: Model, output: object, prepared: PreparedCase) -> tuple[Volume | None, dict[str, float]]:
     """The network's own output: an image on the scan's grid, or numbers by name."""
-    if not isinstance(output, Tensor):
+    if not isinstance(output, Tensor) or output.shape[:1] != (1,):
         return None, {}
     part = prepared.parts[0]
     names = model.card.output.names
-    if has_space(output):
+    if has_space(output) and n_space(output) == n_space(prepared.inputs.tensors[0]):
         channels = output[0].float()
         labelled = model.card.output.kind == "segmentation"
         if labelled:

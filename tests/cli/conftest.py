@@ -1,7 +1,8 @@
 """A small network with its card, small images, and the command line as a function."""
 
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,26 @@ def nifti(tmp_path: Path, oblique: np.ndarray) -> Callable[..., Path]:
 def model_3d(write_model: Callable[..., Path]) -> Path:
     spec = {"name": "image", "orientation": "LPS", "shape": [16, 16, 8], "unit": "HU"}
     return write_model("model3d", kwargs={"widths": [2, 3], "spatial_dims": 3}, inputs=[spec])
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mount a file system of some kilobytes, where this user may mount one."""
+    mounted: list[Path] = []
+
+    def mount(kilobytes: int) -> Path:
+        place = tmp_path / f"disk-{kilobytes}"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)]
+        try:
+            done = subprocess.run(command, capture_output=True)
+        except FileNotFoundError:
+            pytest.skip(reason="no program to mount a file system")
+        if done.returncode:
+            pytest.skip(reason="only the superuser may mount a file system")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "-l", str(place)], check=True)

@@ -155,7 +155,9 @@ def test_another_configuration_is_refused_by_its_key(
     ):
         assert regard(*base, *options).refused(key, "--overwrite")
     other = picture("elsewhere/scan.png", seed=9)  # another file of the same case id
-    assert regard("explain", model, other, "-m", "gradient", "-o", out).refused("input_paths")
+    assert regard("explain", model, other, "-m", "gradient", "-o", out).refused(
+        "elsewhere/scan.png", "case 'scan'", "has changed"
+    )
     assert written(out) == before
     assert regard(*base).code == 0
     assert written(out) == before
@@ -195,9 +197,9 @@ def test_overwrite_removes_what_regard_made_and_nothing_else(
     mine = tmp_path / "run" / "maps" / "notes.txt"
     mine.write_text("mine")
     before = written(tmp_path / "run")
-    assert regard(*base, "gradient", "--overwrite").refused("notes.txt")
+    assert regard(*base, "gradient", "--overwrite").code == 0
     assert mine.read_text() == "mine"
-    assert written(tmp_path / "run") == before
+    assert not set(before) & set(written(tmp_path / "run"))
 
 
 def test_a_folder_of_somebody_else(regard: Regard, model: Path, picture: Callable, tmp_path: Path) -> None:

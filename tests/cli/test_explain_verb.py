@@ -42,7 +42,8 @@ def test_one_case_writes_what_the_contract_says(regard: Regard, model: Path, pic
 
     stem = "tb%200005_desc-gradram"
     assert sorted(p.name for p in out.iterdir()) == [
-        "failures.tsv", "figures", "inputs.tsv", "maps", "report.html", "run.log", "run.yaml",
+        "contents.tsv", "failures.tsv", "figures", "files.txt", "inputs.tsv", "maps", "report.html", "run.log",
+        "run.yaml",
     ]  # fmt: skip
     assert sorted(p.name for p in (out / "maps").iterdir()) == [
         *(f"{stem}_relevance.{e}" for e in ("json", "nii.gz", "png")),

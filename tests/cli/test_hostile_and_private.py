@@ -1,5 +1,6 @@
 """``regard explain`` with hostile models and names, with DICOM, and in private."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -135,6 +136,29 @@ def test_private_writes_no_path_and_no_name_of_a_file(
     assert "near" in stored["reference"]["label"]
     for secret in ("Lastname", "of-first", str(tmp_path)):
         assert secret.encode() not in everything(tmp_path / "two"), secret
+
+
+def test_a_private_cohort_keeps_no_record_number_and_nothing_to_guess_one_by(
+    regard: Regard, model: Path, picture: Callable, tmp_path: Path
+) -> None:
+    records = ["MRN-4711", "MRN-0815", "MRN-4711", "MRN-1234"]
+    rows = [(f"c{n}", picture(f"{r}-{n}.png", seed=n).name, r, n) for n, r in enumerate(records)]
+    table, out = tmp_path / "table.tsv", tmp_path / "run"
+    table.write_text("case\timage\tpatient\tlabel\n" + "".join("\t".join(map(str, row)) + "\n" for row in rows))
+    base = ("cohort", model, table, "-m", "gradient", "--maps", "none", "--private", "-o", out)
+    assert regard(*base).code == 0
+    told = (out / "predictions.tsv").read_text().splitlines()
+    assert [row.split("\t")[1] for row in told[1:]] == [f"patient-000{n}" for n in (1, 2, 1, 3)]
+    content = everything(out)
+    for secret in (*records, str(tmp_path)):
+        assert secret.encode() not in content, secret
+    # Nobody who knows what a path or a record number looks like finds it by trying.
+    paths = [[row[0], "image", str(tmp_path / row[1])] for row in rows]
+    columns = [sorted({"patient": row[2], "label": str(row[3])}.items()) for row in rows]
+    guesses = [*records, *(p[2] for p in paths), json.dumps(paths), json.dumps(columns), str(table), str(model)]
+    for guess in guesses:
+        assert hashlib.sha256(guess.encode()).hexdigest().encode() not in content, guess
+    assert regard(*base).code == 0  # and still it resumes
 
 
 def test_private_warns_of_ids_that_are_file_names(

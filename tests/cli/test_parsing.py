@@ -146,3 +146,26 @@ def test_view_prints_its_address(
     address = said.json["address"] if "--json" in options else said.out.strip()
     assert address.startswith("http://127.0.0.1:")
     assert said.err == ""
+
+
+@pytest.mark.parametrize(("options", "shown"), [((), False), (("--no-scans",), False), (("--scans",), True)])
+def test_view_serves_scans_outside_the_folder_after_a_yes_only(
+    regard: Regard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], shown: bool
+) -> None:
+    inside, outside = tmp_path / "run" / "scans" / "a.nii.gz", tmp_path / "elsewhere" / "b.nii.gz"
+    for path in (inside, outside):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+    rows = f"case\tinput\tpath\na\timage\t{inside}\nb\timage\t{outside}\n"
+    (tmp_path / "run" / "inputs.tsv").write_text(rows)
+    served: list[set[str]] = []
+
+    def closed(server: object) -> None:
+        served.append(set(server.site.scans))  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("http.server.ThreadingHTTPServer.serve_forever", closed)
+    said = regard("view", tmp_path / "run", "--no-browser", *options)
+    assert said.code == 0
+    assert served == [{"a", "b"} if shown else {"a"}]
+    assert ("--scans" in said.err) is (not options)

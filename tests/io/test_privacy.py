@@ -122,6 +122,6 @@ def test_a_private_run_holds_no_path(tmp_path: Path, caplog: pytest.LogCaptureFi
             assert b"DOE" not in path.read_bytes(), path.name
             assert str(tmp_path).encode() not in path.read_bytes(), path.name
     assert "could not read '<case-0001>'" in (tmp_path / "run" / "run.log").read_text()
-    other = {**config, "model": str(tmp_path / "ROE_model")}
+    other = {**config, "contents": {"card": "another"}}
     with pytest.raises(InputError, match="another configuration"):
         RunFolder(tmp_path / "run", "explain", other, private=True)

@@ -16,8 +16,10 @@ from file_samples import explanation_of
 from regard.core.errors import CardError, FileError, FolderError
 from regard.core.volume import Volume
 from regard.io import lock
-from regard.io.maps import save_map
-from regard.io.own_files import clear, foreign_files
+from regard.io.atomic import write_bytes
+from regard.io.manifest import MANIFEST, Manifest
+from regard.io.maps import read_map, save_map
+from regard.io.own_files import adopt, clear, foreign_files
 from regard.io.records import read_failures, read_inputs, read_run, run_state
 from regard.io.run_folder import RunFolder
 from regard.io.tables import Case
@@ -130,22 +132,70 @@ def test_overwrite_removes_only_what_regard_made(run_path: Path) -> None:
     with start(run_path) as run:
         put_map(run, "a", "grad-ram")
         run.add_failure("b", "read", FileError("x"))
-        (run.figures / "a.png").write_bytes(b"")
-    (run_path / "maps" / "mine.txt").write_text("notes")
-    (run_path / "report.html").symlink_to(run_path / "maps" / "mine.txt")
-    with pytest.raises(FolderError, match=r"2 files that Regard did not make, such as 'maps/mine\.txt'"):
+        write_bytes(run.figures / "a.png", b"")
+    mine = [run_path / "maps" / "mine.txt", run_path / "figures" / "mine.png", run_path / "scans" / "mine.nii.gz"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    (run_path / "report.html").symlink_to(mine[0])
+    with pytest.raises(FolderError, match=r"report\.html', which is a link to"):
         start(run_path, seed=1, overwrite=True)
     assert (run_path / "maps" / "a_desc-gradram_relevance.nii.gz").exists()
-    (run_path / "maps" / "mine.txt").unlink()
-    with pytest.raises(FolderError, match=r"1 files that Regard did not make, such as 'report\.html'"):
-        start(run_path, seed=1, overwrite=True)
     (run_path / "report.html").unlink()
     with start(run_path, seed=1, overwrite=True) as run:
         assert not run.resumed
         assert not run.is_done("a", "grad-ram")
         assert run.failures == []
-        assert list(run.figures.iterdir()) == []
+        assert [p.name for p in run.figures.iterdir()] == ["mine.png"]
+        with pytest.raises(FolderError, match=r"mine\.png', which this run did not write"):
+            write_bytes(run.figures / "mine.png", b"ours")
+    assert [p.read_text() for p in mine] == ["mine"] * 3
     assert read_run(run_path)["seed"] == 1
+
+
+def test_a_folder_that_is_a_link_is_not_written_through(run_path: Path, tmp_path: Path) -> None:
+    with start(run_path) as run:
+        run.note(hashes={"a": "b"})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (run_path / "maps").rmdir()
+    (run_path / "maps").symlink_to(elsewhere)
+    for overwrite in (False, True):
+        with pytest.raises(FolderError, match=r"maps', which is a link to"):
+            start(run_path, overwrite=overwrite)
+    (run_path / "maps").unlink()
+    with start(run_path) as run:
+        (run.figures / "deeper").symlink_to(elsewhere)
+        with pytest.raises(FolderError, match=r"deeper', which is a link to"):
+            write_bytes(run.figures / "deeper" / "a.png", b"x")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_map_that_was_damaged_is_made_again(run_path: Path) -> None:
+    with start(run_path) as run:
+        put_map(run, "a", "grad-ram")
+        put_map(run, "b", "grad-ram")
+    path = run.map_path("a", "grad-ram")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    run.map_path("b", "grad-ram").write_bytes(path.read_bytes()[:40])
+    with start(run_path) as run:
+        assert not run.is_done("a", "grad-ram")
+        assert not run.is_done("b", "grad-ram")
+        put_map(run, "a", "grad-ram")
+        assert run.is_done("a", "grad-ram")
+    with pytest.raises(FileError, match="not as it was saved"):
+        read_map(run.map_path("b", "grad-ram"))
+
+
+def test_a_folder_of_an_older_release_is_overwritten_by_its_names(run_path: Path) -> None:
+    with start(run_path) as run:
+        put_map(run, "a", "grad-ram")
+    (run_path / MANIFEST).unlink()
+    (run_path / "maps" / "notes.txt").write_text("mine")
+    with start(run_path, seed=1, overwrite=True) as run:
+        assert [p.name for p in run.maps.iterdir()] == ["notes.txt"]
 
 
 def test_two_runs_into_one_folder(run_path: Path) -> None:
@@ -327,7 +377,9 @@ def test_which_files_are_regards_own(name: str, own: bool, tmp_path: Path) -> No
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x")
-    assert foreign_files(tmp_path) == ([] if own else [name])
+    manifest = Manifest(tmp_path)
+    adopt(tmp_path, manifest)
+    assert foreign_files(tmp_path, manifest) == ([] if own else [name])
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +396,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
     with start(tmp_path / "other"), monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", refuse)
         with pytest.raises(FileError, match="cannot remove files"):
-            clear(tmp_path / "other")
+            clear(tmp_path / "other", Manifest(tmp_path / "other"))
 
 
 def test_a_file_system_without_links(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

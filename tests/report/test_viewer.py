@@ -74,6 +74,30 @@ def test_listed_files_are_served_with_closed_headers(folder):
         assert (answer.status, content, answer.getheader("Content-Length")) == (200, "", "22")
 
 
+def scripts(answer):
+    policy = answer.getheader("Content-Security-Policy")
+    return dict(part.strip().partition(" ")[::2] for part in policy.split(";")), policy
+
+
+def test_a_strangers_report_runs_no_script_of_its_own_and_has_no_origin(folder):
+    with running(folder) as (ask, _):
+        parts, policy = scripts(ask("report.html")[0])
+        assert parts["sandbox"] == "allow-scripts"
+        assert "'unsafe-inline'" not in parts["script-src"]
+        assert "'self'" not in policy
+        assert all(source.startswith("'sha256-") for source in parts["script-src"].split())
+        index, policy = scripts(ask("")[0])
+        assert "script-src" not in policy
+        assert "connect-src" not in policy
+
+
+def test_the_report_that_is_written_now_runs(folder):
+    from regard.report.html import content_hash, static
+
+    with running(folder) as (ask, _):
+        assert content_hash(static("report.js")) in scripts(ask("report.html")[0])[0]["script-src"]
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -19,9 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         code = _run(arguments)
     except KeyboardInterrupt:
-        code = _INTERRUPTED
-    if code == _INTERRUPTED:
-        _said("interrupted; expected to finish; give the same command again, what is done is kept", code)
+        code = _interrupted()
     if argv is None:
         sys.exit(code)
     return code
@@ -32,6 +30,7 @@ def _run(arguments: list[str]) -> int:
 
     from regard.cli.app import app, interrupted, usage_error
     from regard.core.errors import RegardError
+    from regard.io.atomic import disk_error
 
     logging.basicConfig(format="regard: %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
     verbose = any(a in ("-v", "--verbose") for a in arguments)
@@ -42,16 +41,25 @@ def _run(arguments: list[str]) -> int:
             traceback.print_exc()
         return _said(str(error), error.exit_code)
     except Exception as error:
+        full = disk_error(error)
+        if full is not None:
+            return _said(str(full), full.exit_code)
         said = usage_error(error)
         if said is not None:
             return _said(said, 2)
         if interrupted(error):
-            return _INTERRUPTED
+            return _interrupted()
         if verbose:
             traceback.print_exc()
         failure = f"an unexpected {type(error).__name__} ({error})"
         return _said(f"{failure}; expected none; run again with -v and report it", 1)
+    if code == _INTERRUPTED:  # the parser's own word for Ctrl-C
+        return _interrupted()
     return code if isinstance(code, int) else 0
+
+
+def _interrupted() -> int:
+    return _said("interrupted; expected to finish; give the same command again, what is done is kept", _INTERRUPTED)
 
 
 def _said(message: str, code: int) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.cli.options import batch_size_of
+from regard.cli.request import card_sha256
 from regard.cohort.atlas import space_of
 from regard.cohort.backends import Backend, DaskWorkers, LocalWorkers, ThisProcess
 from regard.cohort.design import check_columns, contrasts
@@ -23,6 +24,7 @@ from regard.core.recording import LAYERS
 from regard.core.volume import Volume
 from regard.explainers.spec import parse_methods
 from regard.io import Case, read
+from regard.io.contents import named_contents
 from regard.models import Model
 from regard.models.scans import read_scans
 
@@ -242,7 +244,6 @@ def configuration(
     request: CohortRequest, model: Model, function: Explaining, cases: Sequence[Case], threads: int
 ) -> dict[str, Any]:
     """What makes two runs the same; where the cases are done does not."""
-    paths = [(c.case, name, os.path.abspath(p)) for c in cases for name, p in c.inputs.items()]
     columns = [sorted(c.columns.items()) for c in cases]
     question = function.question
     return {
@@ -250,8 +251,8 @@ def configuration(
         "weights": question.weights,
         "weights_sha256": model.weights_sha256,
         "case_ids": [c.case for c in cases],
-        "input_paths_sha256": _digest(paths),
-        "columns_sha256": _digest(columns),
+        # What a table says of patients can be guessed from its checksum: it is left out where nothing may leave.
+        **({} if request.private else {"columns_sha256": _digest(columns)}),
         "methods": list(question.methods),
         "target": question.target,
         "reference": question.reference,
@@ -274,7 +275,14 @@ def configuration(
         "device": question.device,
         "threads": threads,
         "batch_size": request.batch_size,
-    }
+        "contents": {
+            "card": card_sha256(model),
+            **named_contents(
+                target=question.target, reference=question.reference, mask=question.mask, template=request.template,
+                atlas=function.atlas, atlas_table=function.atlas_table,
+            ),
+        },
+    }  # fmt: skip
 
 
 def _digest(value: Any) -> str:

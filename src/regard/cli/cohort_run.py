@@ -28,7 +28,7 @@ from regard.cli.cohort_request import (
 )
 from regard.cli.options import set_up
 from regard.cli.progress import shown
-from regard.cohort.cases import find_cohort
+from regard.cohort.cases import find_cohort, numbered_patients
 from regard.cohort.engine import Cohort, run_cases
 from regard.cohort.explaining import NULL, Explaining, OpenExplaining
 from regard.cohort.part import Failed
@@ -57,6 +57,8 @@ def run(request: CohortRequest) -> int:
     threads = request.threads or 1
     device = set_up(device=request.device, threads=threads, verbose=request.verbose, quiet=request.quiet)
     cases = find_cohort(request.table)
+    if request.private:
+        cases = numbered_patients(cases)
     check(request, cases)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     where = space(request, cases, model)
@@ -132,8 +134,14 @@ def _all_cases(
         labels = [f"{s.label}_input-{i.name}" if several else s.label for s in specs for i in model.card.inputs]
         kept = [*labels, *[name + NULL for name in labels if function.null != "none"]]
         store = MapStore(folder.path / "maps.zarr", [c.case for c in cases], function.grid, kept)
+    for case in cases:
+        folder.check_inputs(case)
     errors: list[Failed] = []
     last = time.monotonic()
+
+    def on_success(case: Case) -> None:
+        folder.record_inputs(case)
+        folder.succeeded(case.case, "cohort")
 
     def on_failure(case: Case, error: Failed) -> None:
         folder.add_failure_in_words(case.case, "cohort", error.error_type, error.message)
@@ -157,7 +165,7 @@ def _all_cases(
             store=store,
             progress=told,
             on_failure=on_failure,
-            on_success=lambda case: folder.succeeded(case.case, "cohort"),
+            on_success=on_success,
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import typer
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from regard.cli.options import set_up
 from regard.cli.progress import shown
@@ -19,7 +19,7 @@ from regard.core.errors import InputError
 from regard.demo import METHODS, Case, Demo, explain_held_out, predict, score, train, what_it_depends_on
 from regard.io import Case as InputCase
 from regard.io import RunFolder, save_map
-from regard.io.atomic import write_json
+from regard.io.atomic import write_bytes, write_json
 from regard.io.maps import save_volume
 from regard.io.schema import read_json
 from regard.models import Model, write_card
@@ -112,8 +112,8 @@ def _facts(labels: np.ndarray, predicted: np.ndarray, learned: np.ndarray) -> di
 
 
 def _save_model(folder: Path, model: Model) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in model.network.state_dict().items()}, folder / "weights.safetensors")  # type: ignore[union-attr]
+    tensors = {k: v.contiguous() for k, v in model.network.state_dict().items()}  # type: ignore[union-attr]
+    write_bytes(folder / "weights.safetensors", save(tensors))
     write_card(model.card, folder / "card.yaml")
 
 

@@ -4,7 +4,7 @@ import errno
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from regard.cli.options import batch_size_of, set_up
 from regard.cli.progress import shown
 from regard.cli.request import Question, Request, configuration, files_of, further_inputs, read_question, scans_of
 from regard.core.errors import InputError, SomeCasesFailed
+from regard.core.explanation import Explanation
 from regard.core.optional import need
 from regard.core.volume import Volume
 from regard.explain import explain_case
@@ -88,6 +89,9 @@ def run(request: Request) -> int:
     ) as folder:
         known = read_record(folder.noted("preflight"), model)
         this = _Run(request, folder, model, specs, question, preflight=known)
+        for case in cases:
+            if len(this.lacks(case)) < len(specs):
+                folder.check_inputs(case)
         if request.private and any(strip_ending(p.name) == c.case for c in cases for p in c.inputs.values()):
             logger.warning("case ids are the names of the files; a table with the columns case and image gives others")
         with shown(quiet=request.quiet) as progress:
@@ -139,10 +143,28 @@ def _explain(this: _Run, case: Case) -> None:
     """Explain one case with the methods that it still lacks."""
     missing, request, model = this.lacks(case), this.request, this.model
     if not missing:
+        # A run that was stopped between the maps of a case and their pictures.
+        if not all(_picture(this.folder.map_path(case.case, s.label, n)).exists() for s in this.specs
+                   for n in this.input_names):  # fmt: skip
+            _draw(this, case, scans_of(case, model, request.cut))
         return
-    found = explain_case(
+    single = len(model.card.inputs) == 1
+    folder = this.folder
+
+    def save(explanations: Sequence[Explanation]) -> None:
+        folder.record_inputs(case)
+        for explanation in [replace(e, input=None) if single else e for e in explanations]:
+            path = folder.map_path(case.case, explanation.name, explanation.input)
+            if request.dicom:
+                files = files_of(case, model)
+                source = files[explanation.input] if explanation.input else next(iter(files.values()))
+                save_parametric_map(explanation, source, f"{str(path).removesuffix('.nii.gz')}.dcm")
+            save_map(explanation, path)
+
+    scans = scans_of(case, model, request.cut)
+    explained = explain_case(
         model,
-        scans_of(case, model, request.cut),
+        scans,
         missing,
         target=this.question.target,
         reference=this.question.reference,
@@ -151,24 +173,36 @@ def _explain(this: _Run, case: Case) -> None:
         seed=request.seed,
         case=case.case,
         batch_size=batch_size_of(request.batch_size),
+        when_made=save,
         preflight=this.preflight or True,
     )
-    if this.preflight is None and not this.folder.noted("preflight"):
-        this.folder.note(preflight=write_record(found.preflight, model, case.case))
-    single = len(model.card.inputs) == 1
-    explanations = [replace(e, input=None) if single else e for e in found.explanations]
-    scales = common_scales(explanations)
-    if found.output is not None:
-        save_volume(found.output, _image_path(this.folder, case), "output of the network")
-    for explanation in explanations:
-        path = this.folder.map_path(case.case, explanation.name, explanation.input)
-        stem = str(path).removesuffix(".nii.gz")
-        overlay(explanation, f"{stem}.png", scale=scales)
-        if request.dicom:
-            files = files_of(case, model)
-            source = files[explanation.input] if explanation.input else next(iter(files.values()))
-            save_parametric_map(explanation, source, f"{stem}.dcm")
-        save_map(explanation, path)
+    if this.preflight is None and not folder.noted("preflight"):
+        folder.note(preflight=write_record(explained.preflight, this.model, case.case))
+    if explained.output is not None:
+        save_volume(explained.output, _image_path(folder, case), "output of the network")
+    _draw(this, case, scans)
+
+
+def _draw(this: _Run, case: Case, scans: Mapping[str, Volume]) -> None:
+    """Draw the pictures of a case that is done, all by one scale."""
+    explanations = _stored(this, case, scans)
+    scales = common_scales(list(explanations.values()))
+    for path, explanation in explanations.items():
+        overlay(explanation, _picture(path), scale=scales)
+
+
+def _picture(path: Path) -> Path:
+    """Where the picture of a map belongs."""
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".png")
+
+
+def _stored(this: _Run, case: Case, scans: Mapping[str, Volume]) -> dict[Path, Explanation]:
+    """The maps of a case that is done, by their paths."""
+    paths = {
+        this.folder.map_path(case.case, spec.label, name): name for spec in this.specs for name in this.input_names
+    }
+    first = next(iter(scans.values()))
+    return {path: read_map(path).explanation(scans[name] if name else first) for path, name in paths.items()}
 
 
 def _image_path(folder: RunFolder, case: Case) -> Path:

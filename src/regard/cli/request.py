@@ -1,7 +1,6 @@
 """A request of ``regard explain``: the options as they were given, and what they name once it has been read."""
 
 import hashlib
-import json
 import math
 import os
 import re
@@ -17,13 +16,24 @@ from regard.core.volume import Volume
 from regard.explain import Scan
 from regard.explainers.spec import MethodSpec
 from regard.io import Case, read, read_table
+from regard.io.contents import named_contents
 from regard.io.tables import is_table
 from regard.models import Model
 from regard.models.scans import files_of, with_units
 from regard.models.target_text import absolute_target, read_region, read_target
 from regard.references import ReferenceValue
 
-__all__ = ["Question", "Request", "configuration", "files_of", "further_inputs", "read_question", "scans_of"]
+__all__ = [
+    "Question",
+    "Request",
+    "card_sha256",
+    "configuration",
+    "files_of",
+    "further_inputs",
+    "read_question",
+    "scans_of",
+    "shared_contents",
+]
 
 
 @dataclass(frozen=True)
@@ -149,10 +159,12 @@ def _axis_and_index(text: str) -> tuple[int, int]:
 def configuration(
     request: Request, model: Model, specs: Sequence[MethodSpec], cases: Sequence[Case], device: str
 ) -> dict[str, Any]:
-    """What makes two runs the same: paths are absolute, weights are their checksum."""
+    """What makes two runs the same: paths are absolute, weights and shared files are their checksums.
+
+    What is in the images of the cases is compared case by case, by the run folder.
+    """
     if request.cut is not None:
         _axis_and_index(request.cut)
-    paths = [(c.case, name, os.path.abspath(p)) for c in cases for name, p in c.inputs.items()]
     reference = request.reference
     return {
         "model": _absolute(request.model) if Path(request.model).exists() else request.model,
@@ -160,7 +172,6 @@ def configuration(
         "weights_sha256": model.weights_sha256,
         "case_ids": [c.case for c in cases],
         "tables": [_absolute(p) for p in request.paths if is_table(p)],
-        "input_paths_sha256": hashlib.sha256(json.dumps(paths).encode()).hexdigest(),
         "methods": [str(s) for s in specs],
         "target": absolute_target(request.target),
         "reference": _absolute(reference) if reference and not reference.startswith("value:") else reference,
@@ -174,7 +185,23 @@ def configuration(
         "device": device,
         "threads": request.threads,
         "batch_size": request.batch_size,
+        "contents": {"card": card_sha256(model), **shared_contents(request)},
     }
+
+
+def card_sha256(model: Model) -> str:
+    """Checksum of what a model's card says."""
+    return hashlib.sha256(model.card.model_dump_json().encode()).hexdigest()
+
+
+def shared_contents(request: Request) -> dict[str, str]:
+    """Checksums of the files that every case is explained with."""
+    among = [] if request.reference_cases is None else read_table(request.reference_cases)
+    images = {f"reference_case_{c.case}": next(iter(c.inputs.values())) for c in among}
+    return named_contents(
+        target=request.target, reference=request.reference, reference_cases=request.reference_cases, mask=request.mask,
+        **images,
+    )  # fmt: skip
 
 
 def _absolute(path: str | Path | None) -> str | None:

@@ -1,6 +1,8 @@
 """``regard view``."""
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +18,10 @@ def view(
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="INT", help="Port on this machine; 0 takes a free one.")
     ] = 0,
+    scans: Annotated[
+        bool | None,
+        typer.Option("--scans/--no-scans", help="Show the scans of inputs.tsv under their maps; asked on a terminal."),
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -23,7 +29,8 @@ def view(
 ) -> None:
     """Show a run folder in the browser.
 
-    It is served on this machine only, until Ctrl-C.
+    It is served on this machine only, until Ctrl-C. Scans that lie outside the folder are shown after a yes, for a
+    folder from somebody else can name any file.
 
     Example: regard view run/
     """
@@ -36,8 +43,22 @@ def view(
 
     set_up_logging(verbose=verbose, quiet=quiet)
     try:
-        scans = {c.case: next(iter(c.inputs.values())) for c in read_inputs(folder)}
+        images = {c.case: next(iter(c.inputs.values())) for c in read_inputs(folder)}
     except FileError:  # a private run tells no paths: the maps are shown without their scans
-        scans = {}
-    shown = {case: path for case, path in scans.items() if path.name.endswith((".nii", ".nii.gz")) and path.exists()}
+        images = {}
+    shown = {case: path for case, path in images.items() if path.name.endswith((".nii", ".nii.gz")) and path.exists()}
+    outside = {c: p for c, p in shown.items() if not p.resolve().is_relative_to(folder.resolve())}
+    if outside and not _wanted(scans, list(outside.values())):
+        shown = {case: path for case, path in shown.items() if case not in outside}
     serve(folder, port=port, open_browser=not no_browser, scans=shown, announce=announce)
+
+
+def _wanted(answer: bool | None, outside: Sequence[Path]) -> bool:
+    """Whether scans outside the folder are to be shown: as the option says, or as the user answers."""
+    if answer is not None:
+        return answer
+    files = f"{len(outside)} scans outside the folder, such as '{outside[0]}'"
+    if sys.stdin.isatty():
+        return typer.confirm(f"inputs.tsv names {files}. Show them under their maps?")
+    typer.echo(f"regard: {files}, are not shown; expected a yes; give --scans to show them", err=True)
+    return False

@@ -1,8 +1,8 @@
 """What ``regard weigh`` writes: rows of evidence, verdicts, and the cases that are done, to go on from."""
 
 import dataclasses
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from regard.core.errors import CardError, FileError
@@ -49,4 +49,7 @@ class Done:
 
     def clear(self) -> None:
         """Remove all of it."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for path in self._folder.glob("weighed-*.json"):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # it holds something else
+            self._folder.rmdir()

@@ -16,6 +16,7 @@ from regard.core.quantity import Quantity
 from regard.evidence.stored import carry
 from regard.explainers.spec import MethodSpec
 from regard.io import Case, read_map
+from regard.io.contents import named_contents
 from regard.io.names import map_stem
 from regard.io.records import read_run
 from regard.io.schema import read_json
@@ -143,4 +144,13 @@ def configuration(this: OpenRun, record: dict[str, Any], device: str) -> dict[st
         "n_null": request.n_null,
         "quick": request.quick,
         "maps_sha256": digest.hexdigest(),
+        "contents": named_contents(truth=this.truth.file, boxes=request.boxes, **_truths(this)),
     }
+
+
+def _truths(this: OpenRun) -> dict[str, Path]:
+    """The files of truth that the table names, by case."""
+    if this.truth.column is None:
+        return {}
+    files = {c.case: c.file(this.truth.column) for c in this.cases}
+    return {f"truth_of_{case}": path for case, path in files.items() if path is not None}

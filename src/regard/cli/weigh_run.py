@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,8 @@ from regard.cli.weigh_files import Done
 from regard.cli.weigh_report import tell, tell_cost, write
 from regard.cli.weigh_request import OpenRun, RunMap, WeighRequest, as_it_was_asked, configuration, finished
 from regard.cli.weigh_truth import Truth, with_columns
-from regard.core.errors import FolderError, InputError, SomeCasesFailed
+from regard.core.errors import FileError, FolderError, InputError, SomeCasesFailed
+from regard.core.volume import Volume
 from regard.evidence.comparison import WeighedMap
 from regard.evidence.controls import resized
 from regard.evidence.stored import OpenCase, open_case
@@ -25,7 +27,7 @@ from regard.io import Case, RunFolder, read_map
 from regard.io.records import read_inputs, read_run
 from regard.io.schema import read_json
 from regard.models import load_model
-from regard.models.provenance import versions
+from regard.models.provenance import inputs_sha256, versions
 from regard.probing.record import read_record
 
 __all__ = ["WeighRequest", "run"]
@@ -95,6 +97,7 @@ def run(request: WeighRequest) -> int:
 
 def _weigh(this: OpenRun, plan: Plan, folder: RunFolder, done: Done, progress: Any) -> list[WeighedMap]:
     """Measure case by case; what an interrupted weighing left is used."""
+    unread = set()
     for n, case in enumerate(this.cases):
         progress.stage(f"reading {case.case}", n, len(this.cases))
         try:
@@ -105,9 +108,10 @@ def _weigh(this: OpenRun, plan: Plan, folder: RunFolder, done: Done, progress: A
                     relevance if name not in this.sums else this.sums[name] + resized(relevance, this.sums[name])
                 )
         except Exception as error:
+            unread.add(case.case)
             _failed(folder, case, error)
-    failed = {r["case"] for r in folder.failures if r["stage"] == "weigh"}
-    this.cases = [c for c in this.cases if c.case in this.predictions and c.case not in failed]
+    # A case that failed in an earlier weighing is tried again: it may have been repaired.
+    this.cases = [c for c in this.cases if c.case not in unread]
     found: list[WeighedMap] = []
     told = False
     for n, case in enumerate(this.cases):
@@ -134,6 +138,7 @@ def _failed(folder: RunFolder, case: Case, error: Exception) -> None:
 
 def _weigh_one(this: OpenRun, plan: Plan, case: Case, *, tell: bool) -> list[WeighedMap]:
     scans = scans_of(case, this.model, this.said.cut)
+    _check_images(this, case, scans)
     opened = open_case(
         this.model, scans, target=this.question.target, reference=this.question.reference, layer=this.said.layer,
         case=case.case, seed=this.said.seed, batch_size=batch_size_of(this.request.batch_size),
@@ -164,6 +169,19 @@ def _weigh_one(this: OpenRun, plan: Plan, case: Case, *, tell: bool) -> list[Wei
     return weigh_case(
         exhibits, plan, target=target, patient=case.patient, beside=beside, columns=case.columns, notes=notes
     )
+
+
+def _check_images(this: OpenRun, case: Case, scans: Mapping[str, Volume]) -> None:
+    """Refuse a case whose images are others than its maps were made of."""
+    now = inputs_sha256(scans)
+    for which in this.maps:
+        before = read_json(this.sidecar(case, which), "explanation").get("inputs_sha256")
+        if before is not None and before != now:
+            raise FileError(
+                f"images of case '{case.case}' that are others than its map '{which.name}' was made of",
+                "the images that were explained",
+                "restore them, or explain the case again",
+            )
 
 
 def _another_patient(this: OpenRun, case: Case) -> dict[str, Tensor]:

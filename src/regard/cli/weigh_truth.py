@@ -78,7 +78,7 @@ class Truth:
     @property
     def column(self) -> str | None:
         """The column of the table that is named, or None where a file is."""
-        text = self.boxes if self.boxes is not None else self._file
+        text = self.boxes if self.boxes is not None else self.file
         return None if text is None or Path(text).exists() or _looks_like_a_file(text) else text
 
     @property
@@ -87,7 +87,8 @@ class Truth:
         return int(self.truth.rpartition("#")[2]) if self.truth is not None and "#" in self.truth else None
 
     @property
-    def _file(self) -> str | None:
+    def file(self) -> str | None:
+        """The file, folder or column that ``truth`` names, without its label."""
         return None if self.truth is None else self.truth.rpartition("#")[0] if "#" in self.truth else self.truth
 
     def of(self, case: Case, scan: Volume) -> Volume | None:
@@ -95,7 +96,7 @@ class Truth:
         if self.boxes is not None:
             path = case.file(self.column) if self.column else Path(self.boxes)
             return None if path is None else _boxes(path, case.case, scan)
-        text = self._file
+        text = self.file
         if text is None:
             return None
         if self.column is not None:

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeAlias
 
 from regard.cohort.part import Failed, Function, Part, do_case, failed
-from regard.core.errors import InputError, RegardError
+from regard.core.errors import InputError, RegardError, RunStoppedError
 from regard.core.optional import need
 from regard.io.tables import Case
 
@@ -221,12 +221,24 @@ class DaskWorkers:
                     break
             for future in running:
                 row = rows.pop(future.key)
-                yield row, self._result(future)
+                result = self._result(future)
+                if client.status != "running":  # what it says of the case is then that the connection was lost
+                    raise self._lost()
+                yield row, result
                 future.release()
                 submit()
+        except (OSError, distributed.client.ClosedClientError) as error:
+            raise self._lost() from error
         finally:
-            client.cancel([f for f, _ in list(getattr(running, "futures", {}).items())])
-            client.close()
+            # A scheduler that went away cannot be told.
+            with suppress(Exception):
+                client.cancel([f for f, _ in list(getattr(running, "futures", {}).items())])
+            with suppress(Exception):
+                client.close(timeout=5)
+
+    def _lost(self) -> RunStoppedError:
+        got = f"the Dask scheduler at '{self.address}' went away; expected it to run until all cases are done; "
+        return RunStoppedError(got + "start one and give the same command with its address, what is done is kept")
 
     def _connect(self, distributed: Any) -> Any:
         try:

@@ -2,13 +2,14 @@
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from regard.core.errors import CardError, FileError
 from regard.io.tables import IMAGE, Case, is_table, read_table
 
-__all__ = ["find_cohort", "read_bids"]
+__all__ = ["find_cohort", "numbered_patients", "read_bids"]
 
 _T1 = re.compile(r"(?P<case>sub-(?P<sub>[A-Za-z0-9]+)(?:_ses-(?P<ses>[A-Za-z0-9]+))?.*?)_T1w\.nii(\.gz)?$")
 
@@ -79,3 +80,15 @@ def _rows(path: Path, key: str) -> Mapping[str, dict[str, str]]:
     if rows and key not in rows[0]:
         raise CardError(f"'{path}' without the column {key}", "as BIDS asks", "correct it")
     return {row[key]: {c: v for c, v in row.items() if c and c != key and v and v.lower() != "n/a"} for row in rows}
+
+
+def numbered_patients(cases: Sequence[Case]) -> list[Case]:
+    """The same cases with their patients numbered as they come: what a table calls them stays behind."""
+    numbers: dict[str, str] = {}
+    for case in cases:
+        if "patient" in case.columns:
+            numbers.setdefault(case.columns["patient"], f"patient-{len(numbers) + 1:04d}")
+    return [
+        replace(c, columns={**c.columns, "patient": numbers[c.columns["patient"]]}) if "patient" in c.columns else c
+        for c in cases
+    ]

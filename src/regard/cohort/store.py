@@ -13,6 +13,7 @@ from regard.cohort.moments import State, map_of, names_in
 from regard.core.errors import FileError
 from regard.core.optional import need
 from regard.core.volume import Grid
+from regard.io.atomic import announce
 
 __all__ = ["MapStore", "blocks", "open_maps", "quantiles"]
 
@@ -47,6 +48,7 @@ class MapStore:
 
     def __post_init__(self) -> None:
         zarr = need("zarr", extra="scale", purpose="--maps all")
+        announce(self.path, whole=True)
         self._group = zarr.open_group(self.path, mode="a", zarr_format=3)
         self._group.attrs.update(
             {

@@ -6,6 +6,7 @@ RegardError                     exit code 1: our failure
 |   +-- GeometryError           affine, spacing, orientation or grid does not fit
 |   +-- ShapeError              a tensor's shape does not fit
 |   +-- TargetError             the output has no such scalar
+|   |   +-- RowsError           the output or the target's value has not one row per input case
 |   +-- ReferenceInputError     a reference is missing, unusable or outside its tolerance
 |   +-- CapabilityError         the model cannot do what the method needs
 |   +-- UnknownNameError        no such method, model, layer, knob, measure
@@ -13,6 +14,7 @@ RegardError                     exit code 1: our failure
 |   +-- CardError               a model card, table or configuration is not valid
 |   +-- FolderError             the run folder is locked or holds another run
 |   +-- MissingDependencyError  an optional package is not installed
++-- RunStoppedError             exit code 130: stopped from outside, the same command goes on
 +-- SomeCasesFailed             exit code 3: results exist, and so does failures.tsv
 """
 
@@ -29,6 +31,8 @@ __all__ = [
     "MissingDependencyError",
     "ReferenceInputError",
     "RegardError",
+    "RowsError",
+    "RunStoppedError",
     "ShapeError",
     "SomeCasesFailed",
     "TargetError",
@@ -87,6 +91,10 @@ class TargetError(InputError):
     """The network's output has no such scalar."""
 
 
+class RowsError(TargetError):
+    """The network's output, or the target's value of it, has not one row per input case."""
+
+
 class ReferenceInputError(InputError):
     """A reference input is missing, cannot be used, or lies outside its tolerance."""
 
@@ -131,6 +139,12 @@ class MissingDependencyError(InputError, ImportError):
             f"the extra '{extra}'",
             f"pip install 'regard[{extra}]'",
         )
+
+
+class RunStoppedError(RegardError):
+    """Something outside stopped the run, such as a scheduler that went away; the same command goes on."""
+
+    exit_code = 130
 
 
 class SomeCasesFailed(RegardError):  # noqa: N818 - not an error: the others are done

@@ -5,6 +5,7 @@ A new method is a subclass with one method to write, `_attribute`, which gets a 
 
 import importlib
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +14,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from regard.core import first_pass, recording
-from regard.core.batching import BatchSize, auto_batch_size
-from regard.core.errors import CapabilityError, InputError, ReferenceInputError, ShapeError
+from regard.core import recording
+from regard.core.batching import BatchSize, is_out_of_memory, may_be_the_batch
+from regard.core.errors import CapabilityError, InputError, ReferenceInputError, RegardError, ShapeError
 from regard.core.inputs import InputLike, Inputs
+from regard.core.mismatch import mismatch_told
 from regard.core.quantity import Promise, Quantity, Sign
+from regard.core.query import Query, no_gradient
 from regard.core.recording import GRADIENT, Network
-from regard.core.target import AbstractTarget, TargetLike, as_target
+from regard.core.target import TargetLike
 
 __all__ = ["AbstractExplainer", "Attribution", "Form", "Query", "no_gradient"]
 
@@ -29,95 +32,12 @@ Form = Literal["signed", "published"]
 """``"signed"`` keeps the sign; ``"published"`` is what the paper draws (absolute value, ReLU, square)."""
 
 
-def no_gradient(network: Network, start: str) -> CapabilityError:
-    """Build the error for an output that no gradient ties to ``start``: never a silent map of zeros."""
-    return CapabilityError(
-        f"an output of {type(network).__name__} that no gradient ties to {start}",
-        "a path of differentiable operations (no argmax, no detach, no torch.no_grad)",
-        "choose another target or layer, or a perturbation method such as occlusion",
-    )
-
-
-@dataclass
-class Query:
-    """What is asked of a network: one scalar per case, of these inputs.
-
-    Parameters
-    ----------
-    network
-        The network, unwrapped, in evaluation mode with frozen parameters.
-    inputs
-        The inputs of one case, or of a batch for methods that take cases together.
-    wanted
-        The target as the user gave it; read once an output has been seen.
-    reference
-        One tensor per input, or None.
-    seed, case
-        Key of the random draws.
-    batch_size
-        Items at once in `regard.core.batching.run`.
-    mask
-        Where to look, one tensor (batch, 1, \\*space) of bool per input; None for everywhere.
-    """
-
-    network: Network
-    inputs: Inputs
-    wanted: TargetLike = None
-    reference: tuple[Tensor, ...] | None = None
-    seed: int = 0
-    case: str = ""
-    batch_size: BatchSize = "auto"
-    mask: tuple[Tensor, ...] | None = None
-    _target: AbstractTarget | None = None
-
-    def forward(self, tensors: Sequence[Tensor]) -> object:
-        """The network's output for ``tensors``, one per input."""
-        return self.inputs.call(self.network, tensors)
-
-    def target(self, output: object) -> AbstractTarget:
-        """The target, read with the help of one ``output``."""
-        if self._target is None:
-            self._target = as_target(self.wanted, output)
-        return self._target
-
-    def value(self, output: object) -> Tensor:
-        """The target's value (batch,) of an output."""
-        return self.target(output)(output)
-
-    def score(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The target's value (batch,) for ``tensors``, one per input, each (batch, channel, \\*space)."""
-        return self.value(self.forward(tensors))
-
-    def gradient(self, tensors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Value (batch,) and its gradient with respect to each of ``tensors``.
-
-        Raises
-        ------
-        CapabilityError
-            If no gradient passes through the network.
-        """
-        begun = first_pass.take(self.network, tensors)
-        if begun is None:
-            leaves = [x.detach().clone().requires_grad_() for x in tensors]
-            output = self.forward([leaf.clone() for leaf in leaves])
-        else:
-            leaves, output = begun
-        value = self.value(output)
-        if not value.requires_grad:
-            raise no_gradient(self.network, "the input")
-        gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
-        filled = [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
-        return value.detach(), tuple(filled)
-
-    def copies(self, n: int) -> list[Tensor]:
-        """The inputs of one case, n times, each (n, channel, \\*space), in memory of their own."""
-        return [x.expand(n, *x.shape[1:]).clone() for x in self.inputs.tensors]
-
-    def items_at_once(self, n_items: int) -> int:
-        """The batch size for n items, resolved when it is ``"auto"``."""
-        if self.batch_size != "auto":
-            return self.batch_size
-        return min(auto_batch_size(x, n_items) for x in self.inputs.tensors)
+def _listed(values: Tensor) -> str:
+    """The values that are not finite, for a sentence; those of a batch by case."""
+    numbers = values.detach().flatten().tolist()
+    if len(numbers) == 1:
+        return f"{numbers[0]:g}"
+    return ", ".join(f"{v:g} for case {n}" for n, v in enumerate(numbers) if not math.isfinite(v))
 
 
 @dataclass
@@ -346,17 +266,29 @@ class AbstractExplainer(ABC):
 
             return Query(network, part, goal, own(compared), seed, case, batch_size, own(places))
 
-        with recording.intact(self.network) as network:
-            if together or read.n_cases == 1:
+        def one_by_one(network: Network) -> Attribution:
+            goals = wanted if wanted is not None else [target] * read.n_cases
+            return Attribution.joined(
+                [self._attribute(query(network, read.case(n), goal, n)) for n, goal in enumerate(goals)]
+            )
+
+        with recording.intact(self.network) as network, mismatch_told(network, read.tensors):
+            if read.n_cases == 1:
                 goal = wanted[0] if wanted is not None else target
                 found = self._attribute(query(network, read, goal, None))
+            elif together:
+                try:
+                    found = self._attribute(query(network, read, target, None))
+                except (RuntimeError, AssertionError, ValueError) as error:
+                    if is_out_of_memory(error) or not may_be_the_batch(error):
+                        raise
+                    try:
+                        found = one_by_one(network)
+                    except Exception as again:
+                        raise (again if isinstance(again, RegardError) else error) from again
+                    logger.info("%s: the network takes no batch of several; done case by case", type(self).__name__)
             else:
-                found = Attribution.joined(
-                    [
-                        self._attribute(query(network, read.case(n), wanted[n] if wanted is not None else target, n))
-                        for n in range(read.n_cases)
-                    ]
-                )
+                found = one_by_one(network)
         found.relevance = tuple(r.detach().float() for r in found.relevance)
         self._guard(found, places is not None)
         if warnings:
@@ -376,6 +308,9 @@ class AbstractExplainer(ABC):
     def _guard(self, found: Attribution, masked: bool) -> None:
         """Say so when the output's own rounding is visible in the map, or the map is not finite."""
         value = found.value.detach().abs().max()
+        if not bool(torch.isfinite(value)):
+            logger.warning("%s: f(x) is %s: the map explains no number", type(self).__name__, _listed(found.value))
+            found.notes["value_not_finite"] = f"f(x) is {_listed(found.value)}"
         bad = sum(int((~torch.isfinite(r)).sum()) for r in found.relevance)
         if bad and not masked:
             logger.warning("%s: %d values of the map are NaN or infinite", type(self).__name__, bad)

@@ -15,6 +15,13 @@ InputLike: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 """One input tensor (batch, channel, \\*space), a sequence of them, or a mapping of named ones."""
 
 
+def _named(x: Tensor) -> str:
+    """Shape of an empty input, with the axis that is empty in words."""
+    axis = next(n for n, size in enumerate(x.shape) if size == 0)
+    what = ("no case", "no channel")[axis] if axis < 2 else f"no place along spatial axis {axis - 2}"
+    return f"of shape {tuple(x.shape)}, with {what}"
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The input tensors of a batch of cases, and how the network takes them.
@@ -40,7 +47,8 @@ class Inputs:
         Raises
         ------
         ShapeError
-            If there is no tensor, a tensor has no batch and channel axes, the batches differ, or a value is not finite.
+            If there is no tensor, a tensor has no batch and channel axes or is empty, the batches differ, or a value
+            is not finite.
         """
         if isinstance(inputs, Tensor):
             read = cls((inputs,))
@@ -53,7 +61,13 @@ class Inputs:
         for x in read.tensors:
             if not isinstance(x, Tensor) or x.ndim < 2 or not x.is_floating_point():
                 got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-                raise ShapeError(f"an input {got}", "a floating-point tensor (batch, channel, *space)")
+                raise ShapeError(
+                    f"an input {got}",
+                    "a floating-point tensor (batch, channel, *space)",
+                    "add the missing axes with x[None], and convert whole numbers with x.float()",
+                )
+            if x.numel() == 0:
+                raise ShapeError(f"an input {_named(x)}", "at least one along every axis", "give one that is not empty")
             if x.shape[0] != read.tensors[0].shape[0]:
                 raise ShapeError(
                     f"inputs of {read.tensors[0].shape[0]} and {x.shape[0]} cases", "as many in each", "pair them"

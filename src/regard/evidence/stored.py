@@ -16,6 +16,8 @@ from regard.core.geometry import resample
 from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
+from regard.core.rows import target_values
+from regard.core.spatial import n_space
 from regard.core.target import AbstractTarget, TargetLike
 from regard.core.volume import Volume
 from regard.evidence.controls import random_cam
@@ -270,7 +272,7 @@ def open_case(
     with recording.intact(prepared.network) as plain, torch.no_grad():
         output = inputs.call(plain, inputs.tensors)  # type: ignore[arg-type]
     goal = bind_target(model, target, output, prepared)
-    value = float(goal(output)[0])
+    value = float(target_values(goal, output, 1, n_space(inputs.tensors[0]))[0])
     question = Query(recording.unwrap(prepared.network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
     compared = find_reference(reference, question, prepared, model.card)
     return OpenCase(model, prepared, goal, compared, value, case, seed, layer or model.card.layer, batch_size)

@@ -15,7 +15,7 @@ from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import interpolate, n_space, space, spread
-from regard.explainers.captum_inside import TargetValue, without_traces
+from regard.explainers.captum_inside import TargetValue, followed, without_traces
 from regard.explainers.from_captum import checked
 from regard.explainers.reference import remainder, value_at
 
@@ -93,9 +93,10 @@ class CaptumAttribution(AbstractExplainer):
         inputs = query.inputs.tensors
         with torch.no_grad():
             value = query.score([x.clone() for x in inputs]).detach()
-        wrapped = TargetValue(query).eval()
+        wrapped = TargetValue(query)
         key = randomness.generator(query.seed, query.case, f"captum/{self.captum}").initial_seed()
-        with without_traces(wrapped), _drawing(key):
+        told = followed(query, self.captum, "choose a method of Regard, such as integrated-gradients or occlusion")
+        with without_traces(wrapped), _drawing(key), told:
             attribution = self._method(wrapped)
             takes = inspect.signature(attribution.attribute).parameters
             arguments = self._arguments(takes, query)

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from regard.core import batching, randomness
-from regard.core.batching import is_out_of_memory
-from regard.core.errors import CapabilityError, InputError
+from regard.core.batching import is_out_of_memory, may_be_the_batch
 from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.optional import need
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT, LAYERS, Network
-from regard.explainers.captum_inside import TargetValue, without_traces
+from regard.explainers.captum_inside import TargetValue, followed, without_traces
 from regard.explainers.knobs import real, whole
 from regard.explainers.monte_carlo import RunningMean
 from regard.explainers.perturbation.segments import supervoxels
@@ -74,20 +73,10 @@ class DeepLIFT(AbstractExplainer):
         with torch.no_grad():
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()
         at_reference = value_at(query, reference)
-        wrapped = TargetValue(query).eval()
+        wrapped = TargetValue(query)
         inputs = tuple(x.detach().clone() for x in query.inputs.tensors)
-        with without_traces(wrapped):
-            try:
-                maps = self._captum.DeepLift(wrapped).attribute(inputs, baselines=tuple(r.clone() for r in reference))
-            except (RuntimeError, AssertionError, AttributeError, ValueError, IndexError) as error:
-                if is_out_of_memory(error) or isinstance(error, InputError):
-                    raise
-                first = (str(error) or type(error).__name__).split(". ")[0]
-                raise CapabilityError(
-                    f"a network that captum's DeepLIFT cannot follow ({first})",
-                    "activations that are modules, each used once",
-                    "choose integrated-gradients",
-                ) from error
+        with without_traces(wrapped), followed(query, "DeepLIFT", "choose integrated-gradients"):
+            maps = self._captum.DeepLift(wrapped).attribute(inputs, baselines=tuple(r.clone() for r in reference))
         maps = tuple(m.detach().double() for m in maps)
         found = Attribution(
             maps,
@@ -175,19 +164,36 @@ class ShapleySampling(AbstractExplainer):
         running = RunningMean()
         at_once = query.items_at_once(n_segments)
 
+        def in_one_order(key: int) -> tuple[Tensor, ...]:
+            nonlocal at_once
+            torch.manual_seed(key)
+            try:
+                return played(at_once)
+            except (RuntimeError, AssertionError, ValueError) as error:
+                if at_once == 1 or is_out_of_memory(error) or not may_be_the_batch(error):
+                    raise
+                at_once = 1
+                torch.manual_seed(key)
+                values = played(1)
+                logger.info("shapley: the network takes no batch of several; going on one by one")
+                return values
+
+        def played(parts_at_once: int) -> tuple[Tensor, ...]:
+            return method.attribute(  # type: ignore[no-any-return]
+                tuple(inputs),
+                baselines=tuple(r.clone() for r in reference),
+                feature_mask=tuple(masks),
+                n_samples=1,
+                perturbations_per_eval=parts_at_once,
+            )
+
         def evaluate(items: range) -> list[tuple[Tensor, ...]]:
             found = []
             for order in items:
-                torch.manual_seed(randomness.generator(query.seed, query.case, order).initial_seed())
+                key = randomness.generator(query.seed, query.case, order).initial_seed()
                 with warnings.catch_warnings(), torch.no_grad():
                     warnings.simplefilter("ignore")
-                    values = method.attribute(
-                        tuple(inputs),
-                        baselines=tuple(r.clone() for r in reference),
-                        feature_mask=tuple(masks),
-                        n_samples=1,
-                        perturbations_per_eval=at_once,
-                    )
+                    values = in_one_order(key)
                 found.append(tuple(v[:, :1].double() * s for v, s in zip(values, shares, strict=True)))
             return found
 

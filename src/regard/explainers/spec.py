@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
-from regard.core.errors import InputError, UnknownNameError
+from regard.core.errors import CardError, InputError, UnknownNameError
 from regard.core.explainer import AbstractExplainer
 from regard.core.recording import LayerLike, Network
 from regard.explainers import METHODS
+from regard.io.plain_text import parse_yaml
 
 __all__ = ["MethodSpec", "parse_methods"]
 
@@ -75,7 +74,10 @@ def _value(text: str) -> Any:
     parts = text.split("x")
     if len(parts) > 1 and all(p.isdigit() for p in parts):
         return tuple(int(p) for p in parts)
-    return yaml.safe_load(text)
+    try:
+        return parse_yaml(text, largest=1000)
+    except CardError as error:
+        raise InputError(f"the value '{text[:80]}' of a setting", "a number, a word or a list", "correct it") from error
 
 
 def _parse(text: str) -> MethodSpec:

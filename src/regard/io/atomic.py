@@ -7,7 +7,7 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,29 @@ import yaml
 
 from regard.core.errors import FileError
 
-__all__ = ["TEMPORARY", "atomic", "plain", "write_bytes", "write_json", "write_text", "write_tsv", "write_yaml"]
+__all__ = [
+    "TEMPORARY",
+    "announce",
+    "atomic",
+    "disk_error",
+    "plain",
+    "watch",
+    "write_bytes",
+    "write_json",
+    "write_text",
+    "write_tsv",
+    "write_yaml",
+]
 
 TEMPORARY = ".regard-"
 """Start of the name of every temporary file: what a killed process may leave behind."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
+_watchers: list[Callable[[Path, bool], None]] = []
 
-def _failed(path: Path, error: OSError) -> FileError:
+
+def _failed(path: Path | str, error: OSError) -> FileError:
     """The sentence for a write that the system refused."""
     if error.errno in _FULL:
         return FileError(
@@ -32,6 +46,35 @@ def _failed(path: Path, error: OSError) -> FileError:
         )
     why = error.strerror or type(error).__name__
     return FileError(f"cannot write '{path}' ({why})", "a place that can be written to", "choose another with -o")
+
+
+def disk_error(error: BaseException) -> FileError | None:
+    """The sentence for an error of a disk that is full or read-only; None for any other exception."""
+    if not isinstance(error, OSError) or error.errno not in _FULL | {errno.EROFS}:
+        return None
+    return _failed(error.filename or "the results", error)
+
+
+@contextmanager
+def watch(watcher: Callable[[Path, bool], None]) -> Iterator[None]:
+    """Within this context, ``watcher`` is told of every path before it is written, and may refuse it.
+
+    Parameters
+    ----------
+    watcher
+        Called with the path, and whether it is a folder with all that it will hold.
+    """
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def announce(path: str | Path, *, whole: bool = False) -> None:
+    """Tell whoever watches that ``path`` will be written, for writers that do not go through `atomic`."""
+    for watcher in list(_watchers):
+        watcher(Path(path), whole)
 
 
 @contextmanager
@@ -46,6 +89,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         If the disk is full, or the place cannot be written to.
     """
     path = Path(path)
+    announce(path)
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(6)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

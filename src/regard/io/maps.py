@@ -1,6 +1,7 @@
 """Explanations to NIfTI with a JSON sidecar, and back."""
 
 import gzip
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ __all__ = [
     "SIDECAR",
     "StoredMap",
     "check_labels",
+    "map_is_whole",
     "map_stem",
     "nifti_bytes",
     "read_map",
@@ -40,6 +42,9 @@ SIDECAR = (
     *("completeness_error", "outside", *_MADE, "verdict"),
 )
 """The keys of a sidecar after ``schema``, in their order; further keys follow them."""
+
+FILES = "files_sha256"
+"""Key of a sidecar: name to checksum of each file of the map."""
 
 _UNCERTAINTY = {"standard_error": "se", "spread": "spread", "agreement": "agreement"}
 _SCANNER, _ALIGNED = 1, 2
@@ -217,10 +222,36 @@ def save_map(explanation: Explanation, path: str | Path) -> None:
         volume = getattr(explanation, name)
         if volume is not None:
             volumes[_beside(stem, word, ending)] = (volume, f"regard {word}")
+    sums = {}
     for place, (volume, description) in volumes.items():
         on_scan = replace(volume, affine=explanation.scan.affine, has_geometry=explanation.scan.has_geometry)
-        save_volume(on_scan, place, description)
-    write_json(stem.with_name(stem.name + ".json"), "explanation", sidecar(explanation))
+        content = nifti_bytes(on_scan, description, packed=ending == ".nii.gz")
+        write_bytes(place, content)
+        sums[place.name] = hashlib.sha256(content).hexdigest()
+    said = {**sidecar(explanation), FILES: sums}
+    write_json(stem.with_name(stem.name + ".json"), "explanation", said)
+
+
+def map_is_whole(path: Path, said: Mapping[str, Any]) -> bool:
+    """Whether the files of a map are there as they were saved; of a sidecar without checksums, whether they are there.
+
+    Parameters
+    ----------
+    path
+        The map.
+    said
+        What its sidecar says.
+    """
+    sums = said.get(FILES)
+    if not isinstance(sums, Mapping):
+        return path.exists()
+    try:
+        return bool(sums) and all(
+            hashlib.sha256((path.parent / Path(name).name).read_bytes()).hexdigest() == known
+            for name, known in sums.items()
+        )
+    except OSError:
+        return False
 
 
 def read_map(path: str | Path) -> StoredMap:
@@ -249,6 +280,10 @@ def read_map(path: str | Path) -> StoredMap:
         got = f"'{stem}.json' without {', '.join(lacking)}"
         raise CardError(got, "all keys of a sidecar", "explain the case again")
     ending = ".nii.gz" if stem.with_name(name + ".nii.gz").exists() else ".nii"
+    whole = stem.with_name(name + ending)
+    if whole.exists() and not map_is_whole(whole, said):
+        got = f"the map '{whole}', or its uncertainty, which is not as it was saved"
+        raise FileError(got, "the files that its sidecar names, unchanged", "explain the case again")
     has_geometry = bool(said.get("has_geometry", True))
 
     def volume(place: Path, unit: str) -> Volume:

@@ -4,21 +4,24 @@
 for each failed case; ``maps/`` and ``figures/`` hold the results.
 """
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, get_args
 
-from regard.core.errors import CardError, FileError, FolderError
-from regard.io.atomic import TEMPORARY, plain, write_tsv, write_yaml
+from regard.core.errors import CardError, FileError, FolderError, RunStoppedError
+from regard.io.atomic import TEMPORARY, announce, plain, watch, write_tsv, write_yaml
+from regard.io.configuration import differences, digest, hidden
+from regard.io.contents import Contents
 from regard.io.lock import LOCK, Lock
+from regard.io.manifest import MANIFEST, Manifest
+from regard.io.maps import map_is_whole
 from regard.io.names import map_stem
-from regard.io.own_files import clear
-from regard.io.privacy import hide_paths, hide_uids
+from regard.io.own_files import adopt, adopt_top, clear, refuse_in_the_way
+from regard.io.privacy import hide_uids
 from regard.io.records import FAILURES, State, in_words, read_failures, read_run
 from regard.io.schema import read_json
 from regard.io.tables import Case
@@ -27,7 +30,6 @@ __all__ = ["RunFolder"]
 
 logger = logging.getLogger(__name__)
 
-_NOT_CONFIGURATION = ("schema", "argv", "versions", "hashes", "state", "private")
 _ORDER = (
     *("verb", "argv", "model", "case_ids", "methods", "target", "reference", "seed", "device", "threads"),
     *("batch_size", "versions", "hashes", "state"),
@@ -37,27 +39,15 @@ _KEPT = ("preflight",)
 """Facts that a resumed run takes over from the record of the one that it goes on with."""
 
 
-def _digest(config: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(plain(config), sort_keys=True).encode()).hexdigest()
-
-
 def _one_line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
-
-
-def _hidden(value: Any) -> Any:
-    """A configuration without paths."""
-    if isinstance(value, str):
-        return hide_paths(value)
-    if isinstance(value, Mapping):
-        return {k: _hidden(v) for k, v in value.items()}
-    return [_hidden(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 class _Log(logging.FileHandler):
     """The file ``run.log``; what identifies a patient does not reach it."""
 
     def __init__(self, run: "RunFolder") -> None:
+        announce(run.path / "run.log")
         super().__init__(run.path / "run.log", encoding="utf-8")
         self._run = run
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -122,12 +112,15 @@ class RunFolder:
         self.path, self.private, self.record = Path(path), private, record
         self._files = {str(p): c.case for c in cases for p in c.inputs.values()}
         self._log: _Log | None = None
+        self._whole: dict[Path, tuple[int, int]] = {}
         self._prepare_folder()
         self._lock = Lock(self.path)
+        self._open = ExitStack()
+        self._open.callback(self._lock.release)
         try:
             self._begin(verb, plain(config), list(argv), cases, versions, hashes, overwrite)
         except BaseException:
-            self._lock.release()
+            self._open.close()
             raise
 
     def _prepare_folder(self) -> None:
@@ -137,7 +130,8 @@ class RunFolder:
             raise FolderError(f"no run.yaml in '{self.path}'", "a finished run folder", "run `regard explain` first")
         if self.record == "run" and self.path.is_dir() and not (self.path / "run.yaml").exists():
             others = [p.name for p in self.path.iterdir() if not p.name.startswith((LOCK, TEMPORARY))]
-            if others:
+            # A run that was killed at its very start left its list alone.
+            if others and others != [MANIFEST]:
                 raise FolderError(
                     f"'{self.path}' holds '{sorted(others)[0]}' and the like, and no run.yaml",
                     "an absent or empty folder, or one of an earlier run",
@@ -161,25 +155,33 @@ class RunFolder:
     ) -> None:
         for leftover in self.path.rglob(f"{TEMPORARY}*.tmp"):
             leftover.unlink(missing_ok=True)
-        shown = _hidden(config) if self.private else config
-        digest = _digest({"verb": verb, **config})
+        shown = hidden(config) if self.private else config
+        # Of what is shown: a checksum of a path that is hidden could be guessed.
+        sha256 = digest({"verb": verb, **shown})
+        manifest = Manifest(self.path)
+        if not manifest.exists:
+            adopt(self.path, manifest)
+        refuse_in_the_way(self.path, manifest)
         before = read_run(self.path, self.record) if self._record_path.exists() else None
-        if before is not None and (overwrite or self._left_nothing(before, digest)):
+        if before is not None and (overwrite or self._left_nothing(before, sha256)):
             if self.record == "run":
-                clear(self.path)
+                clear(self.path, manifest)
             before = None
+        self._open.enter_context(watch(lambda path, whole: manifest.claim(path, whole=whole)))
+        self._manifest = manifest
+        self._contents = Contents(self.path)
         if before is not None:
-            self._check_same(before, {"verb": verb, **shown}, digest)
+            self._check_same(before, {"verb": verb, **shown}, sha256)
             if versions is not None and before.get("versions") not in (None, dict(versions)):
                 logger.warning("resuming a run that other package versions began; run.yaml keeps the new ones")
         self.resumed = before is not None
         self._failures = read_failures(self.path)
         said = {
             "verb": verb,
-            "argv": _hidden(argv) if self.private else argv,
+            "argv": hidden(argv) if self.private else argv,
             **shown,
             "versions": dict(versions or {}),
-            "hashes": {**dict(hashes or {}), "configuration_sha256": digest},
+            "hashes": {**dict(hashes or {}), "configuration_sha256": sha256},
             "private": self.private,
         }
         kept = {k: before[k] for k in _KEPT if k in before} if before is not None else {}
@@ -192,19 +194,31 @@ class RunFolder:
             write_tsv(self.path / "inputs.tsv", ("case", "input", "path"), rows)
         self._write_failures()
 
-    def _left_nothing(self, before: Mapping[str, Any], digest: str) -> bool:
+    def check_inputs(self, case: Case) -> None:
+        """Refuse a case whose image is another one than its results were made of; one without a record passes.
+
+        Raises
+        ------
+        FolderError
+            Naming the case and the input.
+        """
+        self._contents.check(case)
+
+    def record_inputs(self, case: Case) -> None:
+        """Note what is in the images of a case, before its first result is saved."""
+        self._contents.record(case)
+
+    def _left_nothing(self, before: Mapping[str, Any], sha256: str) -> bool:
         """Whether a run of another configuration failed before its first map: then the command was just corrected."""
-        other = (before.get("hashes") or {}).get("configuration_sha256") != digest
+        other = (before.get("hashes") or {}).get("configuration_sha256") != sha256
         failed = self.record == "run" and before.get("state") == "failed"
         return other and failed and not (self.maps.is_dir() and any(self.maps.iterdir()))
 
-    def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any], digest: str) -> None:
+    def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any], sha256: str) -> None:
         """Refuse a run of another configuration, and say which key differs."""
-        if (before.get("hashes") or {}).get("configuration_sha256") == digest:
+        if (before.get("hashes") or {}).get("configuration_sha256") == sha256:
             return
-        old = {k: v for k, v in before.items() if k not in _NOT_CONFIGURATION}
-        differing = sorted(k for k in {*old, *now} if k not in _NOT_CONFIGURATION and old.get(k) != plain(now.get(k)))
-        what = "; ".join(f"{k} is {_short(now.get(k))} and was {_short(old.get(k))}" for k in differing[:3])
+        what = "; ".join(differences(before, plain(now))[:3])
         raise FolderError(
             f"'{self.path}' holds a run with another configuration: {what or 'its files differ'}",
             "the same configuration, to resume",
@@ -235,13 +249,27 @@ class RunFolder:
         return self.maps / f"{map_stem(case, label, input)}.nii.gz"
 
     def is_done(self, case: str, label: str, input: str | None = None) -> bool:
-        """Whether the map of a case is there whole: its sidecar is written last."""
+        """Whether the map of a case is there whole: its sidecar is written last, with the checksums of its files.
+
+        A map that was damaged, or written over by another, is not done: it is made again, and told.
+        """
         path = self.map_path(case, label, input)
+        beside = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
         try:
-            said = read_json(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), "explanation")
-        except (FileError, CardError):
+            states = path.stat(), beside.stat()
+            said = read_json(beside, "explanation")
+        except (FileError, CardError, OSError):
             return False
-        return path.exists() and said.get("case") == case
+        if said.get("case") != case:
+            return False
+        seen = (states[0].st_mtime_ns, states[1].st_mtime_ns)
+        if self._whole.get(path) == seen:
+            return True
+        if not map_is_whole(path, said):
+            logger.warning("%s: the map '%s' is not as it was saved; it is made again", case, path.name)
+            return False
+        self._whole[path] = seen
+        return True
 
     def harmless(self, text: str) -> str:
         """``text`` without identifiers of DICOM; with ``private``, files are named by their case ids."""
@@ -297,7 +325,7 @@ class RunFolder:
         for key, value in facts.items():
             old = self._said.get(key)
             merged = {**old, **value} if isinstance(old, dict) and isinstance(value, Mapping) else value
-            self._said[key] = _hidden(merged) if self.private else merged
+            self._said[key] = hidden(merged) if self.private else merged
         self._set_state(self.state)
 
     def _set_state(self, state: State) -> None:
@@ -315,14 +343,23 @@ class RunFolder:
 
     def close(self) -> None:
         """Stop logging and give the lock back."""
-        if self._log is not None:
-            logging.getLogger("regard").removeHandler(self._log)
-            self._log.close()
-            self._log = None
-        self._lock.release()
+        try:
+            if self._log is not None:
+                logging.getLogger("regard").removeHandler(self._log)
+                with suppress(OSError):  # the last lines, on a full disk
+                    self._log.close()
+                self._log = None
+            with suppress(FileError):  # on a full disk
+                adopt_top(self.path, self._manifest)
+        finally:
+            self._open.close()
 
     def __enter__(self) -> "RunFolder":
-        self._log = _Log(self)
+        try:
+            self._log = _Log(self)
+        except BaseException:
+            self._open.close()
+            raise
         logging.getLogger("regard").addHandler(self._log)
         return self
 
@@ -331,7 +368,7 @@ class RunFolder:
     ) -> Literal[False]:
         try:
             if error is not None:
-                stopped = isinstance(error, KeyboardInterrupt)
+                stopped = isinstance(error, (KeyboardInterrupt, RunStoppedError))
                 logger.info("the run stopped: %s", type(error).__name__)  # whoever catches the error tells it
                 try:
                     self.finish("interrupted" if stopped else "failed")
@@ -342,8 +379,3 @@ class RunFolder:
         finally:
             self.close()
         return False
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(plain(value), ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."

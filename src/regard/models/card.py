@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from regard.core.errors import CardError, FileError, UnknownNameError
 from regard.io.atomic import write_yaml
+from regard.io.plain_text import parse_yaml
 from regard.io.schema import check_schema
 from regard.models.windows_spec import SlidingWindowSpec
 
@@ -369,16 +369,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise CardError(f"a card of {path.stat().st_size} bytes", f"at most {_LARGEST_BYTES}", "shorten it")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"{path} that cannot be read ({error.strerror})", "a readable card") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        if isinstance(error, CardError):
-            raise
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark is not None else ""
-        raise CardError(f"{path.name}{line}: {problem}", "plain YAML without tags", "correct the card") from error
+    except UnicodeDecodeError as error:
+        raise CardError(f"{path.name}, which is not text in UTF-8", "plain YAML", "correct the card") from error
+    except CardError as error:
+        raise CardError(f"{path.name}: {error.got}", error.expected, "correct the card") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise CardError(f"{path.name} that holds {type(content).__name__}", "keys and values", "correct the card")
     return content

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from regard.core.errors import CardError, FileError, InputError, UnknownNameError
+from regard.core.one_thread import alone
 from regard.core.recording import Network
 from regard.models.bundle import bundle_network, bundle_weights, is_bundle, read_bundle
 from regard.models.card import InputSpec, ModelCard, OutputSpec, read_card, read_program_card
@@ -186,9 +187,15 @@ def _of_zoo(name: str, kwargs: Mapping[str, Any]) -> nn.Module:
 
 def _built(build: Callable[[], Any], what: str) -> Network:
     """Build a network from a random state of its own, which leaves that of the process as it was."""
-    with torch.random.fork_rng(devices=[]):
+    with alone(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        network = build()
+        try:
+            network = build()
+        except (RuntimeError, MemoryError, OverflowError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise CardError(
+                f"{what} that cannot be built ({why})", "settings of a network", "correct kwargs"
+            ) from error
     if not callable(network):
         raise CardError(f"{what} that gives {type(network).__name__}", "a torch.nn.Module or a function of tensors")
     return network  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from regard.core import recording
 from regard.core.errors import InputError, ShapeError
 from regard.core.recording import LAYERS, Network
+from regard.core.target import single_tensor
 from regard.models.card import ModelCard
 
 __all__ = ["BlackBox", "Chain", "Ensemble", "FunctionNetwork", "Model"]
@@ -271,11 +272,12 @@ def _in_turn(networks: Sequence[Network], *inputs: Tensor, **named: Tensor) -> A
     return x
 
 
-def _mean(outputs: Sequence[Tensor]) -> Tensor:
+def _mean(given: Sequence[object]) -> Tensor:
+    outputs = [single_tensor(o) for o in given]
     shapes = {tuple(o.shape) for o in outputs}
     if len(shapes) > 1:
         raise ShapeError(f"members that give {' and '.join(map(str, sorted(shapes)))}", "outputs of one shape")
-    return torch.stack(tuple(outputs)).mean(0)
+    return torch.stack(outputs).mean(0)
 
 
 def _move(networks: Iterable[Network], device: torch.device) -> None:

@@ -14,7 +14,7 @@ from regard.core.batching import BatchSize
 from regard.core.volume import Volume
 from regard.models.model import Model
 
-__all__ = ["made", "versions"]
+__all__ = ["inputs_sha256", "made", "versions"]
 
 
 def versions() -> dict[str, str]:
@@ -22,14 +22,19 @@ def versions() -> dict[str, str]:
     return {"regard": version("regard"), "torch": torch.__version__, "python": platform.python_version()}
 
 
-def made(
-    model: Model, scans: Mapping[str, Volume], seed: int, batch_size: BatchSize, example: Tensor
-) -> dict[str, Any]:
-    """How the map was made, for the sidecar."""
+def inputs_sha256(scans: Mapping[str, Volume]) -> str:
+    """Checksum of the intensities and affines of the images of a case."""
     digest = hashlib.sha256()
     for volume in scans.values():
         digest.update(np.ascontiguousarray(volume.tensor.cpu().numpy()).tobytes())
         digest.update(volume.affine.tobytes())
+    return digest.hexdigest()
+
+
+def made(
+    model: Model, scans: Mapping[str, Volume], seed: int, batch_size: BatchSize, example: Tensor
+) -> dict[str, Any]:
+    """How the map was made, for the sidecar."""
     return {
         "seed": seed,
         "batch_size": batch_size,
@@ -37,5 +42,5 @@ def made(
         "device": str(example.device),
         "versions": versions(),
         "weights_sha256": model.weights_sha256,
-        "inputs_sha256": digest.hexdigest(),
+        "inputs_sha256": inputs_sha256(scans),
     }

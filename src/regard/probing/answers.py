@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from regard.core import batching
 from regard.core.errors import CapabilityError, InputError, TargetError
-from regard.core.explainer import Query, no_gradient
+from regard.core.query import Query, no_gradient
 from regard.core.recording import replaced_output
 from regard.core.target import Probability
 from regard.probing.changes import another
@@ -127,29 +127,11 @@ def largest(output: object) -> float:
     return max(sizes, default=0.0)
 
 
-def _rows(value: Tensor, n_cases: int, output: object) -> Tensor:
-    """The target's values, if there is one for each case.
-
-    Raises
-    ------
-    TargetError
-        If there is another number of them.
-    """
-    if value.ndim == 1 and len(value) == n_cases:
-        return value
-    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    raise TargetError(
-        f"an output of {shape} with {tuple(value.shape)} values for {n_cases} case{'s' * (n_cases > 1)}",
-        "one row per case",
-        "keep the batch axis first (no squeeze, no reshape of it), or give a target that reduces the rest",
-    )
-
-
 @torch.no_grad()
 def evaluate(query: Query, tensors: Sequence[Tensor]) -> tuple[Tensor, float]:
     """The target's value of each case (n,), float64, and the size of the largest output."""
     output = query.forward([x.clone() for x in tensors])
-    return _rows(query.value(output), len(tensors[0]), output).double(), largest(output)
+    return query.value(output, len(tensors[0])).double(), largest(output)
 
 
 def with_gradient(query: Query, *, differentiable: bool, layer: nn.Module | None = None) -> Answers:
@@ -157,7 +139,7 @@ def with_gradient(query: Query, *, differentiable: bool, layer: nn.Module | None
     leaves = [x.detach().clone().requires_grad_(differentiable) for x in query.inputs.tensors]
     with torch.set_grad_enabled(differentiable), watched(layer) as seen:
         output = query.forward([x.clone() for x in leaves])
-        value = _rows(query.value(output), 1, output)
+        value = query.value(output, 1)
     answers = Answers(query, float(value.detach()[0]), largest(output), output)
     if value.requires_grad:
         try:
@@ -202,7 +184,7 @@ def gradient_probe(answers: Answers, *, wanted: bool) -> Probe:
     sizes = [0.0 if g is None else float(g.abs().max()) for g in answers.gradients]
     if max(sizes) == 0:
         got, do = "a gradient of 0 at every place of the input", "choose a perturbation method, or another target"
-        if isinstance(answers.query.target(answers.output), Probability):
+        if isinstance(answers.query.target(answers.output, 1), Probability):
             do = "explain the logit instead: the probability is saturated"
         else:
             do += ": units that are never active or a step stand in the way"

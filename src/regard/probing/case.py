@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from regard.core.errors import InputError, ReferenceInputError
-from regard.core.explainer import AbstractExplainer, Query
+from regard.core.explainer import AbstractExplainer
+from regard.core.query import Query
 from regard.core.spatial import has_space, space
 from regard.core.target import Probability, TargetLike
 from regard.explainers.perturbation.fillers import Filler, FillerLike

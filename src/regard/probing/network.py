@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from regard.core import recording
 from regard.core.errors import InputError, TargetError
-from regard.core.explainer import AbstractExplainer, Query
+from regard.core.explainer import AbstractExplainer
 from regard.core.inputs import Inputs
+from regard.core.query import Query
 from regard.core.recording import GRADIENT, LAYERS, LayerLike, Network
 from regard.core.target import TargetLike
 from regard.explainers.cam.base import AbstractCAM

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from regard.core import recording
 from regard.core.errors import InputError
-from regard.core.explainer import AbstractExplainer, Query
+from regard.core.explainer import AbstractExplainer
 from regard.core.first_pass import first_pass
 from regard.core.inputs import InputLike, Inputs
+from regard.core.query import Query
 from regard.core.recording import LayerLike, Network
 from regard.core.target import AbstractTarget, FunctionTarget, TargetLike
 from regard.core.volume import Volume

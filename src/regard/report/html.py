@@ -20,7 +20,7 @@ from regard.report import words
 from regard.report.colours import UNRESOLVED, common_scales, table
 from regard.report.embed import Scene, fit
 
-__all__ = ["MAX_BYTES", "Chapter", "ReportCase", "environment", "static", "write_report"]
+__all__ = ["MAX_BYTES", "Chapter", "ReportCase", "content_hash", "environment", "static", "write_report"]
 
 MAX_BYTES = 15_000_000
 """Largest report."""
@@ -182,12 +182,13 @@ def _render(page: Row, scenes: Sequence[Row | None]) -> str:
         scenes=scenes,
         data=_script_json(data),
         policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src {_hash(page['style'])}; script-src {_hash(page['script'])}",
+        f"style-src {content_hash(page['style'])}; script-src {content_hash(page['script'])}",
         inline=Markup,
     )
 
 
-def _hash(text: str) -> str:
+def content_hash(text: str) -> str:
+    """How a content security policy names a style sheet or script that stands in the page."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from regard.core.errors import FileError
 from regard.report import words
-from regard.report.html import environment, static
+from regard.report.html import content_hash, environment, static
 
 __all__ = ["Site", "listed_files", "make_server", "niivue_script", "serve"]
 
@@ -33,12 +33,29 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
 }
 _CLOSED = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_POLICY = {
-    "report": f"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; {_CLOSED}",
-    "page": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    f"img-src 'self' data: blob:; connect-src 'self' data: blob:; font-src data:; worker-src blob:; {_CLOSED}",
-    "file": f"default-src 'none'; style-src 'unsafe-inline'; sandbox; {_CLOSED}",
-}
+_OLDER_SCRIPTS = ("'sha256-dMji2ZzRbKtkMD/TRCY3ixHWJQJ1kbeFDhsD9p7w0z0='",)
+"""Hashes of the scripts in reports of earlier releases (0.1)."""
+
+
+def _policy(kind: str) -> str:
+    """The content security policy of a page or file.
+
+    A report may have been written by a stranger: it runs Regard's own scripts and no others, by their hashes, and in a
+    sandbox, where it is of no origin and can ask this server for nothing.
+    """
+    if kind == "report":
+        scripts = " ".join((content_hash(static("report.js")), *_OLDER_SCRIPTS))
+        shown = f"script-src {scripts}; style-src 'unsafe-inline'; img-src data:; sandbox allow-scripts"
+    elif kind == "index":
+        shown = "style-src 'self'; img-src 'self'"
+    elif kind == "volume":
+        shown = (
+            "script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+            "connect-src 'self' data: blob:; font-src data:; worker-src blob:"
+        )
+    else:
+        shown = "style-src 'unsafe-inline'; sandbox"
+    return f"default-src 'none'; {shown}; {_CLOSED}"
 
 
 def listed_files(folder: Path) -> dict[str, Path]:
@@ -88,7 +105,7 @@ class Site:
         """Media type, policy and content of the page or file at ``path`` under the token; None when not listed."""
         files = listed_files(self.folder)
         if path in ("", "index.html"):
-            return _TYPES[".html"], "page", self._index(files)
+            return _TYPES[".html"], "index", self._index(files)
         if path in ("page.css", "volume.js"):
             text = static("report.css" if path == "page.css" else path)
             return _TYPES[path[path.rindex(".") :]], "file", text.encode()
@@ -96,7 +113,7 @@ class Site:
             return _TYPES[".js"], "file", self.niivue
         if path.startswith("volume/") and self.niivue:
             stem = path.removeprefix("volume/").removesuffix(".html")
-            return (_TYPES[".html"], "page", self._volume(stem, files)) if f"maps/{stem}.nii.gz" in files else None
+            return (_TYPES[".html"], "volume", self._volume(stem, files)) if f"maps/{stem}.nii.gz" in files else None
         if path.startswith("scans/"):
             case = path.removeprefix("scans/").removesuffix(".nii.gz").removesuffix(".nii")
             scan = self.scans.get(case)
@@ -199,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind, policy, content = found
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         self._send_head(
-            200, {"Content-Type": kind, "Content-Length": str(size), "Content-Security-Policy": _POLICY[policy]}
+            200, {"Content-Type": kind, "Content-Length": str(size), "Content-Security-Policy": _policy(policy)}
         )
         if not body:
             return None
@@ -218,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_head(self, status: int, fields: Mapping[str, str]) -> None:
         fixed = {
-            "Content-Security-Policy": _POLICY["file"],
+            "Content-Security-Policy": _policy("file"),
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "X-Frame-Options": "DENY",

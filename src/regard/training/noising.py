@@ -9,6 +9,8 @@ from torch import Tensor
 
 from regard.core import randomness
 from regard.core.errors import InputError
+from regard.core.explainer import no_gradient
+from regard.core.recording import Network
 from regard.core.spatial import blur, box_mean, expand_cases, interpolate, space, space_axes
 
 __all__ = [
@@ -192,6 +194,8 @@ def noise_gradient(
     disturbances: Sequence[Tensor],
     reference: Tensor | None,
     covariances: Sequence[Callable[[Tensor], Tensor]] | None = None,
+    *,
+    network: Network | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Loss of each noisy item, and an estimate of its derivative with respect to the noise's strength at each place.
 
@@ -205,11 +209,18 @@ def noise_gradient(
         y: the loss is (f - y)^2.
     covariances
         For the paired estimate: each input's covariance of the noise of strength 1, as a function of a tensor.
+    network
+        What ``value`` asks, named where no gradient passes through it.
 
     Returns
     -------
     tuple
         Loss (n,) and per input the derivative (n, 1, \\*space).
+
+    Raises
+    ------
+    CapabilityError
+        If no gradient ties the value to any input.
 
     Notes
     -----
@@ -231,7 +242,10 @@ def noise_gradient(
         with torch.enable_grad():
             # A copy: an in-place first layer must not write to what the derivative is taken by.
             values = value([z.clone() for z in noisy])
-            found = torch.autograd.grad(values.sum(), noisy, allow_unused=True)
+            tied = values.requires_grad
+            found = torch.autograd.grad(values.sum(), noisy, allow_unused=True) if tied else ()
+        if all(g is None for g in found):
+            raise no_gradient(network, "the input")
         return values.detach(), [torch.zeros_like(z) if g is None else g for g, z in zip(found, noisy, strict=True)]
 
     def wide(values: Tensor, like: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ from torch.nn import functional
 from regard.core import batching
 from regard.core.errors import FileError, InputError
 from regard.core.explainer import Query
+from regard.core.rows import rows_of
 from regard.core.spatial import interpolate, space
-from regard.core.target import single_tensor
 from regard.io.atomic import write_bytes
 from regard.training.noising import Estimator, NoiseSettings, noise_gradient, roughness
 
@@ -105,9 +105,9 @@ class Noised:
         self.deviations = tuple(settings.deviation(x, k) for x, k in zip(self.inputs, self.inside, strict=True))
         with torch.no_grad():
             output = query.forward([x.clone() for x in self.inputs])
-            self.value = query.value(output).detach()
+            self.value = query.value(output, query.inputs.n_cases).detach()
         self.reference = self.value if preserve == "prediction" else torch.full_like(self.value, float(preserve))
-        self._likely = single_tensor(output).detach().sigmoid() if loss == "segmentation" else None
+        self._likely = rows_of(output, 1).detach().sigmoid() if loss == "segmentation" else None
 
     def disturbances(self, items: Sequence[str], numbers: Sequence[int]) -> list[Tensor]:
         """What is added at strength 1 in the draws ``items``, per input (n, channel, \\*space)."""
@@ -129,7 +129,7 @@ class Noised:
     def losses(self, noisy: list[Tensor]) -> Tensor:
         """Loss of each item, where it is no square of the target's change."""
         assert self._likely is not None
-        logits = single_tensor(self.query.forward(noisy))
+        logits = rows_of(self.query.forward(noisy), len(noisy[0]))
         likely = self._likely.expand_as(logits)
         return functional.binary_cross_entropy_with_logits(logits, likely, reduction="none").flatten(1).mean(1)
 
@@ -164,6 +164,7 @@ class Noised:
                 drawn,
                 self.reference.expand(n) if squared else None,
                 functions if paired else None,
+                network=self.query.network,
             )
 
         def add(items: range, result: tuple[Tensor, tuple[Tensor, ...]]) -> None:

@@ -288,6 +288,6 @@ def _incrementally(query: Query, engine: Engine, boxes: Sequence[Box], hidden: C
     @torch.no_grad()
     def scores(items: Sequence[int]) -> Tensor:
         patches = torch.stack([hidden(boxes[item]) for item in items])
-        return query.value(engine.run(items, patches)).detach().double()
+        return query.value(engine.run(items, patches), len(items)).detach().double()
 
     return scores
