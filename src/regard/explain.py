@@ -1,8 +1,8 @@
 """Model, volume and method to explanation: prepare, attribute, bring home."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from regard.core import recording
 from regard.core.batching import BatchSize
+from regard.core.emptiness import emptiness, shortfall
 from regard.core.errors import InputError, ReferenceInputError
 from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation
@@ -21,10 +22,11 @@ from regard.core.one_thread import alone
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
 from regard.core.rows import target_values
-from regard.core.spatial import has_space, n_space, space
+from regard.core.spatial import has_space, n_space, over_channels, space
 from regard.core.target import AbstractTarget, TargetLike
 from regard.core.volume import Volume
 from regard.explainers.cam.recorded import shared_pass
+from regard.explainers.of_case import fitted, with_reference_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.binding import bind_target
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
@@ -38,9 +40,6 @@ from regard.references import FoundReference, ReferenceLike, find_reference
 __all__ = ["Explained", "bind_target", "explain", "explain_case"]
 
 Scan = Volume | Mapping[str, Volume]
-
-INCOMPLETE = 0.1
-"""Share of f(x) - f(reference) that a map may miss before it carries a warning."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ def explain(
     *,
     target: TargetLike = None,
     reference: ReferenceLike = None,
+    reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
@@ -97,6 +97,8 @@ def explain(
     reference
         What the scan is compared with: another scan, a `ReferenceValue` ("why not 60": an input whose output is near
         it), or a constant intensity in the network's units.
+    reference_cases
+        Scans of other cases, for methods that average over references (expected-gradients).
     layer
         Layer of CAM methods; by default the card's, or the last one with places.
     mask
@@ -126,6 +128,7 @@ def explain(
         [method],
         target=target,
         reference=reference,
+        reference_cases=reference_cases,
         layer=layer,
         mask=mask,
         seed=seed,
@@ -144,6 +147,7 @@ def explain_case(
     *,
     target: TargetLike = None,
     reference: ReferenceLike = None,
+    reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
@@ -159,7 +163,7 @@ def explain_case(
     run which is stopped loses none. Without ``preflight`` the network is not probed; what an earlier preflight of the
     same network, target and methods said stands in its place.
     """
-    specs = parse_methods(methods)
+    specs = with_reference_cases(parse_methods(methods), reference_cases)
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
     network = prepared.network
@@ -183,7 +187,8 @@ def explain_case(
     if mask is not None and any(spec.method.takes_mask for spec in specs):
         looked = inputs.rebuild([p.places(mask).to(inputs.tensors[0].device) for p in prepared.parts])
     explanations: list[Explanation] = []
-    with _shared(len(specs)), offered(begun):
+    # CAMs of one layer share one pass, when there is more than one method.
+    with shared_pass() if len(specs) > 1 else nullcontext(), offered(begun):
         probed = None
         if specs and preflight is not False:
             before = preflight if isinstance(preflight, Preflight) else None
@@ -191,9 +196,9 @@ def explain_case(
             warnings += probed.check().warnings
             batch_size = 1 if probed.alone else batch_size
         for spec in specs:
-            parts = []
+            parts, of_case = [], fitted(spec, prepared)
             for member in members:
-                explainer = spec.build(member, layer=named)
+                explainer = of_case.build(member, layer=named)
                 able = compared if explainer.takes_reference else None
                 if compared is not None and able is None and len(specs) == 1:
                     raise ReferenceInputError(
@@ -250,7 +255,7 @@ def _probed(
         prepared.members,
         prepared.inputs,
         goal,
-        specs,
+        [fitted(spec, prepared) for spec in specs],
         layer=layer,
         reference=None if compared is None else compared.tensors,
         value=prediction,
@@ -259,25 +264,24 @@ def _probed(
     )
 
 
-@contextmanager
-def _shared(n_methods: int) -> Iterator[None]:
-    """Let CAMs of one layer share one pass, when there is more than one method."""
-    if n_methods == 1:
-        yield
-        return
-    with shared_pass():
-        yield
-
-
 def _bring_home(
     part: PreparedScan, found: Sequence[Attribution], n: int, quantity: Quantity
 ) -> dict[str, tuple[Tensor, float]]:
-    """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement."""
+    """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement.
 
-    def home(relevance: Tensor) -> tuple[Tensor, float]:
-        return part.bring_home(part.to_space(relevance, quantity).sum(0, keepdim=True), quantity)
+    All that belongs to a map goes home by the map's own way. A standard error (s per network voxel) so becomes A' |s|
+    for a contribution A' m: at most what the error of A' m is, whatever the network voxels' errors have in common, and
+    exactly that where one network voxel feeds a scan voxel or the errors are shared, as within a segment.
+    """
 
-    homes = [home(a.relevance[n]) for a in found]
+    def on_grid(tensor: Tensor) -> Tensor:
+        return part.to_space(tensor, quantity)[None]
+
+    def home(tensor: Tensor) -> tuple[Tensor, float]:
+        carried, outside = part.bring_home(tensor[0], quantity)
+        return carried, outside if math.isfinite(outside) else 0.0
+
+    homes = [home(over_channels(on_grid(a.relevance[n]))) for a in found]
     stack = torch.stack([h for h, _ in homes])
     maps = {"relevance": (stack.mean(0), float(np.mean([o for _, o in homes])))}
     errors = [a.standard_error for a in found]
@@ -285,8 +289,7 @@ def _bring_home(
         squares = []
         for e in errors:
             assert e is not None
-            one = part.to_space(e[n], quantity).square().sum(0, keepdim=True).sqrt()
-            squares.append(part.bring_home(one, Quantity.SCORE if quantity.sums else quantity)[0].square())
+            squares.append(home(over_channels(on_grid(e[n]).square()).sqrt())[0].square())
         maps["standard_error"] = (torch.stack(squares).sum(0).sqrt() / len(squares), 0.0)
     if len(found) > 1:
         maps["spread"] = (stack.std(0), 0.0)
@@ -327,9 +330,12 @@ def _explanation(
         reference = {"label": own, "value": float(first.reference_value[0])}
     errors = [float(a.completeness_error[0]) for a in parts if a.completeness_error is not None]
     left = float(np.mean(errors)) if errors else None
-    if left is not None and reference is not None and abs(left) > INCOMPLETE * abs(prediction - reference["value"]):
-        change = f"{prediction - reference['value']:.3g} {output_unit}"
-        warnings = [*warnings, f"the map misses {abs(left):.3g} of the change of {change} that it divides"]
+    if len(errors) > 1:
+        notes["completeness_error_rms"] = float(np.sqrt(np.mean(np.square(errors))))
+    warnings = [*warnings, *shortfall(parts, output_unit), *dict.fromkeys(w for a in parts for w in a.warnings)]
+    if len(parts) > 1 and not any("empty" in a.notes for a in parts):
+        # Members that each hold something may leave nothing in their mean.
+        warnings += emptiness([maps["relevance"][0][None]])
     volumes = {key: scan.with_tensor(tensor.float(), unit="") for key, (tensor, _) in maps.items()}
     return Explanation(
         relevance=replace(volumes["relevance"], unit=unit, header={}),

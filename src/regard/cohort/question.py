@@ -18,9 +18,10 @@ from regard.evidence.controls import randomised
 from regard.explain import Explained, explain_case
 from regard.explainers.spec import parse_methods
 from regard.io import Case, read
+from regard.io.regions import read_region, split_region
 from regard.models import Model, load_model
 from regard.models.scans import read_scans
-from regard.models.target_text import read_region, read_target
+from regard.models.target_text import read_target
 from regard.probing.probe import Preflight
 from regard.probing.run import preflight
 from regard.references import ReferenceLike, ReferenceValue
@@ -174,4 +175,4 @@ def _number(text: str) -> float | None:
 
 def _file(text: str | None) -> str | None:
     """The text if it names a file, with a label or without."""
-    return text if text is not None and Path(text.partition("#")[0]).is_file() else None
+    return text if text is not None and Path(split_region(text).path).is_file() else None

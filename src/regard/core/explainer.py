@@ -5,7 +5,6 @@ A new method is a subclass with one method to write, `_attribute`, which gets a 
 
 import importlib
 import logging
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from regard.core import recording
 from regard.core.batching import BatchSize, is_out_of_memory, may_be_the_batch
+from regard.core.emptiness import examine
 from regard.core.errors import CapabilityError, InputError, ReferenceInputError, RegardError, ShapeError
 from regard.core.inputs import InputLike, Inputs
 from regard.core.mismatch import mismatch_told
@@ -30,14 +30,6 @@ logger = logging.getLogger(__name__)
 
 Form = Literal["signed", "published"]
 """``"signed"`` keeps the sign; ``"published"`` is what the paper draws (absolute value, ReLU, square)."""
-
-
-def _listed(values: Tensor) -> str:
-    """The values that are not finite, for a sentence; those of a batch by case."""
-    numbers = values.detach().flatten().tolist()
-    if len(numbers) == 1:
-        return f"{numbers[0]:g}"
-    return ", ".join(f"{v:g} for case {n}" for n, v in enumerate(numbers) if not math.isfinite(v))
 
 
 @dataclass
@@ -61,6 +53,8 @@ class Attribution:
     refined
         Where each map has been looked at closely, (batch, 1, \\*space) of bool, for methods that go from coarse to
         fine; elsewhere it holds what a coarse look gave.
+    warnings
+        Sentences that a reader must see before the map.
     """
 
     relevance: tuple[Tensor, ...]
@@ -70,6 +64,7 @@ class Attribution:
     standard_error: tuple[Tensor, ...] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     refined: tuple[Tensor, ...] | None = None
+    warnings: list[str] = field(default_factory=list)
 
     @classmethod
     def joined(cls, parts: Sequence["Attribution"]) -> "Attribution":
@@ -89,7 +84,8 @@ class Attribution:
             values = [p.notes.get(key) for p in parts]
             notes[key] = values[0] if all(v == values[0] for v in values) else values
         names = ("relevance", "value", "reference_value", "completeness_error", "standard_error", "refined")
-        return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes)
+        warnings = list(dict.fromkeys(w for p in parts for w in p.warnings))
+        return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes, warnings=warnings)
 
 
 class AbstractExplainer(ABC):
@@ -126,6 +122,8 @@ class AbstractExplainer(ABC):
     """Whether `_attribute` takes a batch of cases; otherwise it gets one case at a time."""
     begins_with_gradient: ClassVar[bool] = False
     """Whether the first thing `_attribute` does is `Query.gradient` at the inputs: it then shares the first pass."""
+    without_space: ClassVar[str] = "as an input of one place whose features are channels"
+    """What becomes of an input without space (batch, feature), such as age and sex beside an image."""
     breaks: ClassVar[Mapping[Promise, str]] = {}
     """Promises that the method does not make, each with the reason."""
 
@@ -185,7 +183,8 @@ class AbstractExplainer(ABC):
             What is explained: a `Target`, a class index, a function output -> (batch,), or None when the output is one
             scalar per case; a list gives one for each case.
         reference
-            What the inputs are compared with, where the method can: a number, or tensors that broadcast to the inputs.
+            What the inputs are compared with, where the method can: a number, or tensors that broadcast to the inputs;
+            of several inputs None for one that keeps the method's own reference.
         seed, case
             Key of the random draws; the same key gives the same draws, whatever the batch.
         batch_size
@@ -290,7 +289,7 @@ class AbstractExplainer(ABC):
             else:
                 found = one_by_one(network)
         found.relevance = tuple(r.detach().float() for r in found.relevance)
-        self._guard(found, places is not None)
+        self._guard(found, read, places is not None)
         if warnings:
             found.notes["preflight"] = warnings
         return found
@@ -305,27 +304,8 @@ class AbstractExplainer(ABC):
             logger.warning("%s: %s", type(self).__name__, sentence)
         return said.alone, list(said.warnings)
 
-    def _guard(self, found: Attribution, masked: bool) -> None:
-        """Say so when the output's own rounding is visible in the map, or the map is not finite."""
-        value = found.value.detach().abs().max()
-        if not bool(torch.isfinite(value)):
-            logger.warning("%s: f(x) is %s: the map explains no number", type(self).__name__, _listed(found.value))
-            found.notes["value_not_finite"] = f"f(x) is {_listed(found.value)}"
-        bad = sum(int((~torch.isfinite(r)).sum()) for r in found.relevance)
-        if bad and not masked:
-            logger.warning("%s: %d values of the map are NaN or infinite", type(self).__name__, bad)
-            found.notes["not_finite"] = bad
-        if self.meaning[0] is not Quantity.EFFECT:
-            return
-        rounding = float(value.double() * torch.finfo(found.value.dtype).eps)
-        seen = [m[torch.isfinite(m)] for m in found.relevance]
-        spread = max((float(r.max() - r.min()) for r in seen if r.numel()), default=0.0)
-        if spread > 0 and rounding > 0.01 * spread:
-            logger.warning(
-                "%s: one unit in the last place of the output is %.2g, more than 1 %% of the map's range %.2g; "
-                "run the network in float64",
-                type(self).__name__,
-                rounding,
-                spread,
-            )
-            found.notes["float_guard"] = f"rounding {rounding:.2g} against a range of {spread:.2g}"
+    def _guard(self, found: Attribution, read: Inputs, masked: bool) -> None:
+        """Say so when a map is empty, hollow or not finite, or when the output's own rounding is visible in it."""
+        examine(found, self.meaning[0], read.names, masked=masked)
+        for sentence in found.warnings:
+            logger.warning("%s: %s", type(self).__name__, sentence)

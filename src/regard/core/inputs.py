@@ -1,5 +1,6 @@
 """One input, several or named ones, in one form."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -105,6 +106,8 @@ class Inputs:
     def like(self, values: Any, what: str) -> tuple[Tensor, ...]:
         """Read ``values`` (a number, a tensor, or the inputs' structure) as one tensor per input, of its shape.
 
+        None for one of several inputs says that it has no ``what`` of its own: its tensor is NaN everywhere.
+
         Raises
         ------
         ShapeError
@@ -122,7 +125,7 @@ class Inputs:
             raise ShapeError(f"{len(parts)} tensors as {what}", f"{len(self.tensors)}, one per input")
         fitted = []
         for part, x in zip(parts, self.tensors, strict=True):
-            part = torch.as_tensor(part, dtype=x.dtype, device=x.device)
+            part = torch.as_tensor(math.nan if part is None else part, dtype=x.dtype, device=x.device)
             try:
                 fitted.append(part.detach().broadcast_to(x.shape))
             except RuntimeError as error:

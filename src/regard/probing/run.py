@@ -16,6 +16,7 @@ from regard.core.query import Query
 from regard.core.recording import LayerLike, Network
 from regard.core.target import AbstractTarget, FunctionTarget, TargetLike
 from regard.core.volume import Volume
+from regard.explainers.of_case import fitted
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.binding import bind_target
 from regard.models.case import prepare_case
@@ -120,8 +121,12 @@ def _of_scans(
         goal = bind_target(model, target, output, prepared)
     except Exception as error:
         return Preflight((refused("output", error),))
+    ready: list[MethodLike] = [m for m in methods if isinstance(m, AbstractExplainer)]
+    ready += [
+        fitted(spec, prepared) for spec in parse_methods([m for m in methods if not isinstance(m, AbstractExplainer)])
+    ]
     return preflight_of_case(
-        prepared.members, prepared.inputs, goal, methods, layer=layer or model.card.layer, reference=compared
+        prepared.members, prepared.inputs, goal, ready, layer=layer or model.card.layer, reference=compared
     )
 
 

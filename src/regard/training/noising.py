@@ -10,6 +10,7 @@ from torch import Tensor
 from regard.core import randomness
 from regard.core.errors import InputError
 from regard.core.explainer import no_gradient
+from regard.core.foreground import background_level
 from regard.core.recording import Network
 from regard.core.spatial import blur, box_mean, expand_cases, interpolate, space, space_axes
 
@@ -99,7 +100,12 @@ class NoiseSettings:
         """Foreground of ``x`` (batch, channel, \\*space): booleans (batch, 1, \\*space); a bare image is all of it."""
         if self.foreground == "all":
             return torch.ones_like(x[:, :1], dtype=torch.bool)
-        low = x.amin(space_axes(x), keepdim=True) if self.foreground == "auto" else float(self.foreground)
+        low: Tensor | float
+        if self.foreground == "auto":
+            levels = torch.stack([background_level(channel) for channel in x.flatten(0, 1)])
+            low = levels.reshape(*x.shape[:2], *[1] * (x.ndim - 2))
+        else:
+            low = float(self.foreground)
         found = (x > low).any(1, keepdim=True)
         share = found.flatten(1).double().mean(1)
         # A darkest value that hardly any place has is no background.

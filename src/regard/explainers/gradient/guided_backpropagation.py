@@ -90,6 +90,7 @@ class GuidedBackpropagation(AbstractExplainer):
     shows. The published form is the largest absolute value over the channels.
     """
 
+    without_space = "a derivative for each feature, with negative signals stopped"
     quantity = Quantity.SCORE
     sign = Sign.UNSIGNED
     cases_together = True
