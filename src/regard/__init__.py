@@ -43,6 +43,7 @@ _HOMES = {
     "ModelCard": "regard.models",
     "Occlusion": "regard.explainers.perturbation.occlusion",
     "Output": "regard.core.target",
+    "Preflight": "regard.probing",
     "Probability": "regard.core.target",
     "RISE": "regard.explainers.perturbation.rise",
     "RandomCAM": "regard.explainers.cam.random_cam",
@@ -56,6 +57,7 @@ _HOMES = {
     "explain": "regard.explain",
     "explain_case": "regard.explain",
     "load_model": "regard.models",
+    "preflight": "regard.probing",
     "read": "regard.io",
 }
 

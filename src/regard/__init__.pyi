@@ -69,6 +69,8 @@ from regard.models import (
 from regard.models import (
     load_model as load_model,
 )
+from regard.probing import Preflight as Preflight
+from regard.probing import preflight as preflight
 from regard.references import ReferenceValue as ReferenceValue
 
 __version__: str

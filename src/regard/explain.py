@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from regard.core import recording
 from regard.core.batching import BatchSize
 from regard.core.emptiness import emptiness, shortfall
-from regard.core.errors import InputError, ReferenceInputError, TargetError
+from regard.core.errors import InputError, ReferenceInputError
 from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation
 from regard.core.first_pass import first_pass, offered
@@ -21,17 +21,20 @@ from regard.core.geometry import resample
 from regard.core.one_thread import alone
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
-from regard.core.rows import read_target, target_values
+from regard.core.rows import target_values
 from regard.core.spatial import has_space, n_space, over_channels, space
-from regard.core.target import AbstractTarget, Expectation, TargetLike, single_tensor
-from regard.core.volume import Grid, Volume
+from regard.core.target import AbstractTarget, TargetLike
+from regard.core.volume import Volume
 from regard.explainers.cam.recorded import shared_pass
 from regard.explainers.of_case import fitted, with_reference_cases
 from regard.explainers.spec import MethodSpec, parse_methods
+from regard.models.binding import bind_target
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
-from regard.models.model import Model
+from regard.models.model import Ensemble, Model
 from regard.models.preparation import outside_training
 from regard.models.provenance import made
+from regard.probing.probe import Preflight
+from regard.probing.run import preflight_of_case
 from regard.references import FoundReference, ReferenceLike, find_reference
 
 __all__ = ["Explained", "bind_target", "explain", "explain_case"]
@@ -53,12 +56,15 @@ class Explained:
         The network's output as an image on the scan's grid, for networks that give images.
     outputs
         Every number that the network gave, for networks that give numbers, by name.
+    preflight
+        What the probes of the network said, where there is a map.
     """
 
     explanations: tuple[Explanation, ...]
     prediction: float
     output: Volume | None
     outputs: Mapping[str, float]
+    preflight: Preflight = field(default_factory=lambda: Preflight(()))
 
 
 def explain(
@@ -113,7 +119,8 @@ def explain(
     Raises
     ------
     InputError
-        If the scan does not fit the model, or the target, reference or method does not fit the output.
+        If the scan does not fit the model, or the target, reference or method does not fit the output, or a probe of
+        the network refuses (see `regard.preflight`).
     """
     found = explain_case(
         model,
@@ -148,11 +155,13 @@ def explain_case(
     batch_size: BatchSize = "auto",
     through_preparation: bool = False,
     when_made: Callable[[Sequence[Explanation]], None] | None = None,
+    preflight: bool | Preflight = True,
 ) -> Explained:
     """Explain one case with several methods; CAMs of one layer share one pass.
 
     Parameters as `explain`; ``when_made`` is given the explanations of each method as soon as they are made, so that a
-    run which is stopped loses none.
+    run which is stopped loses none. Without ``preflight`` the network is not probed; what an earlier preflight of the
+    same network, target and methods said stands in its place.
     """
     specs = with_reference_cases(parse_methods(methods), reference_cases)
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
@@ -180,6 +189,12 @@ def explain_case(
     explanations: list[Explanation] = []
     # CAMs of one layer share one pass, when there is more than one method.
     with shared_pass() if len(specs) > 1 else nullcontext(), offered(begun):
+        probed = None
+        if specs and preflight is not False:
+            before = preflight if isinstance(preflight, Preflight) else None
+            probed = _probed(model, prepared, goal, specs, named, compared, prediction, before)
+            warnings += probed.check().warnings
+            batch_size = 1 if probed.alone else batch_size
         for spec in specs:
             parts, of_case = [], fitted(spec, prepared)
             for member in members:
@@ -221,46 +236,32 @@ def explain_case(
             if when_made is not None:
                 when_made(of_method)
     image, numbers = _outputs(model, output, prepared)
-    return Explained(tuple(explanations), prediction, image, numbers)
+    return Explained(tuple(explanations), prediction, image, numbers, probed or Preflight(()))
 
 
-def _output_grid(output: Tensor, grid: Grid) -> Grid:
-    """Grid of an output image that covers the field of view of the input's ``grid``."""
-    size = list(space(output)) + [1] * (3 - len(space(output)))
-    ratio = np.array(grid.shape) / np.array(size)
-    affine = grid.affine.copy()
-    affine[:3, :3] = grid.affine[:3, :3] * ratio
-    affine[:3, 3] = grid.affine[:3, 3] + grid.affine[:3, :3] @ ((ratio - 1) / 2)
-    return Grid(tuple(size), affine)  # type: ignore[arg-type]
-
-
-def bind_target(model: Model, target: TargetLike, output: object, prepared: PreparedCase) -> AbstractTarget:
-    """The target for this model and this scan: activation known, regions on the output's grid."""
-    spec = model.card.output
-    if target is None and spec.bins is not None:
-        target = Expectation(tuple(spec.bins))
-    goal = read_target(target, output, 1).with_activation(spec.activation)
-    image = _lone_tensor(output)
-    if has_space(image) and type(goal).on_grid is not AbstractTarget.on_grid:
-        axes = n_space(prepared.inputs.tensors[0])
-        if n_space(image) != axes:
-            raise TargetError(
-                f"an output of shape {tuple(image.shape)} for an input of {axes} spatial axes "
-                f"and the target '{goal.label}'",
-                f"an image (1, C, *space) of {axes} spatial axes",
-                "keep the channel axis in the network (no bare squeeze()), or give a target function output -> (1,)",
-            )
-        part = prepared.parts[0]
-        goal = goal.on_grid(_output_grid(image, part.grid), part.scan.grid)
-    return goal
-
-
-def _lone_tensor(output: object) -> Tensor:
-    """The output as one tensor, or an empty one where it is several: a function may be asked of those."""
-    try:
-        return single_tensor(output)
-    except TargetError:
-        return torch.empty(0)
+def _probed(
+    model: Model,
+    prepared: PreparedCase,
+    goal: AbstractTarget,
+    specs: Sequence[MethodSpec],
+    layer: str | None,
+    compared: FoundReference | None,
+    prediction: float,
+    before: Preflight | None,
+) -> Preflight:
+    """What is known of the network, probed now if it is not; what holds for this case only is looked at anew."""
+    owners = model.members if isinstance(model, Ensemble) else (model,)
+    return preflight_of_case(
+        prepared.members,
+        prepared.inputs,
+        goal,
+        [fitted(spec, prepared) for spec in specs],
+        layer=layer,
+        reference=None if compared is None else compared.tensors,
+        value=prediction,
+        keys=[owner.regard_network for owner in owners],
+        before=before,
+    )
 
 
 def _bring_home(

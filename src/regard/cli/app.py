@@ -8,9 +8,10 @@ import typer
 from regard.cli.bench import bench
 from regard.cli.cohort import cohort
 from regard.cli.demo import demo
+from regard.cli.doctor import doctor
 from regard.cli.explain import explain
 from regard.cli.invariances import invariances
-from regard.cli.listing import doctor, measures, methods, models
+from regard.cli.listing import measures, methods, models
 from regard.cli.study import study
 from regard.cli.view import view
 from regard.cli.weigh import weigh

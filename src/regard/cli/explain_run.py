@@ -31,6 +31,8 @@ from regard.io.tables import choosing
 from regard.models import Model, load_model
 from regard.models.provenance import versions
 from regard.models.scans import inputs_of
+from regard.probing.probe import Preflight
+from regard.probing.record import read_record, write_record
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
 from regard.report.html import ReportCase, write_report
@@ -53,6 +55,7 @@ class _Run:
     specs: Sequence[MethodSpec]
     question: Question
     errors: list[Exception] = field(default_factory=list)
+    preflight: Preflight | None = None
 
     @property
     def input_names(self) -> list[str | None]:
@@ -89,7 +92,8 @@ def run(request: Request) -> int:
         overwrite=request.overwrite,
         private=request.private,
     ) as folder:
-        this = _Run(request, folder, model, specs, question)
+        known = read_record(folder.noted("preflight"), model)
+        this = _Run(request, folder, model, specs, question, preflight=known)
         for case in cases:
             if len(this.lacks(case)) < len(specs):
                 folder.check_inputs(case)
@@ -185,7 +189,10 @@ def _explain(this: _Run, case: Case) -> None:
         case=case.case,
         batch_size=batch_size_of(request.batch_size),
         when_made=save,
+        preflight=this.preflight or True,
     )
+    if this.preflight is None and not folder.noted("preflight"):
+        folder.note(preflight=write_record(explained.preflight, this.model, case.case))
     if explained.output is not None:
         save_volume(explained.output, _image_path(folder, case), "output of the network")
     _draw(this, case, scans)

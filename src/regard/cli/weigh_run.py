@@ -29,6 +29,7 @@ from regard.io.records import read_inputs, read_run
 from regard.io.schema import read_json
 from regard.models import load_model
 from regard.models.provenance import inputs_sha256, versions
+from regard.probing.record import read_record
 
 __all__ = ["WeighRequest", "run"]
 
@@ -39,6 +40,10 @@ def run(request: WeighRequest) -> int:
     """Weigh a run folder and return the exit code."""
     device = set_up(device=request.device, threads=request.threads, verbose=request.verbose, quiet=request.quiet)
     record = finished(request.folder)
+    probed = read_record(record.get("preflight"))
+    if probed is not None and probed.alone:
+        # Its cases mix in a batch, or it takes one at a time: measured as it was explained.
+        request = replace(request, batch_size="1")
     truth = Truth(request.truth, request.boxes)
     wanted = [*request.by, *([truth.column] if truth.column else [])]
     cases = with_columns(read_inputs(request.folder), request.table, record, wanted)

@@ -3,6 +3,7 @@
 A new method is a subclass with one method to write, `_attribute`, which gets a `Query` and returns an `Attribution`.
 """
 
+import importlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -170,6 +171,7 @@ class AbstractExplainer(ABC):
         case: str = "",
         batch_size: BatchSize = "auto",
         mask: Any = None,
+        preflight: bool = False,
     ) -> Any:
         """Map of what the output depends on.
 
@@ -190,6 +192,9 @@ class AbstractExplainer(ABC):
         mask
             Where to look, for methods that can skip the rest: tensors that broadcast to (batch, 1, \\*space), one per
             input; true, or above 0.5. Elsewhere the map is NaN.
+        preflight
+            Whether the network is probed first, with the first case (`regard.preflight`): what a probe refuses is
+            raised, what it tells is logged and noted, and cases that mix in a batch are evaluated one by one.
 
         Returns
         -------
@@ -208,8 +213,9 @@ class AbstractExplainer(ABC):
         """
         read = Inputs.of(inputs)
         found = self.compute(
-            inputs, target, reference=reference, seed=seed, case=case, batch_size=batch_size, mask=mask
-        )
+            inputs, target, reference=reference, seed=seed, case=case, batch_size=batch_size, mask=mask,
+            preflight=preflight,
+        )  # fmt: skip
         return read.rebuild(found.relevance)
 
     def compute(
@@ -222,6 +228,7 @@ class AbstractExplainer(ABC):
         case: str = "",
         batch_size: BatchSize = "auto",
         mask: Any = None,
+        preflight: bool = False,
     ) -> Attribution:
         """As `attribute`, with all that the method knows about its map: value, errors, notes."""
         read = Inputs.of(inputs)
@@ -244,6 +251,13 @@ class AbstractExplainer(ABC):
             raise ShapeError(f"{len(wanted)} targets", f"one for each of {read.n_cases} cases")
         if isinstance(batch_size, int) and batch_size < 1:
             raise InputError(f"batch size {batch_size}", "at least 1, or auto")
+        together = self.cases_together and wanted is None
+        warnings: list[str] = []
+        if preflight:
+            first: Any = wanted[0] if wanted is not None else target
+            alone, warnings = self._probe(read.case(0), first, compared)
+            if alone:
+                together, batch_size = False, 1
 
         def query(network: Network, part: Inputs, goal: Any, n: int | None) -> Query:
             def own(given: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
@@ -261,7 +275,7 @@ class AbstractExplainer(ABC):
             if read.n_cases == 1:
                 goal = wanted[0] if wanted is not None else target
                 found = self._attribute(query(network, read, goal, None))
-            elif self.cases_together and wanted is None:
+            elif together:
                 try:
                     found = self._attribute(query(network, read, target, None))
                 except (RuntimeError, AssertionError, ValueError) as error:
@@ -276,7 +290,19 @@ class AbstractExplainer(ABC):
                 found = one_by_one(network)
         found.relevance = tuple(r.detach().float() for r in found.relevance)
         self._guard(found, read, places is not None)
+        if warnings:
+            found.notes["preflight"] = warnings
         return found
+
+    def _probe(self, one: Inputs, target: TargetLike, compared: tuple[Tensor, ...] | None) -> tuple[bool, list[str]]:
+        """Probe the network with one case: whether evaluations must be made alone, and what must be told."""
+        # By its public name: the probes look at layers and fillers too, and so lie above the methods.
+        probe = importlib.import_module("regard").preflight
+        reference = None if compared is None else one.rebuild([r[:1] for r in compared])
+        said = probe(self.network, one.rebuild(one.tensors), target, methods=[self], reference=reference).check()
+        for sentence in said.warnings:
+            logger.warning("%s: %s", type(self).__name__, sentence)
+        return said.alone, list(said.warnings)
 
     def _guard(self, found: Attribution, read: Inputs, masked: bool) -> None:
         """Say so when a map is empty, hollow or not finite, or when the output's own rounding is visible in it."""

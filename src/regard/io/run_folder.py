@@ -35,6 +35,9 @@ _ORDER = (
     *("batch_size", "versions", "hashes", "state"),
 )
 
+_KEPT = ("preflight",)
+"""Facts that a resumed run takes over from the record of the one that it goes on with."""
+
 
 def _one_line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
@@ -181,7 +184,8 @@ class RunFolder:
             "hashes": {**dict(hashes or {}), "configuration_sha256": sha256},
             "private": self.private,
         }
-        self._said = {**{k: said.pop(k) for k in _ORDER if k in said}, **said}
+        kept = {k: before[k] for k in _KEPT if k in before} if before is not None else {}
+        self._said = {**{k: said.pop(k) for k in _ORDER if k in said}, **said, **kept}
         self._set_state("running")
         for folder in (self.maps, self.figures):
             folder.mkdir(exist_ok=True)
@@ -311,6 +315,10 @@ class RunFolder:
 
     def _write_failures(self) -> None:
         write_tsv(self.path / "failures.tsv", FAILURES, [[r[c] for c in FAILURES] for r in self._failures])
+
+    def noted(self, key: str) -> Any:
+        """What the run's record says under ``key``; None if nothing."""
+        return self._said.get(key)
 
     def note(self, **facts: Any) -> None:
         """Add facts to the run's record, such as ``hashes`` that are known later; mappings are merged."""
