@@ -14,7 +14,7 @@ from regard.core import recording
 from regard.core.batching import BatchSize
 from regard.core.errors import InputError, ReferenceInputError
 from regard.core.explainer import Attribution, Query
-from regard.core.explanation import Explanation
+from regard.core.explanation import Explanation, NetworkMap
 from regard.core.first_pass import first_pass, offered
 from regard.core.geometry import resample
 from regard.core.quantity import Quantity, Sign
@@ -200,11 +200,12 @@ def explain_case(
             of_method: list[Explanation] = []
             for n, name in enumerate(scans):
                 maps = _bring_home(prepared.parts[n], parts, n, quantity)
+                on_network = NetworkMap.of(parts, n)
                 of_method.append(
                     _explanation(
                         model, spec, explainer.knobs(), explainer.form, parts, maps, quantity, sign, able,
                         prepared.parts[n], None if isinstance(scan, Volume) else name, case, goal, prediction, warnings,
-                        made(model, scans, seed, batch_size, inputs.tensors[0]),
+                        made(model, scans, seed, batch_size, inputs.tensors[0]), on_network,
                     )
                 )  # fmt: skip
             if mask is not None:
@@ -291,6 +292,7 @@ def _explanation(
     prediction: float,
     warnings: Sequence[str],
     made: Mapping[str, Any],
+    on_network: NetworkMap,
 ) -> Explanation:
     first, scan = parts[0], part.scan
     output_unit = goal.unit(model.card.output.units[0] if model.card.output.units else "a.u.")
@@ -335,6 +337,8 @@ def _explanation(
         made=made,
         notes=notes,
         warnings=tuple(warnings),
+        on_network=on_network,
+        network_grid=part.grid,
     )
 
 
@@ -348,7 +352,11 @@ def _masked(explanation: Explanation, mask: Volume) -> Explanation:
     if explanation.quantity.sums:
         notes["outside_mask"] = float(torch.nansum(tensor[0][~inside].double()))
     kept = torch.where(inside[None], tensor, torch.nan)
-    return replace(explanation, relevance=explanation.relevance.with_tensor(kept), notes=notes)
+    seen, grid = explanation.on_network, explanation.network_grid
+    if seen is not None and grid is not None:
+        within = (resample(mask, grid, order=0).tensor[:1] > 0.5).reshape(seen.relevance.shape)
+        seen = replace(seen, relevance=torch.where(within.to(seen.relevance.device), seen.relevance, 0.0))
+    return replace(explanation, relevance=explanation.relevance.with_tensor(kept), notes=notes, on_network=seen)
 
 
 def _outputs(model: Model, output: object, prepared: PreparedCase) -> tuple[Volume | None, dict[str, float]]:

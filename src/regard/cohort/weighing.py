@@ -69,7 +69,7 @@ class _OpenWeighing:
         specs = {spec.label: spec for spec in asked.specs}
         for explanation in found.explanations:
             name = f"{explanation.name} ({explanation.input})" if explanation.input else explanation.name
-            stored = StoredMap(explanation.relevance, sidecar(explanation))
+            stored = StoredMap(explanation.relevance, sidecar(explanation), on_network=explanation.on_network)
             exhibits[name], notes[name] = opened.exhibit(stored, specs[explanation.name])
         target = found.explanations[0].target
         weighed = weigh_case(

@@ -7,7 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,9 +20,12 @@ from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import GRADIENT, Network
 from regard.core.target import AbstractTarget, TargetLike, as_target
 
-__all__ = ["AbstractExplainer", "Attribution", "Form", "Query", "no_gradient"]
+__all__ = ["AbstractExplainer", "Attribution", "Form", "Query", "Removal", "no_gradient"]
 
 logger = logging.getLogger(__name__)
+
+Removal: TypeAlias = tuple[tuple[Tensor, ...] | None, tuple[Tensor, ...] | None]
+"""What taking places away means to a method: `Attribution.reference` and `Attribution.parts`."""
 
 Form = Literal["signed", "published"]
 """``"signed"`` keeps the sign; ``"published"`` is what the paper draws (absolute value, ReLU, square)."""
@@ -140,6 +143,12 @@ class Attribution:
     refined
         Where each map has been looked at closely, (batch, 1, \\*space) of bool, for methods that go from coarse to
         fine; elsewhere it holds what a coarse look gave.
+    reference
+        What a contribution is counted from, also where the method chose it itself, or what an effect fills hidden
+        places with, like the inputs; None for methods that take nothing away in the input.
+    parts
+        Number of the part of each voxel, (batch, \\*space), int64, one per input, for methods that take places away
+        together (windows, segments); None for single voxels.
     """
 
     relevance: tuple[Tensor, ...]
@@ -149,6 +158,8 @@ class Attribution:
     standard_error: tuple[Tensor, ...] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     refined: tuple[Tensor, ...] | None = None
+    reference: tuple[Tensor, ...] | None = None
+    parts: tuple[Tensor, ...] | None = None
 
     @classmethod
     def joined(cls, parts: Sequence["Attribution"]) -> "Attribution":
@@ -167,7 +178,8 @@ class Attribution:
         for key in parts[0].notes:
             values = [p.notes.get(key) for p in parts]
             notes[key] = values[0] if all(v == values[0] for v in values) else values
-        names = ("relevance", "value", "reference_value", "completeness_error", "standard_error", "refined")
+        names = ("relevance", "value", "reference_value", "completeness_error", "standard_error", "refined",
+                 "reference", "parts")  # fmt: skip
         return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes)
 
 
@@ -241,6 +253,16 @@ class AbstractExplainer(ABC):
     @abstractmethod
     def _attribute(self, query: Query) -> Attribution:
         """Compute the maps that ``query`` asks for."""
+
+    def removal(self, query: Query) -> Removal:
+        """What taking places away means to the method, told without explaining; (None, None) where it means nothing."""
+        return None, None
+
+    def _told(self, query: Query) -> Attribution:
+        found = self._attribute(query)
+        if found.reference is None and self.meaning == (self.quantity, self.sign):
+            found.reference, found.parts = self.removal(query)
+        return found
 
     def attribute(
         self,
@@ -335,11 +357,11 @@ class AbstractExplainer(ABC):
         with recording.intact(self.network) as network:
             if (self.cases_together and wanted is None) or read.n_cases == 1:
                 goal = wanted[0] if wanted is not None else target
-                found = self._attribute(query(network, read, goal, None))
+                found = self._told(query(network, read, goal, None))
             else:
                 found = Attribution.joined(
                     [
-                        self._attribute(query(network, read.case(n), wanted[n] if wanted is not None else target, n))
+                        self._told(query(network, read.case(n), wanted[n] if wanted is not None else target, n))
                         for n in range(read.n_cases)
                     ]
                 )

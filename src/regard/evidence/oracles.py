@@ -119,7 +119,7 @@ class Oracle:
         return Exhibit(
             network, x, Output(0), explain(network, x), Quantity.CONTRIBUTION, Sign.RAISED,
             case=f"{self._key}-{patient:02d}", spread=spread, places=self.places if truth else None, explain=explain,
-            seed=self.seed, batch_size=1024,
+            reference=torch.zeros_like(x), seed=self.seed, batch_size=1024,
         )  # fmt: skip
 
     def spread(self, n_patients: int) -> float:

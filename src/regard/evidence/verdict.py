@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from regard.evidence.comparison import ALONE, DRAWN, Comparison
+from regard.evidence.comparison import ALONE, DRAWN, FILLING, Comparison
 from regard.evidence.intervals import FEWEST_CLUSTERS
 
 __all__ = ["FAITHFUL", "INSERTION", "PLACED", "QUICK", "RESEMBLES", "THRESHOLDS", "Verdict", "judge"]
@@ -18,6 +18,20 @@ THRESHOLDS: Mapping[str, tuple[float, str]] = {
         "From here on, not shown better is no better: 8 in 10 cohorts show 0.6 standard deviations.",
     ),
     "resemblance": (0.1, "Rank correlation with a randomised network's map beyond that of surrogates that matters."),
+    "share": (
+        0.8,
+        "Least share of what is attainable above chance: a map with half of its parts erased has about 0.7.",
+    ),
+    "refuted share": (0.5, "Only below this share of the attainable can a control refute a map."),
+    "attainable": (
+        0.3,
+        "Least correlation of the parts' own measured effects: below, no map can be told from another.",
+    ),
+    "steady": (
+        0.5,
+        "Least correlation of what a filling does with hard and with soft borders: below, it is not neutral.",
+    ),
+    "quick patients": (12, "Fewest patients of a quick measure that can support."),
     "the same map": (0.99, "Rank correlation from which on another patient's map is the map itself, and no control."),
 }
 """Name to value and why; set before any result was seen, and not tuned since."""
@@ -34,10 +48,13 @@ INSERTION = "insertion"
 RESEMBLES = "randomised-similarity"
 """Similarity to the same method's map of a network with drawn weights."""
 
+RANDOMISED = "randomised network"
+"""The control that is a randomised network's map."""
+
 PLACED = "average-precision"
 """The measure of place that decides, where the truth is known."""
 
-BEATEN_BY_FAITH = (DRAWN, "displaced", "edges", "image", "centred gaussian", "other patient", "randomised network")
+BEATEN_BY_FAITH = (DRAWN, "displaced", "edges", "image", "centred gaussian", "other patient", RANDOMISED)
 """Controls that a faithful map beats: none knows what this network does with this image at this place."""
 
 BEATEN_BY_PLACE = (DRAWN, "edges", "image", "centred gaussian")
@@ -69,10 +86,11 @@ class Verdict:
 def judge(rows: Sequence[Comparison]) -> Verdict:
     """Judge one method by its rows over all cases.
 
-    Supported: better than every control of `BEATEN_BY_FAITH` by `FAITHFUL` (by `QUICK` where that was not taken), no
-    more like a randomised network's map than surrogates are, and, where the truth is known, better than every control
-    of `BEATEN_BY_PLACE` by `PLACED`. Not supported: one of these fails. Undetermined: neither, which includes what was
-    not measured.
+    Supported: by `FAITHFUL` (by `QUICK` where that was not taken) better than every control of `BEATEN_BY_FAITH`, with
+    the stated share of what is attainable on the same parts, and with fillings that agree and are neutral; no more like
+    a randomised network's map than surrogates are; and, where the truth is known, better than every control of
+    `BEATEN_BY_PLACE` by `PLACED`. Not supported: one of these fails. Undetermined: neither, which includes what was not
+    measured.
 
     All controls have to be beaten, so no correction is made for their number (an intersection-union test); Holm has
     been done over the measures of the method.
@@ -83,29 +101,20 @@ def judge(rows: Sequence[Comparison]) -> Verdict:
         Of one method, over all cases.
     """
     n_patients = max((r.n_patients for r in rows), default=0)
-    states: list[_State] = []
-    reasons: list[str] = []
-
-    def add(found: tuple[_State, str]) -> None:
-        states.append(found[0])
-        reasons.append(found[1])
-
     measured = {r.measure for r in rows}
-    add(
-        _beats(
-            rows, QUICK if QUICK in measured and FAITHFUL not in measured else FAITHFUL, BEATEN_BY_FAITH, "faithfulness"
-        )
-    )
-    add(_depends(rows))
+    measure = QUICK if QUICK in measured and FAITHFUL not in measured else FAITHFUL
+    faithful = _faithful(rows, measure, n_patients)
+    found = [faithful, _depends(rows, measure, faithful[0])]
     if any(r.measure == PLACED for r in rows):
-        add(_beats(rows, PLACED, BEATEN_BY_PLACE, "place against the truth"))
+        found.append(_beats(rows, PLACED, BEATEN_BY_PLACE, "place against the truth"))
+    states = [state for state, _ in found]
     word: Word = "undetermined"
     if "fails" in states:
         word = "not supported"
-    elif states and all(s == "holds" for s in states):
+    elif all(s == "holds" for s in states):
         word = "supported"
     scope = "for this image only" if n_patients <= 1 else f"for {n_patients} patients and 1 network"
-    return Verdict(word, tuple(reasons), scope)
+    return Verdict(word, tuple(reason for _, reason in found), scope)
 
 
 def _threshold(name: str) -> float:
@@ -148,6 +157,67 @@ def _beats(rows: Sequence[Comparison], measure: str, controls: Sequence[str], wh
     return "holds", f"{about}; better than all of {', '.join(found)}, the nearest being {_against(least)}.{left_out}"
 
 
+def _faithful(rows: Sequence[Comparison], measure: str, n_patients: int) -> tuple[_State, str]:
+    """Whether the map is better than its controls, by enough, with fillings that can tell."""
+    state, reason = _beats(rows, measure, BEATEN_BY_FAITH, "faithfulness")
+    chance = next((r for r in rows if r.measure == measure and r.control == DRAWN), None)
+    if chance is None:
+        return state, reason
+    shares = {measure: chance.share} | {r.measure: r.share for r in _looked(rows) if not np.isnan(r.attainable)}
+    known = {name: s for name, s in shares.items() if not np.isnan(s)}
+    why = _cannot_tell(rows)
+    if why:
+        return "open", f"{reason} {why}"
+    if not known:
+        return ("fails", reason) if state == "fails" else ("open", f"{reason} What is attainable was not measured.")
+    lowest = min(known, key=lambda name: known[name])
+    share, least = known[lowest], _threshold("share")
+    told = f"{100 * share:.0f} % of what is attainable on the same parts above chance ({lowest})"
+    if state == "fails":
+        if share >= _threshold("refuted share"):
+            return "open", f"{reason} Yet it has {told}: what it is compared with is as good here."
+        return "fails", f"{reason} It has {told}."
+    if state == "holds" and share < least:
+        return (
+            "open",
+            f"{reason} Better than chance is not enough: it has only {told}, and {100 * least:.0f} % is asked.",
+        )
+    reason = f"{reason} It has {told}."
+    if state == "holds" and measure == QUICK and n_patients < _threshold("quick patients"):
+        few = f"a quick measure on {n_patients} patient{'' if n_patients == 1 else 's'}"
+        return "open", f"{reason} But it is {few}: take the full one, or {_threshold('quick patients'):.0f} patients."
+    return state, reason
+
+
+def _looked(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Rows of single fillings against chance."""
+    return [r for r in rows if r.family == FILLING and r.control == DRAWN]
+
+
+def _cannot_tell(rows: Sequence[Comparison]) -> str:
+    """Why fillings can tell no map from another here; empty where they can."""
+    looked = {r.measure.partition("/")[2]: r for r in _looked(rows)}
+    first = next((r for r in looked.values() if not np.isnan(r.attainable)), None)
+    if first is None:
+        return ""
+    if first.steady < _threshold("steady"):
+        return (
+            "No filling is neutral here, as for a network that looks at edges or texture: what filled parts do goes "
+            f"along with what they do at soft borders by {first.steady:.2f} only."
+        )
+    if first.attainable < _threshold("attainable"):
+        return (
+            f"Fillings cannot tell here: even the measured effects of single parts say what sets of them do by "
+            f"{first.attainable:.2f} only."
+        )
+    largest = _threshold("p")
+    better = [name for name, r in looked.items() if r.p <= largest]
+    worse = [name for name, r in looked.items() if r.p_worse <= largest]
+    if better and worse:
+        return f"The fillings disagree: better than surrogates with {', '.join(better)}, worse with {', '.join(worse)}."
+    return ""
+
+
 def _figure(row: Comparison) -> str:
     bounds = "" if np.isnan(row.low) else f" ({row.low:.3g} to {row.high:.3g})"
     unit = "" if row.unit == "1" else f" {row.unit}"
@@ -169,8 +239,8 @@ def _why(row: Comparison) -> str:
     return f"p = {row.p:.2g}, {row.p_adjusted:.2g} after Holm, with {row.n_patients} patients"
 
 
-def _depends(rows: Sequence[Comparison]) -> tuple[_State, str]:
-    """Whether the map depends on the weights."""
+def _depends(rows: Sequence[Comparison], measure: str, faithful: _State) -> tuple[_State, str]:
+    """Whether the map depends on the weights: unlike a randomised network's, or as faithful as that one is not."""
     row = next((r for r in rows if r.measure == RESEMBLES and r.control == DRAWN), None)
     if row is None or np.isnan(row.difference):
         return "open", "Dependence on the weights was not measured."
@@ -180,6 +250,9 @@ def _depends(rows: Sequence[Comparison]) -> tuple[_State, str]:
     said = f"rank correlation with a randomised network's map {alike:.2f}, that of surrogates {chance:.2f}"
     if excess <= _threshold("resemblance"):
         return "holds", f"It depends on the weights: {said}."
+    if faithful == "holds" and any(r.measure == measure and r.control == RANDOMISED for r in rows):
+        # The image is a factor of both maps; what tells them apart has been measured.
+        return "holds", f"It depends on the weights, as a randomised network's map is less faithful: {said}."
     if row.p_worse <= _threshold("p"):
         return "fails", f"It hardly depends on the weights: {said} (p = {row.p_worse:.2g})."
     return "open", f"Whether it depends on the weights is open: {said} (p = {row.p_worse:.2g})."

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +12,7 @@ from regard.core.quantity import Sign
 from regard.core.recording import LAYERS, capabilities
 from regard.evidence import MEASURES, controls
 from regard.evidence.again import explain_again
-from regard.evidence.comparison import DRAWN, Comparison, Figure, WeighedMap, adjusted, compare
+from regard.evidence.comparison import DRAWN, FILLING, Comparison, Figure, WeighedMap, adjusted, compare
 from regard.evidence.measure import AbstractMeasure, Exhibit
 from regard.evidence.sanity.resemblance import resemblance
 from regard.evidence.sanity.similarity import spearman
@@ -27,8 +28,8 @@ FEWEST_DRAWS = 9
 
 
 SETTINGS: Mapping[str, Mapping[str, int]] = {
-    "deletion": {"n_steps": 16},
-    "insertion": {"n_steps": 16},
+    "deletion": {"n_steps": 16, "every_filling": False},
+    "insertion": {"n_steps": 16, "every_filling": False},
     "sensitivity-n": {"n_parts": 256, "n_sets": 64},
 }
 """Settings other than a measure's own: a curve is taken of every control, so its steps are what weighing costs.
@@ -124,14 +125,13 @@ class _Case:
         self.plan = plan
         self._shared: dict[tuple[str, ...], float] = {}
         self._drawn: dict[tuple[str, int], Tensor | None] = {}
-        self._kept: dict[tuple[int, ...], dict[str, Tensor]] = {}
+        self._kept: dict[str, Any] = {}
         self.notes: list[str] = []
 
     def figures(self, method: str, exhibit: Exhibit, beside: Neighbours) -> dict[str, Figure]:
         """All figures of one method's map; `notes` says what is missing."""
         self.notes = []
-        # Maps of another input of the network are another case to what is kept.
-        exhibit = replace(exhibit, kept=self._kept.setdefault((id(exhibit.network), *exhibit.x.shape), {}))
+        exhibit = replace(exhibit, kept=self._kept)
         # What likeness to randomised networks is measured of below, with maps that are shared.
         asked = {name: measure for name, measure in self.plan.measures.items() if name != RESEMBLES}
         able = {name: measure for name, measure in asked.items() if measure.can(exhibit)}
@@ -146,12 +146,21 @@ class _Case:
         compared = {name: m for name, m in able.items() if m.family in COMPARED and not np.isnan(own[name].value)}
         values: dict[str, dict[str, list[float]]] = {name: {} for name in able}
         likeness = self._likeness(method, exhibit)
+        # Fillings one by one: where the network is asked once for all maps, whichever measure decides.
+        beside_it = able.get(QUICK) or (load_measure(QUICK) if FAITHFUL in able else None)
+        looked = None if beside_it is None else own[QUICK] if QUICK in own else beside_it.measure(exhibit)
+        each: dict[str, list[float]] = {name: [] for name in (looked.by_filling if looked else ())}
         null = []
         # Each surrogate is drawn once and thrown away: a hundred maps of a large volume would not fit.
         for n in range(self.plan.n_draws if compared or likeness else 0):
             drawn = controls.surrogate(exhibit.relevance, seed=self.plan.seed, case=exhibit.case, draw=n)
-            for name, measure in compared.items():
-                values[name].setdefault(DRAWN, []).append(measure.measure(exhibit.with_map(drawn)).value)
+            measured = {name: measure.measure(exhibit.with_map(drawn)) for name, measure in compared.items()}
+            for name, one in measured.items():
+                values[name].setdefault(DRAWN, []).append(one.value)
+            if each and beside_it is not None:
+                again = measured[QUICK] if QUICK in measured else beside_it.measure(exhibit.with_map(drawn))
+                for filling in each:
+                    each[filling].append(again.by_filling.get(filling, float("nan")))
             if likeness:
                 null.append(likeness(drawn))
         if compared:
@@ -162,9 +171,18 @@ class _Case:
                         value = self._value(measure, exhibit.with_map(relevance), shared)
                         values[name].setdefault(control, []).append(value)
         found = {
-            name: Figure(own[name].value, own[name].unit, m.direction, m.family, values[name])
+            name: Figure(
+                own[name].value, own[name].unit, m.direction, m.family, values[name], own[name].attainable,
+                own[name].steady,
+            )
             for name, m in able.items()
-        }
+        }  # fmt: skip
+        if looked is not None and beside_it is not None:
+            for filling, value in looked.by_filling.items():
+                reached = (looked.attainable, looked.steady) if filling in looked.deciding else ()
+                found[f"{QUICK}/{filling}"] = Figure(
+                    value, "1", beside_it.direction, FILLING, {DRAWN: each[filling]}, *reached
+                )
         for name, one in own.items():
             if "undefined" in one.notes:
                 self.notes.append(f"{name} is undefined: {one.notes['undefined']}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from regard.core import batching, randomness
 from regard.core.batching import is_out_of_memory
 from regard.core.errors import CapabilityError, InputError
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.optional import need
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT, LAYERS, Network
@@ -68,6 +68,9 @@ class DeepLIFT(AbstractExplainer):
     def __init__(self, network: Network, *, form: Form = "signed") -> None:
         super().__init__(network, form=form)
         self._captum: Any = need("captum.attr", extra="captum", purpose="deeplift")
+
+    def removal(self, query: Query) -> Removal:
+        return compared_with(query)[0], None
 
     def _attribute(self, query: Query) -> Attribution:
         reference, words = compared_with(query)
@@ -159,17 +162,26 @@ class ShapleySampling(AbstractExplainer):
         self.compactness = real("compactness", compactness, 0)
         self._captum: Any = need("captum.attr", extra="captum", purpose="shapley")
 
+    def _segments(self, query: Query) -> list[Tensor]:
+        """Segments of each input, (1, 1, \\*space), numbered through all inputs."""
+        masks, n_segments = [], 0
+        for x in query.inputs.tensors:
+            segments = supervoxels(x, self.n_segments, compactness=self.compactness).to(x.device) + n_segments
+            n_segments = int(segments.max()) + 1
+            masks.append(segments[None, None])
+        return masks
+
+    def removal(self, query: Query) -> Removal:
+        return compared_with(query)[0], tuple(m[0] - m.min() for m in self._segments(query))
+
     def _attribute(self, query: Query) -> Attribution:
         inputs = query.inputs.tensors
         reference, words = compared_with(query)
         with torch.no_grad():
             value = query.score([x.clone() for x in inputs]).detach()
         at_reference = value_at(query, reference)
-        masks, n_segments = [], 0
-        for x in inputs:
-            segments = supervoxels(x, self.n_segments, compactness=self.compactness).to(x.device) + n_segments
-            n_segments = int(segments.max()) + 1
-            masks.append(segments[None, None])
+        masks = self._segments(query)
+        n_segments = int(masks[-1].max()) + 1
         shares = [1 / torch.bincount(m.flatten(), minlength=n_segments).clamp(min=1)[m].double() for m in masks]
         method = self._captum.ShapleyValueSampling(lambda *tensors: query.score([x.clone() for x in tensors]))
         running = RunningMean()
@@ -207,5 +219,7 @@ class ShapleySampling(AbstractExplainer):
             completeness_error=remainder(maps, value, at_reference),
             standard_error=tuple(e.float() for e in running.standard_errors()),
             notes={"reference": words, "n_samples_used": running.n, "n_segments_used": n_segments},
+            reference=reference,
+            parts=tuple(m[0] - m.min() for m in masks),
         )
         return checked(attribution, "shapley", why="the network may not give the same output for the same input")

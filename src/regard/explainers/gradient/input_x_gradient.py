@@ -2,7 +2,7 @@
 
 import torch
 
-from regard.core.explainer import AbstractExplainer, Attribution, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Query, Removal
 from regard.core.quantity import Quantity, Sign
 from regard.explainers.reference import remainder, value_at
 
@@ -26,9 +26,12 @@ class InputXGradient(AbstractExplainer):
     cases_together = True
     begins_with_gradient = True
 
+    def removal(self, query: Query) -> Removal:
+        return query.reference or tuple(torch.zeros_like(x) for x in query.inputs.tensors), None
+
     def _attribute(self, query: Query) -> Attribution:
         given = query.reference is not None
-        reference = query.reference or tuple(torch.zeros_like(x) for x in query.inputs.tensors)
+        reference = self.removal(query)[0] or ()
         value, gradients = query.gradient(query.inputs.tensors)
         maps = tuple(
             (x.double() - r.double()) * g.double()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from regard.core import batching, randomness
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
 from regard.explainers.knobs import real, whole
@@ -153,6 +153,8 @@ class LIME(AbstractExplainer):
             value,
             reference_value=None if query.reference is None else value_at(query, query.reference),
             standard_error=tuple(drawn(segments, fit.standard_errors, x).float() for (segments, fit), x in pairs),
+            reference=tuple(filler.image(query, n, segment_size(segments)) for n, (segments, _) in enumerate(found)),
+            parts=tuple(segments[None] for segments, _ in found),
             notes={
                 "r2": worst,
                 "n_segments_used": sum(len(fit.effects) for fit in fits),
@@ -160,6 +162,12 @@ class LIME(AbstractExplainer):
                 "distance": "cosine",
             },
         )
+
+    def removal(self, query: Query) -> Removal:
+        filler = Filler(self.filler, self.sigma, usual="mean")
+        cut = [supervoxels(x, self.n_segments, compactness=self.compactness) for x in query.inputs.tensors]
+        filled = tuple(filler.image(query, n, segment_size(segments)) for n, segments in enumerate(cut))
+        return filled, tuple(segments[None] for segments in cut)
 
     def draw(self, n_segments: int, which: int, draw: int, seed: int, case: str) -> Tensor:
         """Which segments of an input a sample shows, (n_segments,), bool; the first sample shows all."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regard.core import batching
 from regard.core.errors import CapabilityError, InputError
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import per_axis, space, windows
@@ -18,6 +18,7 @@ from regard.explainers.knobs import real, sizes, whole
 from regard.explainers.perturbation.copies import Copies, nearby, value_of
 from regard.explainers.perturbation.fillers import Filler, FillerLike, ring_mean
 from regard.explainers.perturbation.incremental import Engine, Incremental, prepare
+from regard.explainers.perturbation.segments import equal_blocks
 from regard.explainers.reference import value_at
 
 __all__ = ["Occlusion"]
@@ -119,6 +120,15 @@ class Occlusion(AbstractExplainer):
             notes=notes,
             refined=None if self.coarse == 1 else tuple(refined for _, refined in looks),
         )
+
+    def removal(self, query: Query) -> Removal:
+        filler = Filler(self.filler, self.sigma)
+        if filler.depends_on_place(query):
+            return None, None
+        windows_of = [self.boxes(space(x))[1] for x in query.inputs.tensors]
+        filled = tuple(filler.image(query, n, window) for n, window in enumerate(windows_of))
+        pairs = zip(query.inputs.tensors, windows_of, strict=True)
+        return filled, tuple(equal_blocks(space(x), window)[None] for x, window in pairs)
 
     def boxes(self, size: Sequence[int]) -> tuple[list[Box], tuple[int, ...]]:
         """The windows of an image of ``size``, and their size.

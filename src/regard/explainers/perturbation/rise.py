@@ -7,7 +7,7 @@ from torch import Tensor
 
 from regard.core import batching, randomness
 from regard.core.errors import ReferenceInputError
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import interpolate, space
@@ -15,6 +15,7 @@ from regard.explainers.knobs import real, whole
 from regard.explainers.monte_carlo import CHECK_EVERY, RunningMean, resolved
 from regard.explainers.perturbation.copies import Copies, value_of
 from regard.explainers.perturbation.fillers import Filler, FillerLike
+from regard.explainers.perturbation.segments import equal_blocks
 from regard.explainers.reference import value_at
 
 __all__ = ["RISE", "RunningSlope", "soft_mask"]
@@ -166,6 +167,13 @@ class RISE(AbstractExplainer):
                 "n_masks_used": max(f[2] for f in found),
             },
         )
+
+    def removal(self, query: Query) -> Removal:
+        filler = Filler(self.filler, self.sigma)
+        cells = [[n / min(self.cells, n) for n in space(x)] for x in query.inputs.tensors]
+        filled = tuple(filler.image(query, n, cell) for n, cell in enumerate(cells))
+        pairs = zip(query.inputs.tensors, cells, strict=True)
+        return filled, tuple(equal_blocks(space(x), cell)[None] for x, cell in pairs)
 
     def _map(self, query: Query, which: int, filler: Filler) -> tuple[Tensor, Tensor, int]:
         x = query.inputs.tensors[which].double()
