@@ -3,13 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hand_set import Oracle, oracle_map
 
 from regard.core.quantity import Sign
 from regard.evidence import MEASURES, controls, verdict
 from regard.evidence.comparison import Figure, WeighedMap, compare
-from regard.evidence.error_rates import error_rates
 from regard.evidence.measure import AbstractMeasure, Measured
-from regard.evidence.oracles import SPOILED, Oracle, oracle_map
 from regard.evidence.statistics import exact_interval
 from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, weigh_case
 
@@ -102,15 +101,6 @@ def test_exact_intervals():
     assert high == pytest.approx(1 - 0.025 ** (1 / 20))
 
 
-def test_the_verdict_tells_true_maps_from_spoiled_ones():
-    """The small version of ``python -m regard.evidence.error_rates``."""
-    rates = {r.kind: r for r in error_rates(range(2), n_patients=1, seed=11)}
-    assert rates["true map"].supported == 2
-    assert rates["all spoiled"].n == 2 * len(SPOILED)
-    assert rates["all spoiled"].supported == 0
-    assert rates["edge filter"].counts["not supported"] == 2
-
-
 def test_signed_insertion_is_deletion_and_is_not_counted_again():
     exhibit = Oracle(0, 3).exhibit(0, oracle_map, spread=None, truth=False)
     both = Plan.of(["deletion", "insertion"], truth=False, n_null=9)
@@ -169,10 +159,3 @@ def test_the_quick_verdict_asks_the_network_once_for_all_maps():
     edges = found.figures[verdict.QUICK].controls["edges"][0]
     assert edges == measure.measure(plain.with_map(controls.edges(plain.x))).value
     assert "sensitivity-n" in all_verdicts(comparisons([found]))["m"].reasons[0]
-
-
-def test_the_quick_verdict_tells_true_maps_from_spoiled_ones():
-    """The small version of ``python -m regard.evidence.error_rates --quick``."""
-    rates = {r.kind: r for r in error_rates(range(2), n_patients=12, seed=11, quick=True)}
-    assert rates["true map"].supported == 2
-    assert rates["all spoiled"].supported == 0

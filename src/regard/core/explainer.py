@@ -260,7 +260,7 @@ class AbstractExplainer(ABC):
 
     def _told(self, query: Query) -> Attribution:
         found = self._attribute(query)
-        if found.reference is None and self.meaning == (self.quantity, self.sign):
+        if found.reference is None and (self.form == "signed" or self.published_meaning is None):
             found.reference, found.parts = self.removal(query)
         return found
 

@@ -1,5 +1,6 @@
 """Weighing: measure the maps of a case and all their controls, compare over patients, and judge."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -164,11 +165,17 @@ class _Case:
             if likeness:
                 null.append(likeness(drawn))
         if compared:
+            # What a control's figure depends on beside its map: maps of other meaning are tested otherwise.
+            alike = (
+                str(exhibit.sign), str(exhibit.quantity), str(id(exhibit.target)), str(id(exhibit.network)),
+                "" if exhibit.reference is None else str(exhibit.number("filling", exhibit.reference)),
+                "" if exhibit.parts is None else str(exhibit.number("cut", exhibit.parts)),
+            )  # fmt: skip
             for control, maps in self._controls(method, exhibit, beside):
                 for number, relevance in enumerate(maps):
                     for name, measure in compared.items():
-                        shared = (name, control, str(number), str(exhibit.sign)) if control in _OF_THE_CASE else ()
-                        value = self._value(measure, exhibit.with_map(relevance), shared)
+                        shared = (name, control, str(number), *alike) if control in _OF_THE_CASE else ()
+                        value = self._value(_deciding(measure), exhibit.with_map(relevance), shared)
                         values[name].setdefault(control, []).append(value)
         found = {
             name: Figure(
@@ -244,6 +251,15 @@ class _Case:
         maps = [self._randomised(method, exhibit, n) for n in range(self.plan.n_randomised)]
         drawn = [m for m in maps if m is not None]
         return resemblance(drawn, exhibit.sign) if drawn else None
+
+
+def _deciding(measure: AbstractMeasure) -> AbstractMeasure:
+    """The same measure, of the fillings that decide alone: all that a control is compared by."""
+    if not getattr(measure, "every_filling", False):
+        return measure
+    brief = copy.copy(measure)
+    brief.every_filling = False  # type: ignore[attr-defined]
+    return brief
 
 
 _OF_THE_CASE = ("edges", "image", "centred gaussian", "random-cam")

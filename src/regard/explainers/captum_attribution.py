@@ -111,7 +111,7 @@ class CaptumAttribution(AbstractExplainer):
         words = "given" if query.reference is not None else _ZERO
         error = remainder(maps, value, at_reference)
         return checked(
-            Attribution(maps, value, at_reference, error, notes={"reference": words}),
+            Attribution(maps, value, at_reference, error, notes={"reference": words}, reference=reference),
             self.captum,
             why="captum may not see or know one of the network's operations",
         )

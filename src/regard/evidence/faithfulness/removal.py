@@ -119,7 +119,10 @@ def claims(exhibit: Exhibit, filling: Tensor, *, carried: bool = False) -> Tenso
         return relevance.abs()
 
     def taken(filled: Tensor) -> Tensor:
-        return (exhibit.x.double() - filled.double()).detach().cpu()[0].mean(0)
+        return exhibit.keep(
+            f"taken/{exhibit.number('filling', filled)}",
+            lambda: (exhibit.x.double() - filled.double()).detach().cpu()[0].mean(0),
+        )
 
     if exhibit.sign is Sign.RAISES:
         return relevance * taken(filling)

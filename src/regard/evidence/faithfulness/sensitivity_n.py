@@ -22,7 +22,7 @@ from regard.evidence.faithfulness.removal import (
     undefined_map,
 )
 from regard.evidence.measure import AbstractMeasure, Direction, Exhibit, Measured
-from regard.evidence.sanity.similarity import correlation
+from regard.evidence.sanity.similarity import correlations
 from regard.explainers.perturbation.fillers import FillerLike
 
 __all__ = ["SensitivityN"]
@@ -52,7 +52,9 @@ class SensitivityN(AbstractMeasure):
         At least two; the figure is their mean. None for what the map's numbers speak of (`fillings`), beside what the
         parts' own measured effects attain.
     parts
-        ``"blocks"`` or ``"supervoxels"``.
+        ``"blocks"`` or ``"supervoxels"``, for maps that have no parts of their own.
+    every_filling
+        Whether to take figures also of fillings that do not decide.
 
     Notes
     -----
@@ -70,12 +72,13 @@ class SensitivityN(AbstractMeasure):
         n_sets: int = 32,
         fillers: Sequence[FillerLike] | None = None,
         parts: Parts = "blocks",
+        every_filling: bool = True,
     ) -> None:
         if n_parts < 2 or n_sets < 3 or not shares or any(not 0 < share < 1 for share in shares):
             got = f"{n_parts} parts, shares {tuple(shares)}, {n_sets} sets"
             raise InputError(got, "at least two parts, shares between 0 and 1, at least three sets")
         self.n_parts, self.shares, self.n_sets = n_parts, tuple(shares), n_sets
-        self.fillers, self.parts = check_fillers(fillers), parts
+        self.fillers, self.parts, self.every_filling = check_fillers(fillers), parts, every_filling
 
     def _sets(self, exhibit: Exhibit, n_parts: int) -> Tensor:
         """Whether a part is in a set, (sizes times n_sets, n_parts): the same for all maps of a case."""
@@ -97,8 +100,7 @@ class SensitivityN(AbstractMeasure):
     def _correlations(self, exhibit: Exhibit, sets: Tensor, parts: Tensor, changes: Tensor) -> Tensor:
         """Of the sums of ``parts`` (n_parts,) with the changes, (sizes,)."""
         sums = sets.double() @ speaks(exhibit, parts)
-        pairs = zip(sums.split(self.n_sets), changes.split(self.n_sets), strict=True)
-        return torch.tensor([correlation(said, happened) for said, happened in pairs], dtype=torch.float64)
+        return correlations(sums.reshape(-1, self.n_sets), changes.reshape(-1, self.n_sets))
 
     def measure(self, exhibit: Exhibit) -> Measured:
         if (undefined := undefined_map(exhibit, "1")) is not None:
@@ -112,7 +114,7 @@ class SensitivityN(AbstractMeasure):
         figures: dict[str, float] = {}
         deciding, reached, steady = [], [], []
         curve = {}
-        used = fillings(exhibit, numbers, self.fillers)
+        used = fillings(exhibit, numbers, self.fillers, deciding=not self.every_filling)
         for one in used:
             happened = set_effects(exhibit, one, numbers, sets, self._draw)
             changes = happened
