@@ -258,10 +258,14 @@ class AbstractExplainer(ABC):
         """What taking places away means to the method, told without explaining; (None, None) where it means nothing."""
         return None, None
 
+    def taken_away(self, query: Query) -> Removal:
+        """`removal` of the form in use: a published form of another meaning is a score, and takes nothing away."""
+        return self.removal(query) if self.form == "signed" or self.published_meaning is None else (None, None)
+
     def _told(self, query: Query) -> Attribution:
         found = self._attribute(query)
-        if found.reference is None and (self.form == "signed" or self.published_meaning is None):
-            found.reference, found.parts = self.removal(query)
+        if found.reference is None:
+            found.reference, found.parts = self.taken_away(query)
         return found
 
     def attribute(

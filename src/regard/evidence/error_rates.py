@@ -34,7 +34,7 @@ _EVERY = {24: 3, 5: 8, 1: 4}
 
 
 def units(number: int) -> Iterator[Unit]:
-    """What is tried of one situation: 12 patients, of every third 24; of every eighth 5 too, and of every fourth one."""
+    """What is tried of one situation: 12 patients or 24, of every third; of every eighth also 5, of every fourth 1."""
     for quantity in EXACT:
         yield number, quantity, 24 if number % _EVERY[24] == 0 else 12
     for n, every in ((5, _EVERY[5]), (1, _EVERY[1])):

@@ -258,7 +258,7 @@ class OpenCase:
             recording.unwrap(self.prepared.network), self.prepared.inputs, self.goal,
             None if able is None else able.tensors, self.seed, self.case, self.batch_size,
         )  # fmt: skip
-        reference, parts = explainer.removal(query) if explainer.form == "signed" else (None, None)
+        reference, parts = explainer.taken_away(query)
         return {
             "reference": None if reference is None else reference[number],
             "parts": None if parts is None else parts[number][0],

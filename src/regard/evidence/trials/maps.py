@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from regard.core import randomness
-from regard.core.explainer import AbstractExplainer, Query
-from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import blur
+from regard.evidence.again import taken_away
 from regard.evidence.controls import randomised
 from regard.evidence.measure import Explain
 from regard.evidence.trials.situation import Situation
@@ -54,10 +53,9 @@ class Exact:
         """What the method takes away: its reference (1, 1, \\*space) and parts (\\*space)."""
         if self.quantity is Quantity.SCORE:
             return None, None
-        explainer: AbstractExplainer = self.method.build(situation.network)
-        query = Query(situation.network, Inputs.of(x), situation.target, seed=situation.seed, case=case)
-        reference, parts = explainer.removal(query)
-        return None if reference is None else reference[0], None if parts is None else parts[0][0]
+        explainer = self.method.build(situation.network)
+        found = taken_away(explainer, x, situation.target, seed=situation.seed, case=case)
+        return found["reference"], found["parts"]
 
 
 _INTEGRATED = MethodSpec("integrated-gradients", {"n_steps": 32})
