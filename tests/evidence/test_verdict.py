@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from regard.evidence.comparison import Comparison
@@ -70,6 +72,20 @@ def test_more_than_chance_is_not_enough(share):
     assert judge([*good(), amounts]).verdict == "undetermined"
     unknown = row(FAITHFUL, "surrogate", share=NAN)
     assert "was not measured" in judge(good(surrogate=unknown)).reasons[0]
+
+
+def test_either_measure_may_tell_a_map_from_a_control_and_neither_may_say_worse():
+    close = {"other patient": row(FAITHFUL, "other patient", p=0.2, worse=0.8)}
+    by_amount = [row(QUICK, c) for c in BEATEN_BY_FAITH]
+    assert judge([*good(**close), *by_amount]).verdict == "supported"
+    worse = {"other patient": row(FAITHFUL, "other patient", p=0.99, worse=0.01, difference=-1.0)}
+    assert judge([*good(**worse), *by_amount]).verdict == "undetermined"
+
+
+def test_an_effect_is_asked_for_less_as_its_windows_overlap():
+    rows = good(surrogate=replace(row(FAITHFUL, "surrogate", share=0.87), quantity="effect"))
+    assert judge(rows).verdict == "supported"
+    assert judge(good(surrogate=row(FAITHFUL, "surrogate", share=0.87))).verdict == "undetermined"
 
 
 def test_fillings_that_disagree_leave_it_open():

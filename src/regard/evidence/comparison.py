@@ -66,6 +66,8 @@ class WeighedMap:
         Why a control or a measure is missing, and what part of the map was carried.
     columns
         What the table of cases says, for subgroups.
+    quantity
+        What the map's numbers are; empty where that is not known.
     """
 
     case: str
@@ -75,6 +77,7 @@ class WeighedMap:
     figures: Mapping[str, Figure]
     notes: Sequence[str] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    quantity: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class Comparison:
         borders.
     share
         Share of the attainable above the control: (value - null_mean) / (attainable - null_mean).
+    quantity
+        What the map's numbers are.
     """
 
     case: str
@@ -139,6 +144,7 @@ class Comparison:
     attainable: float = float("nan")
     share: float = float("nan")
     steady: float = float("nan")
+    quantity: str = ""
 
 
 def compare(
@@ -174,6 +180,7 @@ def compare(
         len(having), own.n, own.value, own.low, own.high,
         attainable=_mean([m.figures[measure].attainable for m in having], patients),
         steady=_mean([m.figures[measure].steady for m in having], patients),
+        quantity=first.quantity,
     )  # fmt: skip
     if not control or not having:
         return row

@@ -84,7 +84,7 @@ class Plan:
         seed: int = 0,
     ) -> "Plan":
         """Plan the named measures; by default those that a verdict asks for, with the quick one if wanted."""
-        chosen = list(names) or [QUICK if quick else FAITHFUL, *([PLACED] if truth else [])]
+        chosen = list(names) or [*([] if quick else [FAITHFUL]), QUICK, *([PLACED] if truth else [])]
         return cls({n: load_measure(n) for n in dict.fromkeys(chosen)}, n_null, n_patients, seed)
 
     @property
@@ -304,7 +304,18 @@ def weigh_case(
     for method, exhibit in exhibits.items():
         figures = case.figures(method, exhibit, (beside or {}).get(method, Neighbours()))
         said = (*(notes or {}).get(method, ()), *dict.fromkeys(case.notes))
-        found.append(WeighedMap(exhibit.case, patient or exhibit.case, method, target, figures, said, columns or {}))
+        found.append(
+            WeighedMap(
+                exhibit.case,
+                patient or exhibit.case,
+                method,
+                target,
+                figures,
+                said,
+                columns or {},
+                str(exhibit.quantity),
+            )
+        )
     return found
 
 

@@ -143,7 +143,9 @@ def weigh_maps(material: Material) -> dict[str, dict[str, Score]]:
         [FAITHFUL, *([PLACED] if material.phantoms else [])],
         truth=material.phantoms, n_null=section.n_null, n_patients=len(set(cohort.patients)), seed=material.run.seed,
     )  # fmt: skip
-    plan = dataclasses.replace(plan, measures={**plan.measures, FAITHFUL: Deletion(n_steps=section.n_steps)})
+    plan = dataclasses.replace(
+        plan, measures={**plan.measures, FAITHFUL: Deletion(n_steps=section.n_steps, every_filling=False)}
+    )
     maps: dict[str, list[Tensor]] = {}
     weighed: list[WeighedMap] = []
     total = len(cohort) + (len(material.config.data.doses) if material.phantoms else 0)
