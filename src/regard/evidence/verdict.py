@@ -21,11 +21,11 @@ THRESHOLDS: Mapping[str, tuple[float, str]] = {
     "resemblance": (0.1, "Rank correlation with a randomised network's map beyond that of surrogates that matters."),
     "share": (
         0.9,
-        "Least share of the attainable: on development cases exact maps had 0.98 or more, shifts by 2 of 24 up to 0.85.",
+        "Least share of the attainable: of development cases exact maps had 0.98 or more, shifts by 2 up to 0.85.",
     ),
     "share of an effect": (
-        0.85,
-        "The same of an effect, whose windows overlap: exact maps had 0.9 and more, wrong ones up to 0.8.",
+        0.88,
+        "The same of an effect, whose windows overlap: exact maps had 0.90 or more, wrong ones up to 0.86.",
     ),
     "refuted share": (0.5, "Only below this share of the attainable can a control refute a map."),
     "attainable": (

@@ -37,11 +37,17 @@ class Exact:
     quantity: Quantity
     sign: Sign
 
+    def _at(self, x: Tensor) -> MethodSpec:
+        """The method; windows of a small volume are 3 voxels wide, where an eighth of an axis would be one voxel."""
+        if self.method.name != "occlusion" or x.ndim < 5:
+            return self.method
+        return MethodSpec("occlusion", {**self.method.knobs, "window": 3, "stride": 2})
+
     def explain(self, situation: Situation, case: str) -> Explain:
         """Makes the map of any network and input."""
 
         def made(network: Network, x: Tensor) -> Tensor:
-            explainer = self.method.build(network)
+            explainer = self._at(x).build(network)
             found: Tensor = explainer.attribute(x, situation.target, seed=situation.seed, case=case).sum(
                 1, keepdim=True
             )
@@ -53,7 +59,7 @@ class Exact:
         """What the method takes away: its reference (1, 1, \\*space) and parts (\\*space)."""
         if self.quantity is Quantity.SCORE:
             return None, None
-        explainer = self.method.build(situation.network)
+        explainer = self._at(x).build(situation.network)
         found = taken_away(explainer, x, situation.target, seed=situation.seed, case=case)
         return found["reference"], found["parts"]
 
