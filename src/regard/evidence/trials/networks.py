@@ -140,7 +140,7 @@ TRAINED = ("trained regressor", "trained classifier", "trained image")
 
 def train(network: nn.Module, x: Tensor, y: Tensor, *, seed: int, n_steps: int = 250) -> nn.Module:
     """Train on images (n, 1, \\*space) and labels: numbers (n, 1), classes (n,) int64, or images like ``x``."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         for module in network.modules():
             if hasattr(module, "reset_parameters"):
