@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from regard.core.errors import RegardError
 from regard.evidence.statistics import exact_interval
-from regard.evidence.trials.maps import CURVES, EXACT, WRONG
+from regard.evidence.trials.maps import CURVES, DEFAULTS, EXACT, WRONG
 from regard.evidence.trials.run import TRUE, trial
 from regard.evidence.trials.situation import Situation
 from regard.io.atomic import write_json
@@ -49,22 +50,32 @@ def _wrong(number: int, quantity: str) -> list[str]:
     return [_WRONG[(first + k * 3) % len(_WRONG)] for k in range(_A_TRIAL)]
 
 
-def work(folder: Path, numbers: Sequence[int], *, seed: int, reported: bool, curves: bool, until: float) -> None:
+def work(
+    folder: Path, numbers: Sequence[int], *, seed: int, reported: bool, until: float, curves: bool = False,
+    defaults: bool = False,
+) -> None:  # fmt: skip
     """Run the trials that ``folder`` lacks, until a time of `time.monotonic`."""
     for number in numbers:
         situation = Situation(number, seed, reported)
-        for _, quantity, n in units(number):
+        asked = [(number, name, 12) for name in DEFAULTS] if defaults else list(units(number))
+        for _, quantity, n in asked:
             path = folder / f"{situation.key}-{quantity.replace(' ', '-')}-{n:02d}{'-curves' if curves else ''}.json"
             if path.exists() or (curves and n != 12) or time.monotonic() > until:
                 continue
-            names = list(CURVES) if curves else _wrong(number, quantity)
+            names = [] if defaults else list(CURVES) if curves else _wrong(number, quantity)
             begun = time.monotonic()
-            found = trial(situation, quantity, n_patients=n, wrong=names, also=(12,) if n > 12 else ())
+            try:
+                found = trial(situation, quantity, n_patients=n, wrong=names, also=(12,) if n > 12 else ())
+            except RegardError:
+                # A default that the network cannot have, such as a layer of one that has none.
+                if not defaults:
+                    raise
+                continue
             about = {
                 "situation": situation.key, "network": situation.kind, "images": situation.images_like,
                 "axes": len(situation.size), "quantity": quantity, "seconds": round(time.monotonic() - begun, 1),
             }  # fmt: skip
-            write_json(path, "verdict-trial", {**about, "curves": curves, "found": found})
+            write_json(path, "verdict-trial", {**about, "curves": curves, "defaults": defaults, "found": found})
 
 
 def read_trials(folder: Path) -> list[dict[str, Any]]:
@@ -102,7 +113,8 @@ _HEAD = "exact: supported | exact: not supported | wrong: supported | wrong: not
 
 def tables(rows: Sequence[Mapping[str, Any]]) -> str:
     """Markdown tables: by quantity, patients and mode; by what was tried; by wrong way; contradictions; curves."""
-    plain, stepped = ([r for r in rows if r["curves"] == c] for c in (False, True))
+    stepped = [r for r in rows if r["curves"]]
+    plain = [r for r in rows if not r["curves"] and not r["defaults"]]
     lines = [f"| quantity | patients | mode | {_HEAD} |", "| --- " * 7 + "|"]
     for quantity in EXACT:
         for n in sorted({r["n"] for r in plain}):
@@ -124,7 +136,7 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> str:
             words = [r["verdict"] for r in plain if r["map"] == way and r["mode"] == mode and r["n"] >= 12]
             counts = " | ".join(_share(words.count(w), len(words)) for w in ("supported", "not supported"))
             lines.append(f"| {way} | {mode} | {counts} |")
-    lines += ["", *_contradictions(plain), "", *_curves(stepped)]
+    lines += ["", *_contradictions(plain), "", *_curves(stepped), "", *_defaults([r for r in rows if r["defaults"]])]
     return "\n".join(lines) + "\n"
 
 
@@ -155,6 +167,19 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines if len(lines) > 2 else []
 
 
+def _defaults(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["| method with its defaults | mode | supported | not supported | mean share |", "| --- " * 5 + "|"]
+    for name in DEFAULTS:
+        for mode in ("quick", "full"):
+            these = [r for r in rows if r["quantity"] == name and r["mode"] == mode]
+            if these:
+                words = [r["verdict"] for r in these]
+                shares = [min(r["share"].values()) for r in these if r["share"]]
+                counts = " | ".join(_share(words.count(w), len(words)) for w in ("supported", "not supported"))
+                lines.append(f"| {name} | {mode} | {counts} | {sum(shares) / max(1, len(shares)):.2f} |")
+    return lines if len(lines) > 2 else []
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run trials, or write the tables of those that are done to standard output."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -164,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=HELD_OUT)
     parser.add_argument("--development", action="store_true", help="of the generators that thresholds were chosen on")
     parser.add_argument("--curves", action="store_true", help="shifts, blurs and sharpening in steps")
+    parser.add_argument("--defaults", action="store_true", help="methods with their default settings, 12 patients")
     parser.add_argument("--minutes", type=float, default=240.0, help="begin no trial after this time")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     asked = parser.parse_args(arguments)
@@ -172,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         numbers = range(asked.situations[0], asked.situations[1], asked.every)
         work(
             asked.folder, numbers, seed=asked.seed, reported=not asked.development, curves=asked.curves,
-            until=time.monotonic() + 60 * asked.minutes,
+            defaults=asked.defaults, until=time.monotonic() + 60 * asked.minutes,
         )  # fmt: skip
     sys.stdout.write(tables(read_trials(asked.folder)))
 

@@ -17,7 +17,7 @@ from regard.evidence.trials.situation import Situation
 from regard.explainers.perturbation.segments import equal_blocks
 from regard.explainers.spec import MethodSpec
 
-__all__ = ["CURVES", "EXACT", "WRONG", "Exact", "truly_wrong"]
+__all__ = ["CURVES", "DEFAULTS", "EXACT", "WRONG", "Exact", "Spoil", "default_of", "truly_wrong"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Exact:
     def removal(self, situation: Situation, x: Tensor, case: str) -> tuple[Tensor | None, Tensor | None]:
         """What the method takes away: its reference (1, 1, \\*space) and parts (\\*space)."""
         if self.quantity is Quantity.SCORE:
-            return None, None
+            return None, None  # Of an exact contribution that is given as a score, its reference is not known.
         explainer = self._at(x).build(situation.network)
         found = taken_away(explainer, x, situation.target, seed=situation.seed, case=case)
         return found["reference"], found["parts"]
@@ -74,6 +74,29 @@ EXACT: Mapping[str, Exact] = {
     "unsigned score": Exact(_INTEGRATED, Quantity.SCORE, Sign.UNSIGNED),
 }
 """By quantity."""
+
+DEFAULTS = (
+    *(
+        "gradient",
+        "smoothgrad",
+        "integrated-gradients",
+        "input-x-gradient",
+        "lam",
+        "shapley",
+        "occlusion",
+        "lime",
+        "rise",
+    ),
+    *("grad-cam", "grad-ram", "hires-cam", "guided-backpropagation"),
+)
+"""Methods that are told with their default settings, without a bound: how good they are is not the verdict's doing."""
+
+
+def default_of(name: str) -> Exact:
+    """A method with its default settings, in the place of an exact map."""
+    spec = MethodSpec(name)
+    return Exact(spec, spec.method.quantity, spec.method.sign)
+
 
 Spoil = Callable[[Situation, Exact, int], Explain]
 """Situation, exact map and patient to a wrong map's method."""

@@ -9,7 +9,7 @@ import torch
 from regard.core.quantity import Quantity
 from regard.evidence.comparison import DRAWN, WeighedMap
 from regard.evidence.measure import Exhibit, Explain
-from regard.evidence.trials.maps import CURVES, EXACT, WRONG, Spoil, truly_wrong
+from regard.evidence.trials.maps import CURVES, EXACT, WRONG, Spoil, default_of, truly_wrong
 from regard.evidence.trials.situation import Situation
 from regard.evidence.verdict import FAITHFUL
 from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, weigh_case
@@ -33,7 +33,7 @@ def trial(
     situation
         Network and patients.
     quantity
-        One of `EXACT`; of a score the exact map is not judged.
+        One of `EXACT`, whose exact map is not judged where it is a score; or one of `DEFAULTS`.
     n_patients, n_null
         As in `regard.evidence.weigh.Plan`.
     wrong
@@ -47,7 +47,7 @@ def trial(
     list of dict
         For each number of patients, mode and map: ``n``, ``mode``, ``map``, ``verdict``, ``reasons``, ``share``.
     """
-    exact, seed = EXACT[quantity], situation.seed
+    exact, seed = EXACT[quantity] if quantity in EXACT else default_of(quantity), situation.seed
     network, target = situation.network, situation.target
     images = [situation.image(n) for n in range(n_patients)]
     cases = [f"{situation.key}-{n:02d}" for n in range(n_patients)]
@@ -61,7 +61,7 @@ def trial(
     }
     maps = {name: [m(network, x) for m, x in zip(each, images, strict=True)] for name, each in methods.items()}
     kept = {k: v for k, v in maps.items() if k == TRUE or k in CURVES or truly_wrong(v, maps[TRUE], exact.sign)}
-    if exact.quantity is Quantity.SCORE:
+    if quantity in EXACT and exact.quantity is Quantity.SCORE:
         del kept[TRUE]
     removed = [exact.removal(situation, x, c) for x, c in zip(images, cases, strict=True)]
     plan = Plan.of((), truth=False, n_null=n_null, n_patients=n_patients, seed=seed)
