@@ -1,6 +1,7 @@
 """Explaining once more, what sanity and stability rest on."""
 
 from collections.abc import Callable
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -13,7 +14,14 @@ from regard.core.recording import Network
 from regard.core.target import TargetLike
 from regard.evidence.measure import Exhibit
 
-__all__ = ["explain_again", "taken_away"]
+__all__ = ["TakenAway", "explain_again", "taken_away"]
+
+
+class TakenAway(TypedDict):
+    """What a method takes away of one input: these two of an `Exhibit` of its map."""
+
+    reference: Tensor | None
+    parts: Tensor | None
 
 
 def taken_away(
@@ -24,7 +32,7 @@ def taken_away(
     reference: Tensor | None = None,
     seed: int = 0,
     case: str = "",
-) -> dict[str, Tensor | None]:
+) -> TakenAway:
     """What a method takes away of one input: ``reference`` and ``parts`` of an `Exhibit` of its map.
 
     Parameters

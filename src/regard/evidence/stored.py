@@ -20,6 +20,7 @@ from regard.core.recording import Network
 from regard.core.spatial import space
 from regard.core.target import AbstractTarget, TargetLike
 from regard.core.volume import Volume
+from regard.evidence.again import TakenAway
 from regard.evidence.controls import random_cam
 from regard.evidence.measure import Exhibit, Explain, Places
 from regard.explain import bind_target
@@ -250,7 +251,7 @@ class OpenCase:
             raise InputError(f"several inputs of a {type(plain).__name__}", "a torch.nn.Module, to weigh one of them")
         return OneInput(plain, self.prepared.inputs.tensors, number)
 
-    def _removal(self, spec: MethodSpec, number: int) -> dict[str, Tensor | None]:
+    def _removal(self, spec: MethodSpec, number: int) -> TakenAway:
         """What the method takes away, asked again."""
         explainer = spec.build(recording.unwrap(self.prepared.members[0]), layer=self.layer)
         able = self.reference if explainer.takes_reference else None
