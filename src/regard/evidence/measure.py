@@ -127,12 +127,16 @@ class Exhibit:
 
     def number(self, kind: str, tensor: Tensor) -> int:
         """Number of a tensor among those of its ``kind`` that this case has seen: what is kept is told apart by it."""
-        n = 0
-        while True:
-            seen = self.kept.setdefault(f"seen/{kind}/{n}", tensor)
-            if seen is tensor or (seen.shape == tensor.shape and torch.equal(seen.to(tensor), tensor)):
-                return n
-            n += 1
+        known = self.kept.setdefault(f"seen/{kind}", [])
+        for same in (
+            lambda seen: seen is tensor,
+            lambda seen: seen.shape == tensor.shape and torch.equal(seen, tensor),
+        ):
+            for n, seen in enumerate(known):
+                if same(seen):
+                    return n
+        known.append(tensor)
+        return len(known) - 1
 
     @torch.no_grad()
     def values(self, n: int, inputs: Callable[[range], Tensor], label: str = "") -> Tensor:
