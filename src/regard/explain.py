@@ -200,7 +200,7 @@ def explain_case(
             of_method: list[Explanation] = []
             for n, name in enumerate(scans):
                 maps = _bring_home(prepared.parts[n], parts, n, quantity)
-                on_network = NetworkMap.of(parts, n)
+                on_network = NetworkMap.of(parts, n, given=able is not None)
                 of_method.append(
                     _explanation(
                         model, spec, explainer.knobs(), explainer.form, parts, maps, quantity, sign, able,

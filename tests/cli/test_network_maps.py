@@ -70,6 +70,24 @@ def test_the_map_that_is_weighed_is_the_one_that_the_method_made(
         assert torch.equal(shown.parts, made.parts[0][0])
 
 
+def test_a_reference_that_was_given_is_found_again_and_not_written(
+    regard: Regard, model: Path, picture: Callable, tmp_path: Path
+) -> None:
+    """It may be another patient's scan."""
+    scan, other, out = picture(), picture("other.png", seed=4), tmp_path / "compared"
+    asked = ["-m", "integrated-gradients", "-m", "occlusion", "--reference", other]
+    said = regard("explain", model, scan, *asked, "-o", out, "-q")
+    assert said.code == 0, said.err
+    assert not list((out / "maps").glob("*_reference*"))
+    for method in ("integrated-gradients", "occlusion"):
+        (spec,) = parse_methods([method])
+        stored = read_map(out / "maps" / f"scan_desc-{method.replace('-', '')}_relevance.json")
+        opened = open_case(load_model(model), {"image": read(scan)}, reference=read(other), case="scan")
+        shown, _ = opened.exhibit(stored, spec)
+        assert opened.reference is not None
+        torch.testing.assert_close(shown.reference, opened.reference.tensors[0])
+
+
 def test_a_run_of_an_earlier_version_is_carried_back_and_says_so(
     regard: Regard, model: Path, run: Path, tmp_path: Path
 ) -> None:

@@ -30,14 +30,18 @@ class NetworkMap:
         where the method took nothing away.
     parts
         Number of the part of each voxel, (\\*space), int64, where places were taken away together.
+    given
+        Whether the reference was given and not the method's own: it may be another patient's scan, and is not written
+        beside a map.
     """
 
     relevance: torch.Tensor
     reference: torch.Tensor | None = None
     parts: torch.Tensor | None = None
+    given: bool = False
 
     @classmethod
-    def of(cls, parts: Sequence[Attribution], number: int) -> "NetworkMap":
+    def of(cls, parts: Sequence[Attribution], number: int, *, given: bool = False) -> "NetworkMap":
         """The map of input ``number`` of one case: the mean over the members of an ensemble, one or more."""
         first, made = parts[0], [a.relevance[number].detach().double().sum(1, keepdim=True) for a in parts]
         references = [a.reference[number].detach() for a in parts if a.reference is not None]
@@ -45,6 +49,7 @@ class NetworkMap:
             torch.stack(made).mean(0).nan_to_num().float(),
             torch.stack(references).mean(0) if len(references) == len(parts) else None,
             None if first.parts is None else first.parts[number][0],
+            given,
         )
 
     def shaped(self, space: Sequence[int]) -> "NetworkMap":
@@ -54,7 +59,7 @@ class NetworkMap:
             return None if tensor is None else tensor.reshape(1, -1, *space)
 
         parts = None if self.parts is None else self.parts.reshape(tuple(space))
-        return NetworkMap(self.relevance.reshape(1, 1, *space), placed(self.reference), parts)
+        return NetworkMap(self.relevance.reshape(1, 1, *space), placed(self.reference), parts, self.given)
 
 
 @dataclass(frozen=True, eq=False)

@@ -208,8 +208,8 @@ class OpenCase:
         part = self.prepared.parts[number]
         x = self.prepared.inputs.tensors[number]
         seen, notes = network_map(stored, quantity, part)
-        if stored.on_network is None:
-            # Maps of earlier versions: what the method counts from does not need its map.
+        if seen.reference is None:
+            # Not written where it was given, nor by earlier versions: what a method counts from does not need its map.
             seen = replace(seen, **self._removal(spec, number))
         seen = seen.shaped(space(x))
         found = Exhibit(

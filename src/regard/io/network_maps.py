@@ -19,7 +19,7 @@ def _place(stem: Path, word: str, ending: str) -> Path:
 
 
 def network_volumes(explanation: Explanation, stem: Path, ending: str) -> Mapping[Path, tuple[Volume, str]]:
-    """What is written of a map on the network's grid: itself, its reference and its parts, by path, with a description.
+    """What is written of a map on the network's grid: itself, its own reference and parts, by path, with a description.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ def network_volumes(explanation: Explanation, stem: Path, ending: str) -> Mappin
     found: dict[Path, tuple[Volume, str]] = {}
     if seen is None or grid is None:
         return found
-    for word, tensor in zip(_WORDS, (seen.relevance, seen.reference, seen.parts), strict=True):
+    reference = None if seen.given else seen.reference
+    for word, tensor in zip(_WORDS, (seen.relevance, reference, seen.parts), strict=True):
         if tensor is not None:
             placed = tensor.detach().cpu().float().reshape(-1, *grid.shape)
             volume = Volume(placed, grid.affine, has_geometry=explanation.scan.has_geometry)
