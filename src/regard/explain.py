@@ -1,8 +1,8 @@
 """Model, volume and method to explanation: prepare, attribute, bring home."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,17 +12,21 @@ from torch import Tensor
 
 from regard.core import recording
 from regard.core.batching import BatchSize
-from regard.core.errors import InputError, ReferenceInputError
+from regard.core.emptiness import emptiness, shortfall
+from regard.core.errors import InputError, ReferenceInputError, TargetError
 from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation, NetworkMap
 from regard.core.first_pass import first_pass, offered
 from regard.core.geometry import resample
+from regard.core.one_thread import alone
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
-from regard.core.spatial import has_space, space
-from regard.core.target import AbstractTarget, Expectation, TargetLike, as_target
+from regard.core.rows import read_target, target_values
+from regard.core.spatial import has_space, n_space, over_channels, space
+from regard.core.target import AbstractTarget, Expectation, TargetLike, single_tensor
 from regard.core.volume import Grid, Volume
 from regard.explainers.cam.recorded import shared_pass
+from regard.explainers.of_case import fitted, with_reference_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
 from regard.models.model import Model
@@ -33,9 +37,6 @@ from regard.references import FoundReference, ReferenceLike, find_reference
 __all__ = ["Explained", "bind_target", "explain", "explain_case"]
 
 Scan = Volume | Mapping[str, Volume]
-
-INCOMPLETE = 0.1
-"""Share of f(x) - f(reference) that a map may miss before it carries a warning."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def explain(
     *,
     target: TargetLike = None,
     reference: ReferenceLike = None,
+    reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
@@ -89,6 +91,8 @@ def explain(
     reference
         What the scan is compared with: another scan, a `ReferenceValue` ("why not 60": an input whose output is near
         it), or a constant intensity in the network's units.
+    reference_cases
+        Scans of other cases, for methods that average over references (expected-gradients).
     layer
         Layer of CAM methods; by default the card's, or the last one with places.
     mask
@@ -117,6 +121,7 @@ def explain(
         [method],
         target=target,
         reference=reference,
+        reference_cases=reference_cases,
         layer=layer,
         mask=mask,
         seed=seed,
@@ -127,6 +132,7 @@ def explain(
     return found[0] if isinstance(scan, Volume) else {str(e.input): e for e in found}
 
 
+@alone()
 def explain_case(
     model: Model,
     scan: Scan,
@@ -134,6 +140,7 @@ def explain_case(
     *,
     target: TargetLike = None,
     reference: ReferenceLike = None,
+    reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
@@ -147,7 +154,7 @@ def explain_case(
     Parameters as `explain`; ``when_made`` is given the explanations of each method as soon as they are made, so that a
     run which is stopped loses none.
     """
-    specs = parse_methods(methods)
+    specs = with_reference_cases(parse_methods(methods), reference_cases)
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
     network = prepared.network
@@ -157,8 +164,8 @@ def explain_case(
     begun = first_pass(network, inputs, graph=alone and bool(specs) and specs[0].method.begins_with_gradient)
     output = begun.output
     goal = bind_target(model, target, output, prepared)
-    with recording.intact(network), torch.no_grad():
-        prediction = float(goal(output)[0])
+    with torch.no_grad():
+        prediction = float(target_values(goal, output, 1, n_space(inputs.tensors[0]))[0])
     question = Query(recording.unwrap(network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
     compared = find_reference(reference, question, prepared, model.card)
     warnings = list(prepared.warnings) + outside_training(model.card, scans, prediction)
@@ -171,11 +178,12 @@ def explain_case(
     if mask is not None and any(spec.method.takes_mask for spec in specs):
         looked = inputs.rebuild([p.places(mask).to(inputs.tensors[0].device) for p in prepared.parts])
     explanations: list[Explanation] = []
-    with _shared(len(specs)), offered(begun):
+    # CAMs of one layer share one pass, when there is more than one method.
+    with shared_pass() if len(specs) > 1 else nullcontext(), offered(begun):
         for spec in specs:
-            parts = []
+            parts, of_case = [], fitted(spec, prepared)
             for member in members:
-                explainer = spec.build(member, layer=named)
+                explainer = of_case.build(member, layer=named)
                 able = compared if explainer.takes_reference else None
                 if compared is not None and able is None and len(specs) == 1:
                     raise ReferenceInputError(
@@ -196,15 +204,14 @@ def explain_case(
                     # Set to NaN on the scan's grid, where the mask is; here NaN would spread to the neighbours.
                     found.relevance = tuple(r.nan_to_num(0.0) for r in found.relevance)
                 parts.append(found)
-            quantity, sign = explainer.meaning
             of_method: list[Explanation] = []
-            for n, name in enumerate(scans):
-                maps = _bring_home(prepared.parts[n], parts, n, quantity)
-                on_network = NetworkMap.of(parts, n, given=able is not None)
+            for n, (name, part) in enumerate(zip(scans, prepared.parts, strict=True)):
+                maps = _bring_home(part, parts, n, explainer.meaning[0])
+                on_network = NetworkMap.of(parts, n, part.grid, given=able is not None)
                 of_method.append(
                     _explanation(
-                        model, spec, explainer.knobs(), explainer.form, parts, maps, quantity, sign, able,
-                        prepared.parts[n], None if isinstance(scan, Volume) else name, case, goal, prediction, warnings,
+                        model, spec, explainer.knobs(), explainer.form, parts, maps, *explainer.meaning, able, part,
+                        None if isinstance(scan, Volume) else name, case, goal, prediction, warnings,
                         made(model, scans, seed, batch_size, inputs.tensors[0]), on_network,
                     )
                 )  # fmt: skip
@@ -215,16 +222,6 @@ def explain_case(
                 when_made(of_method)
     image, numbers = _outputs(model, output, prepared)
     return Explained(tuple(explanations), prediction, image, numbers)
-
-
-@contextmanager
-def _shared(n_methods: int) -> Iterator[None]:
-    """Let CAMs of one layer share one pass, when there is more than one method."""
-    if n_methods == 1:
-        yield
-        return
-    with shared_pass():
-        yield
 
 
 def _output_grid(output: Tensor, grid: Grid) -> Grid:
@@ -242,22 +239,48 @@ def bind_target(model: Model, target: TargetLike, output: object, prepared: Prep
     spec = model.card.output
     if target is None and spec.bins is not None:
         target = Expectation(tuple(spec.bins))
-    goal = as_target(target, output).with_activation(spec.activation)
-    if isinstance(output, Tensor) and has_space(output):
+    goal = read_target(target, output, 1).with_activation(spec.activation)
+    image = _lone_tensor(output)
+    if has_space(image) and type(goal).on_grid is not AbstractTarget.on_grid:
+        axes = n_space(prepared.inputs.tensors[0])
+        if n_space(image) != axes:
+            raise TargetError(
+                f"an output of shape {tuple(image.shape)} for an input of {axes} spatial axes "
+                f"and the target '{goal.label}'",
+                f"an image (1, C, *space) of {axes} spatial axes",
+                "keep the channel axis in the network (no bare squeeze()), or give a target function output -> (1,)",
+            )
         part = prepared.parts[0]
-        goal = goal.on_grid(_output_grid(output, part.grid), part.scan.grid)
+        goal = goal.on_grid(_output_grid(image, part.grid), part.scan.grid)
     return goal
+
+
+def _lone_tensor(output: object) -> Tensor:
+    """The output as one tensor, or an empty one where it is several: a function may be asked of those."""
+    try:
+        return single_tensor(output)
+    except TargetError:
+        return torch.empty(0)
 
 
 def _bring_home(
     part: PreparedScan, found: Sequence[Attribution], n: int, quantity: Quantity
 ) -> dict[str, tuple[Tensor, float]]:
-    """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement."""
+    """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement.
 
-    def home(relevance: Tensor) -> tuple[Tensor, float]:
-        return part.bring_home(part.to_space(relevance, quantity).sum(0, keepdim=True), quantity)
+    All that belongs to a map goes home by the map's own way. A standard error (s per network voxel) so becomes A' |s|
+    for a contribution A' m: at most what the error of A' m is, whatever the network voxels' errors have in common, and
+    exactly that where one network voxel feeds a scan voxel or the errors are shared, as within a segment.
+    """
 
-    homes = [home(a.relevance[n]) for a in found]
+    def on_grid(tensor: Tensor) -> Tensor:
+        return part.to_space(tensor, quantity)[None]
+
+    def home(tensor: Tensor) -> tuple[Tensor, float]:
+        carried, outside = part.bring_home(tensor[0], quantity)
+        return carried, outside if math.isfinite(outside) else 0.0
+
+    homes = [home(over_channels(on_grid(a.relevance[n]))) for a in found]
     stack = torch.stack([h for h, _ in homes])
     maps = {"relevance": (stack.mean(0), float(np.mean([o for _, o in homes])))}
     errors = [a.standard_error for a in found]
@@ -265,8 +288,7 @@ def _bring_home(
         squares = []
         for e in errors:
             assert e is not None
-            one = part.to_space(e[n], quantity).square().sum(0, keepdim=True).sqrt()
-            squares.append(part.bring_home(one, Quantity.SCORE if quantity.sums else quantity)[0].square())
+            squares.append(home(over_channels(on_grid(e[n]).square()).sqrt())[0].square())
         maps["standard_error"] = (torch.stack(squares).sum(0).sqrt() / len(squares), 0.0)
     if len(found) > 1:
         maps["spread"] = (stack.std(0), 0.0)
@@ -308,9 +330,12 @@ def _explanation(
         reference = {"label": own, "value": float(first.reference_value[0])}
     errors = [float(a.completeness_error[0]) for a in parts if a.completeness_error is not None]
     left = float(np.mean(errors)) if errors else None
-    if left is not None and reference is not None and abs(left) > INCOMPLETE * abs(prediction - reference["value"]):
-        change = f"{prediction - reference['value']:.3g} {output_unit}"
-        warnings = [*warnings, f"the map misses {abs(left):.3g} of the change of {change} that it divides"]
+    if len(errors) > 1:
+        notes["completeness_error_rms"] = float(np.sqrt(np.mean(np.square(errors))))
+    warnings = [*warnings, *shortfall(parts, output_unit), *dict.fromkeys(w for a in parts for w in a.warnings)]
+    if len(parts) > 1 and not any("empty" in a.notes for a in parts):
+        # Members that each hold something may leave nothing in their mean.
+        warnings += emptiness([maps["relevance"][0][None]])
     volumes = {key: scan.with_tensor(tensor.float(), unit="") for key, (tensor, _) in maps.items()}
     return Explanation(
         relevance=replace(volumes["relevance"], unit=unit, header={}),
@@ -338,7 +363,6 @@ def _explanation(
         notes=notes,
         warnings=tuple(warnings),
         on_network=on_network,
-        network_grid=part.grid,
     )
 
 
@@ -352,20 +376,17 @@ def _masked(explanation: Explanation, mask: Volume) -> Explanation:
     if explanation.quantity.sums:
         notes["outside_mask"] = float(torch.nansum(tensor[0][~inside].double()))
     kept = torch.where(inside[None], tensor, torch.nan)
-    seen, grid = explanation.on_network, explanation.network_grid
-    if seen is not None and grid is not None:
-        within = (resample(mask, grid, order=0).tensor[:1] > 0.5).reshape(seen.relevance.shape)
-        seen = replace(seen, relevance=torch.where(within.to(seen.relevance.device), seen.relevance, 0.0))
+    seen = explanation.on_network and explanation.on_network.within(mask)
     return replace(explanation, relevance=explanation.relevance.with_tensor(kept), notes=notes, on_network=seen)
 
 
 def _outputs(model: Model, output: object, prepared: PreparedCase) -> tuple[Volume | None, dict[str, float]]:
     """The network's own output: an image on the scan's grid, or numbers by name."""
-    if not isinstance(output, Tensor):
+    if not isinstance(output, Tensor) or output.shape[:1] != (1,):
         return None, {}
     part = prepared.parts[0]
     names = model.card.output.names
-    if has_space(output):
+    if has_space(output) and n_space(output) == n_space(prepared.inputs.tensors[0]):
         channels = output[0].float()
         labelled = model.card.output.kind == "segmentation"
         if labelled:

@@ -1,5 +1,6 @@
 """The program and its verbs; each verb imports what it needs when it runs."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from regard.cli.study import study
 from regard.cli.view import view
 from regard.cli.weigh import weigh
 
-__all__ = ["app", "interrupted", "usage_error"]
+__all__ = ["app", "interrupted", "plain_arguments", "usage_error"]
 
 app = typer.Typer(
     name="regard",
@@ -53,6 +54,19 @@ def _program(
 for verb in (demo, explain, weigh, bench, cohort, invariances, view, models, methods, measures, doctor):
     app.command()(verb)
 app.add_typer(study)
+
+
+def plain_arguments(arguments: Sequence[str]) -> list[str]:
+    """A command line with ``--dicom seg:THRESHOLD`` as an option of its own: the parser knows no optional values."""
+    plain: list[str] = []
+    for argument in arguments:
+        if argument.startswith("--dicom=seg:"):
+            plain += ["--dicom-seg", argument.removeprefix("--dicom=")]
+        elif argument.startswith("seg:") and plain and plain[-1] == "--dicom":
+            plain[-1:] = ["--dicom-seg", argument]
+        else:
+            plain.append(argument)
+    return plain
 
 
 def _is(error: Exception, name: str) -> bool:

@@ -18,9 +18,10 @@ from regard.evidence.controls import randomised
 from regard.explain import Explained, explain_case
 from regard.explainers.spec import parse_methods
 from regard.io import Case, read
+from regard.io.regions import read_region, split_region
 from regard.models import Model, load_model
 from regard.models.scans import read_scans
-from regard.models.target_text import read_region, read_target
+from regard.models.target_text import read_target
 from regard.references import ReferenceLike, ReferenceValue
 
 __all__ = ["OpenQuestion", "Predicting", "Question", "prediction_row"]
@@ -165,4 +166,4 @@ def _number(text: str) -> float | None:
 
 def _file(text: str | None) -> str | None:
     """The text if it names a file, with a label or without."""
-    return text if text is not None and Path(text.partition("#")[0]).is_file() else None
+    return text if text is not None and Path(split_region(text).path).is_file() else None

@@ -12,13 +12,16 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from regard.core import first_pass, recording
-from regard.core.batching import BatchSize, auto_batch_size
-from regard.core.errors import CapabilityError, InputError, ReferenceInputError, ShapeError
+from regard.core import recording
+from regard.core.batching import BatchSize, is_out_of_memory, may_be_the_batch
+from regard.core.emptiness import examine
+from regard.core.errors import CapabilityError, InputError, ReferenceInputError, RegardError, ShapeError
 from regard.core.inputs import InputLike, Inputs
+from regard.core.mismatch import mismatch_told
 from regard.core.quantity import Promise, Quantity, Sign
+from regard.core.query import Query, no_gradient
 from regard.core.recording import GRADIENT, Network
-from regard.core.target import AbstractTarget, TargetLike, as_target
+from regard.core.target import TargetLike
 
 __all__ = ["AbstractExplainer", "Attribution", "Form", "Query", "Removal", "no_gradient"]
 
@@ -29,97 +32,6 @@ Removal: TypeAlias = tuple[tuple[Tensor, ...] | None, tuple[Tensor, ...] | None]
 
 Form = Literal["signed", "published"]
 """``"signed"`` keeps the sign; ``"published"`` is what the paper draws (absolute value, ReLU, square)."""
-
-
-def no_gradient(network: Network, start: str) -> CapabilityError:
-    """Build the error for an output that no gradient ties to ``start``: never a silent map of zeros."""
-    return CapabilityError(
-        f"an output of {type(network).__name__} that no gradient ties to {start}",
-        "a path of differentiable operations (no argmax, no detach, no torch.no_grad)",
-        "choose another target or layer, or a perturbation method such as occlusion",
-    )
-
-
-@dataclass
-class Query:
-    """What is asked of a network: one scalar per case, of these inputs.
-
-    Parameters
-    ----------
-    network
-        The network, unwrapped, in evaluation mode with frozen parameters.
-    inputs
-        The inputs of one case, or of a batch for methods that take cases together.
-    wanted
-        The target as the user gave it; read once an output has been seen.
-    reference
-        One tensor per input, or None.
-    seed, case
-        Key of the random draws.
-    batch_size
-        Items at once in `regard.core.batching.run`.
-    mask
-        Where to look, one tensor (batch, 1, \\*space) of bool per input; None for everywhere.
-    """
-
-    network: Network
-    inputs: Inputs
-    wanted: TargetLike = None
-    reference: tuple[Tensor, ...] | None = None
-    seed: int = 0
-    case: str = ""
-    batch_size: BatchSize = "auto"
-    mask: tuple[Tensor, ...] | None = None
-    _target: AbstractTarget | None = None
-
-    def forward(self, tensors: Sequence[Tensor]) -> object:
-        """The network's output for ``tensors``, one per input."""
-        return self.inputs.call(self.network, tensors)
-
-    def target(self, output: object) -> AbstractTarget:
-        """The target, read with the help of one ``output``."""
-        if self._target is None:
-            self._target = as_target(self.wanted, output)
-        return self._target
-
-    def value(self, output: object) -> Tensor:
-        """The target's value (batch,) of an output."""
-        return self.target(output)(output)
-
-    def score(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The target's value (batch,) for ``tensors``, one per input, each (batch, channel, \\*space)."""
-        return self.value(self.forward(tensors))
-
-    def gradient(self, tensors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Value (batch,) and its gradient with respect to each of ``tensors``.
-
-        Raises
-        ------
-        CapabilityError
-            If no gradient passes through the network.
-        """
-        begun = first_pass.take(self.network, tensors)
-        if begun is None:
-            leaves = [x.detach().clone().requires_grad_() for x in tensors]
-            output = self.forward([leaf.clone() for leaf in leaves])
-        else:
-            leaves, output = begun
-        value = self.value(output)
-        if not value.requires_grad:
-            raise no_gradient(self.network, "the input")
-        gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
-        filled = [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
-        return value.detach(), tuple(filled)
-
-    def copies(self, n: int) -> list[Tensor]:
-        """The inputs of one case, n times, each (n, channel, \\*space), in memory of their own."""
-        return [x.expand(n, *x.shape[1:]).clone() for x in self.inputs.tensors]
-
-    def items_at_once(self, n_items: int) -> int:
-        """The batch size for n items, resolved when it is ``"auto"``."""
-        if self.batch_size != "auto":
-            return self.batch_size
-        return min(auto_batch_size(x, n_items) for x in self.inputs.tensors)
 
 
 @dataclass
@@ -149,6 +61,8 @@ class Attribution:
     parts
         Number of the part of each voxel, (batch, \\*space), int64, one per input, for methods that take places away
         together (windows, segments); None for single voxels.
+    warnings
+        Sentences that a reader must see before the map.
     """
 
     relevance: tuple[Tensor, ...]
@@ -158,6 +72,7 @@ class Attribution:
     standard_error: tuple[Tensor, ...] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     refined: tuple[Tensor, ...] | None = None
+    warnings: list[str] = field(default_factory=list)
     reference: tuple[Tensor, ...] | None = None
     parts: tuple[Tensor, ...] | None = None
 
@@ -180,7 +95,8 @@ class Attribution:
             notes[key] = values[0] if all(v == values[0] for v in values) else values
         names = ("relevance", "value", "reference_value", "completeness_error", "standard_error", "refined",
                  "reference", "parts")  # fmt: skip
-        return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes)
+        warnings = list(dict.fromkeys(w for p in parts for w in p.warnings))
+        return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes, warnings=warnings)
 
 
 class AbstractExplainer(ABC):
@@ -217,6 +133,8 @@ class AbstractExplainer(ABC):
     """Whether `_attribute` takes a batch of cases; otherwise it gets one case at a time."""
     begins_with_gradient: ClassVar[bool] = False
     """Whether the first thing `_attribute` does is `Query.gradient` at the inputs: it then shares the first pass."""
+    without_space: ClassVar[str] = "as an input of one place whose features are channels"
+    """What becomes of an input without space (batch, feature), such as age and sex beside an image."""
     breaks: ClassVar[Mapping[Promise, str]] = {}
     """Promises that the method does not make, each with the reason."""
 
@@ -289,7 +207,8 @@ class AbstractExplainer(ABC):
             What is explained: a `Target`, a class index, a function output -> (batch,), or None when the output is one
             scalar per case; a list gives one for each case.
         reference
-            What the inputs are compared with, where the method can: a number, or tensors that broadcast to the inputs.
+            What the inputs are compared with, where the method can: a number, or tensors that broadcast to the inputs;
+            of several inputs None for one that keeps the method's own reference.
         seed, case
             Key of the random draws; the same key gives the same draws, whatever the batch.
         batch_size
@@ -358,39 +277,35 @@ class AbstractExplainer(ABC):
 
             return Query(network, part, goal, own(compared), seed, case, batch_size, own(places))
 
-        with recording.intact(self.network) as network:
-            if (self.cases_together and wanted is None) or read.n_cases == 1:
+        def one_by_one(network: Network) -> Attribution:
+            goals = wanted if wanted is not None else [target] * read.n_cases
+            return Attribution.joined(
+                [self._told(query(network, read.case(n), goal, n)) for n, goal in enumerate(goals)]
+            )
+
+        with recording.intact(self.network) as network, mismatch_told(network, read.tensors):
+            if read.n_cases == 1:
                 goal = wanted[0] if wanted is not None else target
                 found = self._told(query(network, read, goal, None))
+            elif self.cases_together and wanted is None:
+                try:
+                    found = self._told(query(network, read, target, None))
+                except (RuntimeError, AssertionError, ValueError) as error:
+                    if is_out_of_memory(error) or not may_be_the_batch(error):
+                        raise
+                    try:
+                        found = one_by_one(network)
+                    except Exception as again:
+                        raise (again if isinstance(again, RegardError) else error) from again
+                    logger.info("%s: the network takes no batch of several; done case by case", type(self).__name__)
             else:
-                found = Attribution.joined(
-                    [
-                        self._told(query(network, read.case(n), wanted[n] if wanted is not None else target, n))
-                        for n in range(read.n_cases)
-                    ]
-                )
+                found = one_by_one(network)
         found.relevance = tuple(r.detach().float() for r in found.relevance)
-        self._guard(found, places is not None)
+        self._guard(found, read, places is not None)
         return found
 
-    def _guard(self, found: Attribution, masked: bool) -> None:
-        """Say so when the output's own rounding is visible in the map, or the map is not finite."""
-        value = found.value.detach().abs().max()
-        bad = sum(int((~torch.isfinite(r)).sum()) for r in found.relevance)
-        if bad and not masked:
-            logger.warning("%s: %d values of the map are NaN or infinite", type(self).__name__, bad)
-            found.notes["not_finite"] = bad
-        if self.meaning[0] is not Quantity.EFFECT:
-            return
-        rounding = float(value.double() * torch.finfo(found.value.dtype).eps)
-        seen = [m[torch.isfinite(m)] for m in found.relevance]
-        spread = max((float(r.max() - r.min()) for r in seen if r.numel()), default=0.0)
-        if spread > 0 and rounding > 0.01 * spread:
-            logger.warning(
-                "%s: one unit in the last place of the output is %.2g, more than 1 %% of the map's range %.2g; "
-                "run the network in float64",
-                type(self).__name__,
-                rounding,
-                spread,
-            )
-            found.notes["float_guard"] = f"rounding {rounding:.2g} against a range of {spread:.2g}"
+    def _guard(self, found: Attribution, read: Inputs, masked: bool) -> None:
+        """Say so when a map is empty, hollow or not finite, or when the output's own rounding is visible in it."""
+        examine(found, self.meaning[0], read.names, masked=masked)
+        for sentence in found.warnings:
+            logger.warning("%s: %s", type(self).__name__, sentence)

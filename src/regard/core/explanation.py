@@ -1,15 +1,17 @@
 """A map on the scan's own grid, with what its numbers mean and how it was made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from regard.core.explainer import Attribution
+from regard.core.geometry import resample
 from regard.core.quantity import Quantity, Sign
 from regard.core.registry import Registry
+from regard.core.spatial import over_channels
 from regard.core.volume import Grid, Volume
 
 __all__ = ["WRITERS", "Explanation", "NetworkMap"]
@@ -33,24 +35,37 @@ class NetworkMap:
     given
         Whether the reference was given and not the method's own: it may be another patient's scan, and is not written
         beside a map.
+    grid
+        Where the network's grid lies: the tensors, read in the same order, fill it.
     """
 
     relevance: torch.Tensor
     reference: torch.Tensor | None = None
     parts: torch.Tensor | None = None
     given: bool = False
+    grid: Grid | None = None
 
     @classmethod
-    def of(cls, parts: Sequence[Attribution], number: int, *, given: bool = False) -> "NetworkMap":
+    def of(
+        cls, parts: Sequence[Attribution], number: int, grid: Grid | None = None, *, given: bool = False
+    ) -> "NetworkMap":
         """The map of input ``number`` of one case: the mean over the members of an ensemble, one or more."""
-        first, made = parts[0], [a.relevance[number].detach().double().sum(1, keepdim=True) for a in parts]
+        first, made = parts[0], [over_channels(a.relevance[number].detach().double()) for a in parts]
         references = [a.reference[number].detach() for a in parts if a.reference is not None]
         return cls(
             torch.stack(made).mean(0).nan_to_num().float(),
             torch.stack(references).mean(0) if len(references) == len(parts) else None,
             None if first.parts is None else first.parts[number][0],
             given,
+            grid,
         )
+
+    def within(self, mask: Volume) -> "NetworkMap":
+        """The same with 0 outside a mask on any grid."""
+        if self.grid is None:
+            return self
+        inside = (resample(mask, self.grid, order=0).tensor[0] > 0.5).reshape(self.relevance.shape)
+        return replace(self, relevance=torch.where(inside.to(self.relevance.device), self.relevance, 0.0))
 
     def shaped(self, space: Sequence[int]) -> "NetworkMap":
         """The same with other axes for the same voxels, as a file keeps three axes whatever the network has."""
@@ -59,7 +74,9 @@ class NetworkMap:
             return None if tensor is None else tensor.reshape(1, -1, *space)
 
         parts = None if self.parts is None else self.parts.reshape(tuple(space))
-        return NetworkMap(self.relevance.reshape(1, 1, *space), placed(self.reference), parts, self.given)
+        return replace(
+            self, relevance=self.relevance.reshape(1, 1, *space), reference=placed(self.reference), parts=parts
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +123,6 @@ class Explanation:
         Filled in when the explanation has been weighed.
     on_network
         The map on the network's own grid, and what it was compared with there.
-    network_grid
-        Where that grid lies: ``on_network``'s tensors, read in the same order, fill it.
     """
 
     relevance: Volume
@@ -136,7 +151,6 @@ class Explanation:
     warnings: tuple[str, ...] = ()
     verdict: str | None = None
     on_network: NetworkMap | None = None
-    network_grid: Grid | None = None
 
     def __repr__(self) -> str:
         low, high = self.range

@@ -30,15 +30,15 @@ def network_volumes(explanation: Explanation, stem: Path, ending: str) -> Mappin
     ending
         ``".nii.gz"`` or ``".nii"``.
     """
-    seen, grid = explanation.on_network, explanation.network_grid
+    seen = explanation.on_network
     found: dict[Path, tuple[Volume, str]] = {}
-    if seen is None or grid is None:
+    if seen is None or seen.grid is None:
         return found
     reference = None if seen.given else seen.reference
     for word, tensor in zip(_WORDS, (seen.relevance, reference, seen.parts), strict=True):
         if tensor is not None:
-            placed = tensor.detach().cpu().float().reshape(-1, *grid.shape)
-            volume = Volume(placed, grid.affine, has_geometry=explanation.scan.has_geometry)
+            placed = tensor.detach().cpu().float().reshape(-1, *seen.grid.shape)
+            volume = Volume(placed, seen.grid.affine, has_geometry=explanation.scan.has_geometry)
             found[_place(stem, word, ending)] = (volume, f"regard {word} on the network's grid")
     return found
 

@@ -18,6 +18,7 @@ from regard.evidence.faithfulness.removal import (
     check_fillers,
     claims,
     cut,
+    filling,
     per_part,
     scale,
     shuffled_order,
@@ -81,7 +82,17 @@ class _Steps(AbstractMeasure):
     def _figure(self, removals: Removals, unsigned: bool) -> float:
         """The figure of one filling, in output units."""
 
-    def removals(self, exhibit: Exhibit, one: Filling, scores: Tensor, numbers: Tensor) -> Removals | None:
+    def removals(self, exhibit: Exhibit, kind: FillerLike, numbers: Tensor) -> Removals | None:
+        """Output along both orders for one filler; None where the map ranks no part above another."""
+        one = Filling(str(kind), filling(exhibit, kind, numbers))
+        return self._along(exhibit, one, self._scores(exhibit, one, numbers), numbers)
+
+    def _scores(self, exhibit: Exhibit, one: Filling, numbers: Tensor) -> Tensor:
+        """What the map claims of each part, per voxel: parts that are a voxel larger do not go first for that."""
+        claimed = per_part(claims(exhibit, one.image, carried=not one.decides), numbers)
+        return claimed / torch.bincount(numbers.flatten()).double()
+
+    def _along(self, exhibit: Exhibit, one: Filling, scores: Tensor, numbers: Tensor) -> Removals | None:
         """Output along both orders of the parts' ``scores`` (n_parts,), per voxel; None where they rank nothing."""
         if float(scores.max() - scores.min()) <= 1e-12 * float(scores.abs().max()):
             return None
@@ -111,7 +122,7 @@ class _Steps(AbstractMeasure):
         sizes = torch.bincount(numbers.flatten()).double()
         unsigned = exhibit.sign is Sign.UNSIGNED
         scores = single_effects(exhibit, one, numbers) / sizes
-        removals = self.removals(exhibit, one, scores.abs() if unsigned else scores, numbers)
+        removals = self._along(exhibit, one, scores.abs() if unsigned else scores, numbers)
         return torch.tensor(0.0 if removals is None else self._figure(removals, unsigned), dtype=torch.float64)
 
     def measure(self, exhibit: Exhibit) -> Measured:
@@ -123,9 +134,7 @@ class _Steps(AbstractMeasure):
         figures, curve, deciding, reached = {}, {}, [], []
         used = fillings(exhibit, numbers, self.fillers, deciding=not self.every_filling)
         for one in used:
-            # Per voxel, so that parts which are a voxel larger do not go first for that.
-            scores = per_part(claims(exhibit, one.image, carried=not one.decides), numbers) / sizes.double()
-            removals = self.removals(exhibit, one, scores, numbers)
+            removals = self._along(exhibit, one, self._scores(exhibit, one, numbers), numbers)
             if removals is None:
                 if one.decides:
                     return Measured.undefined("the map ranks no part above another", unit)

@@ -59,6 +59,7 @@ class AbstractCAM(AbstractExplainer):
 
     needs = frozenset({GRADIENT, LAYERS})
     cases_together = True
+    without_space = "NaN: the layer's places are none of its features"
     compared_with: ClassVar[str] = "the layer's activations at 0"
     """What a positive value is compared with."""
 

@@ -149,7 +149,9 @@ def _record(query: Query, layer: nn.Module, reshape: Reshape | None) -> Recorded
         )
     if not value.requires_grad:
         raise no_gradient(query.network, f"the layer '{name}'")
-    (gradient,) = torch.autograd.grad(value.sum(), leaves[0])
+    (gradient,) = torch.autograd.grad(value.sum(), leaves[0], allow_unused=True)
+    if gradient is None:
+        raise no_gradient(query.network, f"the layer '{name}'")
     output = leaves[0].detach()
     activations = output if reshape is None else reshape(output)
     _check_places(activations, output, name, query)
