@@ -122,7 +122,8 @@ def test_a_quick_measure_on_few_patients_supports_nothing():
 
 def test_a_map_that_forgets_the_weights_is_not_supported():
     alike = row(RESEMBLES, "surrogate", difference=-0.6, p=0.99, worse=0.001)
-    found = judge([r for r in good(weights=alike) if r.control != RANDOMISED])
+    little = row(FAITHFUL, "surrogate", share=0.6)
+    found = judge([r for r in good(weights=alike, surrogate=little) if r.control != RANDOMISED])
     assert found.verdict == "not supported"
     assert "hardly depends on the weights" in found.reasons[1]
     slightly = row(RESEMBLES, "surrogate", difference=-0.05, p=0.99, worse=0.001)
@@ -133,7 +134,16 @@ def test_likeness_by_the_image_does_not_refute_a_map_that_is_more_faithful_than_
     alike = row(RESEMBLES, "surrogate", difference=-0.6, p=0.99, worse=0.001)
     assert judge(good(weights=alike)).verdict == "supported"
     no_better = {RANDOMISED: row(FAITHFUL, RANDOMISED, p=0.3, worse=0.7)}
-    assert judge(good(weights=alike, **no_better)).verdict == "not supported"
+    assert judge(good(weights=alike, **no_better)).verdict == "undetermined"
+    little = {"surrogate": row(FAITHFUL, "surrogate", share=0.6)}
+    assert judge(good(weights=alike, **no_better, **little)).verdict == "not supported"
+
+
+def test_a_quick_measure_on_few_patients_does_not_refute_what_it_may_not_support():
+    """Of one image the likeness to one randomised network's map reaches p <= 0.05 for exact maps as well."""
+    alike = row(RESEMBLES, "surrogate", n=1, difference=-0.12, p=0.99, worse=0.01)
+    one = [row(QUICK, c, n=1) for c in BEATEN_BY_FAITH if c != "other patient"]
+    assert judge([*one, alike]).verdict == "undetermined"
 
 
 def test_what_was_not_measured_is_undetermined():

@@ -109,7 +109,7 @@ def judge(rows: Sequence[Comparison]) -> Verdict:
     measured = {r.measure for r in rows}
     measures = tuple(m for m in (FAITHFUL, QUICK) if m in measured) or (FAITHFUL,)
     faithful = _faithful(rows, measures, n_patients)
-    found = [faithful, _depends(rows, faithful[0])]
+    found = [faithful, _depends(rows, measures)]
     if any(r.measure == PLACED for r in rows):
         found.append(_beats(rows, (PLACED,), BEATEN_BY_PLACE, "place against the truth"))
     states = [state for state, _ in found]
@@ -182,32 +182,37 @@ def _together(rows: Sequence[Comparison]) -> _State:
     return "fails" if "fails" in states else "open"
 
 
+def _share(rows: Sequence[Comparison], measure: str) -> tuple[float, str, float]:
+    """The lowest share of the attainable, by which figure, and the least that is asked; NaN where none was measured."""
+    chance = [r for r in rows if r.measure == measure and r.control == DRAWN]
+    own = [r for r in [*chance, *_looked(rows)] if not np.isnan(r.share) and not np.isnan(r.attainable)]
+    effect = any(r.quantity == Quantity.EFFECT for r in chance)
+    least = _threshold("share of an effect" if effect else "share")
+    if not own:
+        return float("nan"), "", least
+    lowest = min(own, key=lambda r: r.share)
+    return lowest.share, lowest.measure, least
+
+
 def _faithful(rows: Sequence[Comparison], measures: Sequence[str], n_patients: int) -> tuple[_State, str]:
     """Whether the map is better than its controls, by enough, with fillings that can tell."""
     state, reason = _beats(rows, measures, BEATEN_BY_FAITH, "faithfulness")
-    chance = next((r for r in rows if r.measure == measures[0] and r.control == DRAWN), None)
-    if chance is None:
+    if not any(r.measure == measures[0] and r.control == DRAWN for r in rows):
         return state, reason
-    shares = {chance.measure: chance.share} | {r.measure: r.share for r in _looked(rows) if not np.isnan(r.attainable)}
-    known = {name: s for name, s in shares.items() if not np.isnan(s)}
     why = _cannot_tell(rows)
     if why:
         return "open", f"{reason} {why}"
-    if not known:
+    share, lowest, least = _share(rows, measures[0])
+    if np.isnan(share):
         return ("fails", reason) if state == "fails" else ("open", f"{reason} What is attainable was not measured.")
-    lowest = min(known, key=lambda name: known[name])
-    effect = chance.quantity == Quantity.EFFECT
-    share, least = known[lowest], _threshold("share of an effect" if effect else "share")
     told = f"{100 * share:.0f} % of what is attainable on the same parts above chance ({lowest})"
     if state == "fails":
         if share >= _threshold("refuted share"):
             return "open", f"{reason} Yet it has {told}: what it is compared with is as good here."
         return "fails", f"{reason} It has {told}."
     if state == "holds" and share < least:
-        return (
-            "open",
-            f"{reason} Better than chance is not enough: it has only {told}, and {100 * least:.0f} % is asked.",
-        )
+        asked = f"{100 * least:.0f} % is asked"
+        return "open", f"{reason} Better than chance is not enough: it has only {told}, and {asked}."
     reason = f"{reason} It has {told}."
     if state == "holds" and measures == (QUICK,) and n_patients < _threshold("quick patients"):
         few = f"a quick measure on {n_patients} patient{'' if n_patients == 1 else 's'}"
@@ -265,7 +270,7 @@ def _why(row: Comparison) -> str:
     return f"p = {row.p:.2g}, {row.p_adjusted:.2g} after Holm, with {row.n_patients} patients"
 
 
-def _depends(rows: Sequence[Comparison], faithful: _State) -> tuple[_State, str]:
+def _depends(rows: Sequence[Comparison], measures: Sequence[str]) -> tuple[_State, str]:
     """Whether the map depends on the weights: unlike a randomised network's, or as faithful as that one is not."""
     row = next((r for r in rows if r.measure == RESEMBLES and r.control == DRAWN), None)
     if row is None or np.isnan(row.difference):
@@ -276,9 +281,12 @@ def _depends(rows: Sequence[Comparison], faithful: _State) -> tuple[_State, str]
     said = f"rank correlation with a randomised network's map {alike:.2f}, that of surrogates {chance:.2f}"
     if excess <= _threshold("resemblance"):
         return "holds", f"It depends on the weights: {said}."
-    if faithful == "holds" and any(r.control == RANDOMISED for r in rows):
+    share, _, least = _share(rows, measures[0])
+    attains = share >= least
+    randomised = [r for r in rows if r.measure in measures and r.control == RANDOMISED]
+    if attains and randomised and _together(randomised) == "holds":
         # The image is a factor of both maps; what tells them apart has been measured.
         return "holds", f"It depends on the weights, as a randomised network's map is less faithful: {said}."
-    if row.p_worse <= _threshold("p"):
+    if row.p_worse <= _threshold("p") and not attains:
         return "fails", f"It hardly depends on the weights: {said} (p = {row.p_worse:.2g})."
     return "open", f"Whether it depends on the weights is open: {said} (p = {row.p_worse:.2g})."
