@@ -15,7 +15,7 @@ from regard.core.batching import BatchSize
 from regard.core.emptiness import emptiness, shortfall
 from regard.core.errors import InputError, ReferenceInputError
 from regard.core.explainer import Attribution, Query
-from regard.core.explanation import Explanation
+from regard.core.explanation import Explanation, NetworkMap
 from regard.core.first_pass import first_pass, offered
 from regard.core.geometry import resample
 from regard.core.one_thread import alone
@@ -219,15 +219,15 @@ def explain_case(
                     # Set to NaN on the scan's grid, where the mask is; here NaN would spread to the neighbours.
                     found.relevance = tuple(r.nan_to_num(0.0) for r in found.relevance)
                 parts.append(found)
-            quantity, sign = explainer.meaning
             of_method: list[Explanation] = []
-            for n, name in enumerate(scans):
-                maps = _bring_home(prepared.parts[n], parts, n, quantity)
+            for n, (name, part) in enumerate(zip(scans, prepared.parts, strict=True)):
+                maps = _bring_home(part, parts, n, explainer.meaning[0])
+                on_network = NetworkMap.of(parts, n, part.grid, given=able is not None)
                 of_method.append(
                     _explanation(
-                        model, spec, explainer.knobs(), explainer.form, parts, maps, quantity, sign, able,
-                        prepared.parts[n], None if isinstance(scan, Volume) else name, case, goal, prediction, warnings,
-                        made(model, scans, seed, batch_size, inputs.tensors[0]),
+                        model, spec, explainer.knobs(), explainer.form, parts, maps, *explainer.meaning, able, part,
+                        None if isinstance(scan, Volume) else name, case, goal, prediction, warnings,
+                        made(model, scans, seed, batch_size, inputs.tensors[0]), on_network,
                     )
                 )  # fmt: skip
             if mask is not None:
@@ -315,6 +315,7 @@ def _explanation(
     prediction: float,
     warnings: Sequence[str],
     made: Mapping[str, Any],
+    on_network: NetworkMap,
 ) -> Explanation:
     first, scan = parts[0], part.scan
     output_unit = goal.unit(model.card.output.units[0] if model.card.output.units else "a.u.")
@@ -362,6 +363,7 @@ def _explanation(
         made=made,
         notes=notes,
         warnings=tuple(warnings),
+        on_network=on_network,
     )
 
 
@@ -375,7 +377,8 @@ def _masked(explanation: Explanation, mask: Volume) -> Explanation:
     if explanation.quantity.sums:
         notes["outside_mask"] = float(torch.nansum(tensor[0][~inside].double()))
     kept = torch.where(inside[None], tensor, torch.nan)
-    return replace(explanation, relevance=explanation.relevance.with_tensor(kept), notes=notes)
+    seen = explanation.on_network and explanation.on_network.within(mask)
+    return replace(explanation, relevance=explanation.relevance.with_tensor(kept), notes=notes, on_network=seen)
 
 
 def _outputs(model: Model, output: object, prepared: PreparedCase) -> tuple[Volume | None, dict[str, float]]:

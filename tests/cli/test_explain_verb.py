@@ -51,6 +51,7 @@ def test_one_case_writes_what_the_contract_says(regard: Regard, model: Path, pic
         *(f"{stem}_relevance.{e}" for e in ("json", "nii.gz", "png")),
         *(f"tb%200005_desc-smoothgrad_relevance.{e}" for e in ("json", "nii.gz", "png")),
         "tb%200005_desc-smoothgrad_se.nii.gz",
+        *(f"tb%200005_space-network_desc-{m}_relevance.nii.gz" for m in ("gradram", "smoothgrad")),
     ]
     image = nibabel.load(out / "maps" / f"{stem}_relevance.nii.gz")
     assert image.shape == (14, 16, 1)

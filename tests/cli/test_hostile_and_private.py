@@ -243,7 +243,7 @@ def test_names_of_files(
     (row,) = said.json["maps"]
     assert row["case"] == name.removesuffix(".png")
     files = [p.name for p in (out / "maps").iterdir()]
-    assert len(files) == 3
+    assert len(files) == 4
     for file in files:
         assert file.isascii()
         assert not set(file) & set("<>\"'&;$ /\\#=:()")

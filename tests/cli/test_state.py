@@ -71,7 +71,8 @@ def test_a_map_that_was_cut_or_flipped_is_made_again(
     out = tmp_path / "run"
     base = ("explain", model, picture("a.png"), picture("b.png", seed=1), "-m", "gradient", "-o", out)
     assert regard(*base).code == 0
-    first, second = sorted(out.glob("maps/*.nii.gz"))
+    # One on the scan's grid and one on the network's.
+    first, second = (out / "maps" / f"{name}_desc-gradient_relevance.nii.gz" for name in ("a", "b_space-network"))
     whole = first.read_bytes(), second.read_bytes()
     first.write_bytes(whole[0][:50])
     second.write_bytes(bytes([*whole[1][:60], whole[1][60] ^ 4, *whole[1][61:]]))
@@ -94,10 +95,13 @@ def test_ctrl_c_in_the_second_method_keeps_the_first(
         patch.setattr(SmoothGrad, "_attribute", stop)
         assert regard(*base).refused("interrupted", code=130)
     before = {k: v for k, v in written(tmp_path / "run").items() if not k.endswith(".png")}
-    assert sorted(before) == ["a_desc-gradient_relevance.json", "a_desc-gradient_relevance.nii.gz"]
+    assert sorted(before) == [
+        "a_desc-gradient_relevance.json", "a_desc-gradient_relevance.nii.gz",
+        "a_space-network_desc-gradient_relevance.nii.gz",
+    ]  # fmt: skip
     assert regard(*base).code == 0
     assert before.items() <= written(tmp_path / "run").items()
-    assert len(list((tmp_path / "run").glob(MAPS))) == 6
+    assert len(list((tmp_path / "run").glob(MAPS))) == 8
 
 
 def test_weigh_tries_a_repaired_case_again_and_names_a_changed_image(

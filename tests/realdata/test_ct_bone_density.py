@@ -116,7 +116,7 @@ def test_the_command_line_stamps_it_too(run: Path, reading: Reading, tmp_path: P
     save_volume(reading.image, tmp_path / "slice.nii.gz")
     words = ["explain", str(run / "models/case1-member0"), str(tmp_path / "slice.nii.gz"), "-m", "grad-ram", "-q"]
     assert main([*words, "-o", str(tmp_path / "out")]) == 0
-    (path,) = (tmp_path / "out/maps").glob("*_relevance.nii.gz")
+    (path,) = (tmp_path / "out/maps").glob("*_relevance.json")
     stored = read_map(path)
     assert np.allclose(stored.relevance.affine, reading.image.affine)
     assert any("simulated" in w for w in stored.sidecar["warnings"])

@@ -75,7 +75,8 @@ def explain(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
         assert (folder / "failures.tsv").read_text().splitlines() == ["case\tstage\terror_type\tmessage"]
         assert 10_000 < (folder / "report.html").stat().st_size < MAX_BYTES
         found = Run(folder)
-        for path in sorted((folder / "maps").glob("*_relevance.nii.gz")):
+        for sidecar in sorted((folder / "maps").glob("*_relevance.json")):
+            path = sidecar.with_name(sidecar.name.removesuffix(".json") + ".nii.gz")
             stem = path.name.removesuffix(".nii.gz")
             said = json.loads((folder / "maps" / f"{stem}.json").read_text())
             assert {"schema", *SIDECAR} <= set(said)

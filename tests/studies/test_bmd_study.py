@@ -85,7 +85,8 @@ def test_what_a_run_leaves(finished: Path) -> None:
     assert second.output.units == ("mg/cm3",) and 20 < low < high < 400
     assert groups["trabecular"]["mae"]["unit"] == "mg/cm3"
     assert not list(finished.rglob("*.ckpt"))
-    assert len(list((finished / "maps").glob("*_desc-gradram_relevance.nii.gz"))) == 2
+    # One on the scan's grid and one on the network's, of two cases.
+    assert len(list((finished / "maps").glob("*_desc-gradram_relevance.nii.gz"))) == 4
     page = (finished / "report.html").read_text()
     for words in ("for a clinician", "Are the maps true?", "A shortcut, by dose", "At the decision", "second target"):
         assert words in page

@@ -15,6 +15,7 @@ from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.core.rows import target_values
 from regard.core.target import AbstractTarget
+from regard.evidence.again import taken_away
 from regard.evidence.measure import Exhibit, Explain
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.phantoms.planted import Planted
@@ -153,8 +154,10 @@ def _exhibits(
 
     made = {}
     for spec in specs:
-        meaning = spec.build(trained.network, layer=layer).meaning
-        made[spec.label] = replace(exhibit(again(spec)(trained.network, x), *meaning), explain=again(spec))
+        explainer = spec.build(trained.network, layer=layer)
+        away = taken_away(explainer, x, target, seed=plan.seed, case=case)
+        own = exhibit(again(spec)(trained.network, x), *explainer.meaning)
+        made[spec.label] = replace(own, explain=again(spec), reference=away["reference"], parts=away["parts"])
     maps = {label: e.relevance for label, e in made.items() if label not in CONTROLS}
     others = {label: {k: m for k, m in maps.items() if k != label} for label in made}
     shown = {label: [replace(e, others=others[label])] for label, e in made.items()}

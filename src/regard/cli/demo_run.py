@@ -184,5 +184,5 @@ def _tell(path: Path, results: Mapping[str, Any], scans: Sequence[InputCase], as
     scan = next(iter(scans[0].inputs.values()))
     again = ["regard", "explain", str(path / MODEL), str(scan), "-m", "lime", "-o", f"{path}-lime"]
     typer.echo(f"next: {shlex.join(again)}")
-    weigh = ["regard", "weigh", f"{path}-lime", "--truth", str(path / "truth"), "--quick"]
+    weigh = ["regard", "weigh", f"{path}-lime", "--truth", str(path / "truth")]
     typer.echo(f"then: {shlex.join(weigh)}    (is it true?)")

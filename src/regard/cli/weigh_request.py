@@ -13,7 +13,8 @@ from regard.cli.request import Question, Request, scans_of
 from regard.cli.weigh_truth import Truth
 from regard.core.errors import FolderError
 from regard.core.quantity import Quantity
-from regard.evidence.stored import carry
+from regard.core.spatial import space
+from regard.evidence.stored import network_map
 from regard.explainers.spec import MethodSpec
 from regard.io import Case, read_map
 from regard.io.contents import named_contents
@@ -87,8 +88,9 @@ class OpenRun:
         found = {}
         for which in self.maps:
             stored = read_map(self.sidecar(case, which))
-            part = prepared.parts[names.index(which.input) if which.input else 0]
-            found[which.name] = carry(stored.relevance, Quantity(stored.sidecar["quantity"]), part)[0]
+            number = names.index(which.input) if which.input else 0
+            seen, _ = network_map(stored, Quantity(stored.sidecar["quantity"]), prepared.parts[number])
+            found[which.name] = seen.shaped(space(prepared.inputs.tensors[number])).relevance
         return found
 
 

@@ -3,16 +3,15 @@
 Controls that need other cases (another patient's map, the cohort's mean) are left to `regard weigh`.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from regard.cohort import moments
 from regard.cohort.engine import Cohort
 from regard.cohort.moments import State
 from regard.cohort.part import Part
 from regard.cohort.question import OpenQuestion, Question, prediction_row
-from regard.evidence.comparison import Figure, WeighedMap
+from regard.evidence.comparison import WeighedMap
+from regard.evidence.files import weighed_map
 from regard.evidence.stored import open_case
 from regard.evidence.weigh import Plan, weigh_case
 from regard.io import Case
@@ -69,7 +68,7 @@ class _OpenWeighing:
         specs = {spec.label: spec for spec in asked.specs}
         for explanation in found.explanations:
             name = f"{explanation.name} ({explanation.input})" if explanation.input else explanation.name
-            stored = StoredMap(explanation.relevance, sidecar(explanation))
+            stored = StoredMap(explanation.relevance, sidecar(explanation), on_network=explanation.on_network)
             exhibits[name], notes[name] = opened.exhibit(stored, specs[explanation.name])
         target = found.explanations[0].target
         weighed = weigh_case(
@@ -80,19 +79,4 @@ class _OpenWeighing:
 
 def weighed_maps(cohort: Cohort) -> list[WeighedMap]:
     """What was measured of every case, for `regard.evidence.weigh.comparisons`."""
-    return [_weighed(said) for row in cohort.rows.values() for said in row["weighed"]]
-
-
-def _weighed(said: Mapping[str, Any]) -> WeighedMap:
-    figures = {
-        name: Figure(
-            _number(f["value"]), f["unit"], f["direction"], f["family"],
-            {control: [_number(v) for v in values] for control, values in f["controls"].items()},
-        )
-        for name, f in said["figures"].items()
-    }  # fmt: skip
-    return WeighedMap(**{**said, "figures": figures})
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+    return [weighed_map(said) for row in cohort.rows.values() for said in row["weighed"]]

@@ -8,7 +8,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,9 +24,12 @@ from regard.core.query import Query, no_gradient
 from regard.core.recording import GRADIENT, Network
 from regard.core.target import TargetLike
 
-__all__ = ["AbstractExplainer", "Attribution", "Form", "Query", "no_gradient"]
+__all__ = ["AbstractExplainer", "Attribution", "Form", "Query", "Removal", "no_gradient"]
 
 logger = logging.getLogger(__name__)
+
+Removal: TypeAlias = tuple[tuple[Tensor, ...] | None, tuple[Tensor, ...] | None]
+"""What taking places away means to a method: `Attribution.reference` and `Attribution.parts`."""
 
 Form = Literal["signed", "published"]
 """``"signed"`` keeps the sign; ``"published"`` is what the paper draws (absolute value, ReLU, square)."""
@@ -53,6 +56,12 @@ class Attribution:
     refined
         Where each map has been looked at closely, (batch, 1, \\*space) of bool, for methods that go from coarse to
         fine; elsewhere it holds what a coarse look gave.
+    reference
+        What a contribution is counted from, also where the method chose it itself, or what an effect fills hidden
+        places with, like the inputs; None for methods that take nothing away in the input.
+    parts
+        Number of the part of each voxel, (batch, \\*space), int64, one per input, for methods that take places away
+        together (windows, segments); None for single voxels.
     warnings
         Sentences that a reader must see before the map.
     """
@@ -65,6 +74,8 @@ class Attribution:
     notes: dict[str, Any] = field(default_factory=dict)
     refined: tuple[Tensor, ...] | None = None
     warnings: list[str] = field(default_factory=list)
+    reference: tuple[Tensor, ...] | None = None
+    parts: tuple[Tensor, ...] | None = None
 
     @classmethod
     def joined(cls, parts: Sequence["Attribution"]) -> "Attribution":
@@ -83,7 +94,8 @@ class Attribution:
         for key in parts[0].notes:
             values = [p.notes.get(key) for p in parts]
             notes[key] = values[0] if all(v == values[0] for v in values) else values
-        names = ("relevance", "value", "reference_value", "completeness_error", "standard_error", "refined")
+        names = ("relevance", "value", "reference_value", "completeness_error", "standard_error", "refined",
+                 "reference", "parts")  # fmt: skip
         warnings = list(dict.fromkeys(w for p in parts for w in p.warnings))
         return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes, warnings=warnings)
 
@@ -160,6 +172,20 @@ class AbstractExplainer(ABC):
     @abstractmethod
     def _attribute(self, query: Query) -> Attribution:
         """Compute the maps that ``query`` asks for."""
+
+    def removal(self, query: Query) -> Removal:
+        """What taking places away means to the method, told without explaining; (None, None) where it means nothing."""
+        return None, None
+
+    def taken_away(self, query: Query) -> Removal:
+        """`removal` of the form in use: a published form of another meaning is a score, and takes nothing away."""
+        return self.removal(query) if self.form == "signed" or self.published_meaning is None else (None, None)
+
+    def _told(self, query: Query) -> Attribution:
+        found = self._attribute(query)
+        if found.reference is None:
+            found.reference, found.parts = self.taken_away(query)
+        return found
 
     def attribute(
         self,
@@ -268,16 +294,16 @@ class AbstractExplainer(ABC):
         def one_by_one(network: Network) -> Attribution:
             goals = wanted if wanted is not None else [target] * read.n_cases
             return Attribution.joined(
-                [self._attribute(query(network, read.case(n), goal, n)) for n, goal in enumerate(goals)]
+                [self._told(query(network, read.case(n), goal, n)) for n, goal in enumerate(goals)]
             )
 
         with recording.intact(self.network) as network, mismatch_told(network, read.tensors):
             if read.n_cases == 1:
                 goal = wanted[0] if wanted is not None else target
-                found = self._attribute(query(network, read, goal, None))
+                found = self._told(query(network, read, goal, None))
             elif together:
                 try:
-                    found = self._attribute(query(network, read, target, None))
+                    found = self._told(query(network, read, target, None))
                 except (RuntimeError, AssertionError, ValueError) as error:
                     if is_out_of_memory(error) or not may_be_the_batch(error):
                         raise

@@ -1,19 +1,82 @@
 """A map on the scan's own grid, with what its numbers mean and how it was made."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from regard.core.explainer import Attribution
+from regard.core.geometry import resample
 from regard.core.quantity import Quantity, Sign
 from regard.core.registry import Registry
-from regard.core.volume import Volume
+from regard.core.spatial import over_channels
+from regard.core.volume import Grid, Volume
 
-__all__ = ["WRITERS", "Explanation"]
+__all__ = ["WRITERS", "Explanation", "NetworkMap"]
 
 WRITERS = Registry("file format", "regard.writers", {".nii.gz": ("regard.io.maps:save_map", "NIfTI with its sidecar")})
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkMap:
+    """A map on the network's own input grid, as the method made it and as measures judge it.
+
+    Parameters
+    ----------
+    relevance
+        Map (1, 1, \\*space), over all channels; for ensembles the mean of the members' maps.
+    reference
+        What a contribution was counted from, or what an effect filled hidden places with, (1, channel, \\*space); None
+        where the method took nothing away.
+    parts
+        Number of the part of each voxel, (\\*space), int64, where places were taken away together.
+    given
+        Whether the reference was given and not the method's own: it may be another patient's scan, and is not written
+        beside a map.
+    grid
+        Where the network's grid lies: the tensors, read in the same order, fill it.
+    """
+
+    relevance: torch.Tensor
+    reference: torch.Tensor | None = None
+    parts: torch.Tensor | None = None
+    given: bool = False
+    grid: Grid | None = None
+
+    @classmethod
+    def of(
+        cls, parts: Sequence[Attribution], number: int, grid: Grid | None = None, *, given: bool = False
+    ) -> "NetworkMap":
+        """The map of input ``number`` of one case: the mean over the members of an ensemble, one or more."""
+        first, made = parts[0], [over_channels(a.relevance[number].detach().double()) for a in parts]
+        references = [a.reference[number].detach() for a in parts if a.reference is not None]
+        return cls(
+            torch.stack(made).mean(0).nan_to_num().float(),
+            torch.stack(references).mean(0) if len(references) == len(parts) else None,
+            None if first.parts is None else first.parts[number][0],
+            given,
+            grid,
+        )
+
+    def within(self, mask: Volume) -> "NetworkMap":
+        """The same with 0 outside a mask on any grid."""
+        if self.grid is None:
+            return self
+        inside = (resample(mask, self.grid, order=0).tensor[0] > 0.5).reshape(self.relevance.shape)
+        return replace(self, relevance=torch.where(inside.to(self.relevance.device), self.relevance, 0.0))
+
+    def shaped(self, space: Sequence[int]) -> "NetworkMap":
+        """The same with other axes for the same voxels, as a file keeps three axes whatever the network has."""
+
+        def placed(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else tensor.reshape(1, -1, *space)
+
+        parts = None if self.parts is None else self.parts.reshape(tuple(space))
+        return replace(
+            self, relevance=self.relevance.reshape(1, 1, *space), reference=placed(self.reference), parts=parts
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +121,8 @@ class Explanation:
         Sentences a reader must see before the map.
     verdict
         Filled in when the explanation has been weighed.
+    on_network
+        The map on the network's own grid, and what it was compared with there.
     """
 
     relevance: Volume
@@ -85,6 +150,7 @@ class Explanation:
     notes: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     verdict: str | None = None
+    on_network: NetworkMap | None = None
 
     def __repr__(self) -> str:
         low, high = self.range

@@ -17,10 +17,13 @@ from regard.evidence.statistics import (
     sign_flip_p,
 )
 
-__all__ = ["ALONE", "DRAWN", "Comparison", "Figure", "WeighedMap", "adjusted", "compare"]
+__all__ = ["ALONE", "DRAWN", "FILLING", "Comparison", "Figure", "WeighedMap", "adjusted", "compare"]
 
 DRAWN = "surrogate"
 """The control that is drawn many times; of every other control with several maps the best one counts."""
+
+FILLING = "filling"
+"""Family of the figures of single fillings."""
 
 ALONE = 99
 """Fewest draws that a p-value is made of by rank."""
@@ -36,6 +39,8 @@ class Figure:
         As the measure says; NaN is undefined.
     controls
         Values of each control's maps, by its name.
+    attainable, steady
+        As `regard.evidence.measure.Measured`.
     """
 
     value: float
@@ -43,6 +48,8 @@ class Figure:
     direction: Direction
     family: str
     controls: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    attainable: float = float("nan")
+    steady: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class WeighedMap:
         Why a control or a measure is missing, and what part of the map was carried.
     columns
         What the table of cases says, for subgroups.
+    quantity
+        What the map's numbers are; empty where that is not known.
     """
 
     case: str
@@ -68,6 +77,7 @@ class WeighedMap:
     figures: Mapping[str, Figure]
     notes: Sequence[str] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    quantity: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,13 @@ class Comparison:
         One-sided: that it is better, the same after Holm over the measures of one method, that it is worse.
     test
         ``"rank"`` among drawn controls or ``"sign flips"`` of patients; empty where nothing was tested.
+    attainable, steady
+        Means over patients of what the parts' own measured effects reach, and of how far fillings are free of their
+        borders.
+    share
+        Share of the attainable above the control: (value - null_mean) / (attainable - null_mean).
+    quantity
+        What the map's numbers are.
     """
 
     case: str
@@ -124,6 +141,10 @@ class Comparison:
     p_worse: float = float("nan")
     p_adjusted: float = float("nan")
     test: str = ""
+    attainable: float = float("nan")
+    share: float = float("nan")
+    steady: float = float("nan")
+    quantity: str = ""
 
 
 def compare(
@@ -157,6 +178,9 @@ def compare(
     row = Comparison(
         case, group, first.method, first.target, measure, control, about.family, about.unit, about.direction,
         len(having), own.n, own.value, own.low, own.high,
+        attainable=_mean([m.figures[measure].attainable for m in having], patients),
+        steady=_mean([m.figures[measure].steady for m in having], patients),
+        quantity=first.quantity,
     )  # fmt: skip
     if not control or not having:
         return row
@@ -172,9 +196,11 @@ def compare(
         null = by_patient[:, int(np.argmax(better * np.nanmean(by_patient, axis=0)))]
     differences = better * (mine - null)
     spread = clustered_interval(list(differences), list(map(str, range(len(differences)))), seed=seed)
+    chance = float(null.mean())
     row = replace(
         row,
-        null_mean=float(null.mean()),
+        null_mean=chance,
+        share=(row.value - chance) / (row.attainable - chance) if row.attainable > chance else float("nan"),
         difference=float(differences.mean()),
         difference_low=spread.low,
         difference_high=spread.high,
@@ -207,9 +233,16 @@ def adjusted(rows: Sequence[Comparison]) -> list[Comparison]:
 
     for _, numbers in groupby(sorted(range(len(rows)), key=family), key=family):
         these = list(numbers)
-        for n, p in zip(these, holm([rows[n].p for n in these]), strict=True):
+        # Figures of single fillings are looked at, and give no verdict of their own.
+        tested = [rows[n].p if rows[n].family != FILLING else float("nan") for n in these]
+        for n, p in zip(these, holm(tested), strict=True):
             found[n] = replace(rows[n], p_adjusted=p)
     return [found[n] for n in range(len(rows))]
+
+
+def _mean(values: Sequence[float], patients: Sequence[str]) -> float:
+    own = list(patient_means(values, patients).values())
+    return float(np.mean(own)) if own else float("nan")
 
 
 def _known(values: Sequence[float]) -> bool:

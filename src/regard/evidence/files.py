@@ -14,13 +14,14 @@ __all__ = ["COLUMNS", "evidence_rows", "weighed_map", "write_evidence"]
 COLUMNS = (
     *("case", "group", "method", "target", "measure", "control", "value", "low", "high", "n", "n_patients", "unit"),
     *("direction", "null_mean", "p", "p_adjusted", "difference", "difference_low", "difference_high", "effect"),
-    *("everywhere", "p_worse", "test"),
+    *("everywhere", "p_worse", "test", "attainable", "share", "steady"),
 )
 """Columns of ``evidence.tsv``."""
 
 _SHOWN = {
     "group": "group", "method": "method", "measure": "measure", "control": "control", "value": "value", "low": "low",
-    "high": "high", "unit": "unit", "null_mean": "control's mean", "difference": "better by", "effect": "effect size",
+    "high": "high", "unit": "unit", "attainable": "attainable",
+    "share": "share of it", "null_mean": "control's mean", "difference": "better by", "effect": "effect size",
     "p": "p", "p_adjusted": "p after Holm", "n_patients": "patients",
 }  # fmt: skip
 
@@ -64,6 +65,7 @@ def weighed_map(said: Mapping[str, Any]) -> WeighedMap:
         name: Figure(
             _float(f["value"]), f["unit"], f["direction"], f["family"],
             {control: [_float(v) for v in values] for control, values in f["controls"].items()},
+            _float(f.get("attainable")), _float(f.get("steady")),
         )
         for name, f in said["figures"].items()
     }  # fmt: skip

@@ -79,7 +79,11 @@ class Exhibit:
     explain
         Explains again, for measures that need it; None where it is not to be had.
     reference
-        What the input was compared with (1, channel, \\*space), or None.
+        What a contribution is counted from, also where its method chose it, or what an effect fills hidden places with,
+        (1, channel, \\*space); None where that is not known.
+    parts
+        Number of the part of each voxel, (\\*space), int64, for methods that take places away together (windows,
+        segments): such a map is measured on them; None for any.
     others
         Maps (1, 1, \\*space) of the same case by other methods, or by members of an ensemble, by name.
     kept
@@ -99,8 +103,9 @@ class Exhibit:
     places: Places | None = None
     explain: Explain | None = None
     reference: Tensor | None = None
+    parts: Tensor | None = None
     others: Mapping[str, Tensor] = field(default_factory=dict)
-    kept: MutableMapping[str, Tensor] = field(default_factory=dict)
+    kept: MutableMapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     batch_size: BatchSize = "auto"
 
@@ -109,10 +114,31 @@ class Exhibit:
         return replace(self, relevance=relevance)
 
     def keep(self, name: str, make: Callable[[], Tensor]) -> Tensor:
-        """What ``make`` gives for this case, made once for all its maps; ``name`` tells all that it depends on."""
+        """What ``make`` gives for this case, made once for all its maps; ``name`` tells all that it depends on.
+
+        Another network, input or target is another case to what is kept.
+        """
+        about = (id(self.network), id(self.x), id(self.target))
+        # Kept as well, so that no other object can come to have the same identity.
+        self.kept.setdefault(f"of/{about}", (self.network, self.x, self.target))
+        name = f"{about}/{name}"
         if name not in self.kept:
             self.kept[name] = make()
-        return self.kept[name]
+        found: Tensor = self.kept[name]
+        return found
+
+    def number(self, kind: str, tensor: Tensor) -> int:
+        """Number of a tensor among those of its ``kind`` that this case has seen: what is kept is told apart by it."""
+        known = self.kept.setdefault(f"seen/{kind}", [])
+        for same in (
+            lambda seen: seen is tensor,
+            lambda seen: seen.shape == tensor.shape and torch.equal(seen, tensor),
+        ):
+            for n, seen in enumerate(known):
+                if same(seen):
+                    return n
+        known.append(tensor)
+        return len(known) - 1
 
     @torch.no_grad()
     def values(self, n: int, inputs: Callable[[range], Tensor], label: str = "") -> Tensor:
@@ -168,12 +194,22 @@ class Measured:
         Short facts beside it, such as the filler; numbers or words.
     curve
         The figures behind it by name, each (n,), for plots.
+    attainable
+        What the network's own measured effects of the same parts reach in the map's place; NaN where that is not asked.
+    by_filling, deciding
+        The figure with each filling, and which of them the map's own numbers speak of.
+    steady
+        How far what a filling does is free of its borders: correlation with soft ones, of the least steady filling.
     """
 
     value: float
     unit: str = "1"
     notes: Mapping[str, Any] = field(default_factory=dict)
     curve: Mapping[str, Tensor] = field(default_factory=dict)
+    attainable: float = float("nan")
+    by_filling: Mapping[str, float] = field(default_factory=dict)
+    deciding: tuple[str, ...] = ()
+    steady: float = float("nan")
 
     @classmethod
     def undefined(cls, why: str, unit: str = "1", notes: Mapping[str, Any] | None = None) -> "Measured":

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,14 +12,16 @@ from regard.core import recording
 from regard.core.batching import BatchSize
 from regard.core.errors import FileError, InputError
 from regard.core.explainer import Query
+from regard.core.explanation import NetworkMap
 from regard.core.geometry import resample
 from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.core.rows import target_values
-from regard.core.spatial import n_space, over_channels
+from regard.core.spatial import n_space, over_channels, space
 from regard.core.target import AbstractTarget, TargetLike
 from regard.core.volume import Volume
+from regard.evidence.again import TakenAway
 from regard.evidence.controls import random_cam
 from regard.evidence.measure import Exhibit, Explain, Places
 from regard.explain import bind_target
@@ -30,7 +32,7 @@ from regard.models import Ensemble, Model
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
 from regard.references import FoundReference, ReferenceLike, find_reference
 
-__all__ = ["OpenCase", "OneInput", "carry", "open_case", "places_from"]
+__all__ = ["OpenCase", "OneInput", "carry", "network_map", "open_case", "places_from"]
 
 _AGREES = 1e-3
 
@@ -97,6 +99,17 @@ def carry(stored: Volume, quantity: Quantity, part: PreparedScan) -> tuple[Tenso
     if quantity is Quantity.SENSITIVITY:
         carried = carried / prepared.scale.double().mean().to(carried)
     return prepared.to_network(carried).float(), unseen
+
+
+def network_map(stored: StoredMap, quantity: Quantity, part: PreparedScan) -> tuple[NetworkMap, list[str]]:
+    """The map on the network's grid as it was made, with sentences; carried back for maps of earlier versions."""
+    if stored.on_network is not None:
+        return stored.on_network, []
+    relevance, unseen = carry(stored.relevance, quantity, part)
+    told = ["the map was carried back from the scan's grid, which smooths it: explain again to weigh the method's own"]
+    if unseen:
+        told.append(f"the network saw {100 * (1 - unseen):.0f} % of the scan; the rest is 0 here")
+    return NetworkMap(relevance), told
 
 
 def places_from(truth: Volume, part: PreparedScan, label: int | None = None) -> Places:
@@ -195,21 +208,25 @@ class OpenCase:
             raise FileError(got, "the model and the images that were explained", "explain the case again")
         quantity, sign = Quantity(said["quantity"]), Sign(said["sign"])
         part = self.prepared.parts[number]
-        relevance, unseen = carry(stored.relevance, quantity, part)
         x = self.prepared.inputs.tensors[number]
-        notes = [f"the network saw {100 * (1 - unseen):.0f} % of the scan; the rest is 0 here"] if unseen else []
+        seen, notes = network_map(stored, quantity, part)
+        if seen.reference is None:
+            # Not written where it was given, nor by earlier versions: what a method counts from does not need its map.
+            seen = replace(seen, **self._removal(spec, number))
+        seen = seen.shaped(space(x))
         found = Exhibit(
             network=self._network(number),
             x=x,
             target=self.goal,
-            relevance=relevance.to(x),
+            relevance=seen.relevance.to(x),
             quantity=quantity,
             sign=sign,
             case=self.case,
             spread=spread,
             places=None if truth is None else places_from(truth, part, label),
             explain=self._explain(spec, number),
-            reference=None if self.reference is None else self.reference.tensors[number],
+            reference=None if seen.reference is None else seen.reference.to(x),
+            parts=seen.parts,
             seed=self.seed,
             batch_size=self.batch_size,
         )
@@ -235,6 +252,20 @@ class OpenCase:
         if not isinstance(plain, nn.Module):
             raise InputError(f"several inputs of a {type(plain).__name__}", "a torch.nn.Module, to weigh one of them")
         return OneInput(plain, self.prepared.inputs.tensors, number)
+
+    def _removal(self, spec: MethodSpec, number: int) -> TakenAway:
+        """What the method takes away, asked again."""
+        explainer = spec.build(recording.unwrap(self.prepared.members[0]), layer=self.layer)
+        able = self.reference if explainer.takes_reference else None
+        query = Query(
+            recording.unwrap(self.prepared.network), self.prepared.inputs, self.goal,
+            None if able is None else able.tensors, self.seed, self.case, self.batch_size,
+        )  # fmt: skip
+        reference, parts = explainer.taken_away(query)
+        return {
+            "reference": None if reference is None else reference[number],
+            "parts": None if parts is None else parts[number][0],
+        }
 
     def _explain(self, spec: MethodSpec, number: int) -> Explain | None:
         """Explains again by the same settings; None for ensembles, whose maps are means over members."""

@@ -36,12 +36,14 @@ def surrogate(relevance: Tensor, *, seed: int = 0, case: str = "", draw: int | s
     map that differs much between opposite borders gets a rougher surrogate.
     """
     exact, axes = relevance.detach().double().cpu(), space_axes(relevance)
-    amplitudes = torch.fft.fftn(exact, dim=axes).abs()
+    # Real images: half of the transform holds all of it.
+    amplitudes = torch.fft.rfftn(exact, dim=axes).abs()
     ordered = exact.flatten().sort().values
     found = randomness.normal(exact, seed, case, f"surrogate {draw}")
     for _ in range(n_rounds):
-        phases = torch.fft.fftn(found, dim=axes).angle()
-        smooth = torch.fft.ifftn(torch.polar(amplitudes, phases), dim=axes).real
+        phase = torch.fft.rfftn(found, dim=axes)
+        phase = torch.where(phase == 0, 1.0, phase / phase.abs().clamp(min=1e-300))
+        smooth = torch.fft.irfftn(amplitudes * phase, s=[exact.shape[a] for a in axes], dim=axes)
         found = torch.empty_like(ordered)
         found[smooth.flatten().argsort(stable=True)] = ordered
         found = found.reshape(exact.shape)

@@ -1,7 +1,9 @@
 """Weighing: measure the maps of a case and all their controls, compare over patients, and judge."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +13,7 @@ from regard.core.quantity import Sign
 from regard.core.recording import LAYERS, capabilities
 from regard.evidence import MEASURES, controls
 from regard.evidence.again import explain_again
-from regard.evidence.comparison import DRAWN, Comparison, Figure, WeighedMap, adjusted, compare
+from regard.evidence.comparison import DRAWN, FILLING, Comparison, Figure, WeighedMap, adjusted, compare
 from regard.evidence.measure import AbstractMeasure, Exhibit
 from regard.evidence.sanity.resemblance import resemblance
 from regard.evidence.sanity.similarity import spearman
@@ -27,8 +29,8 @@ FEWEST_DRAWS = 9
 
 
 SETTINGS: Mapping[str, Mapping[str, int]] = {
-    "deletion": {"n_steps": 16},
-    "insertion": {"n_steps": 16},
+    "deletion": {"n_steps": 16, "every_filling": False},
+    "insertion": {"n_steps": 16, "every_filling": False},
     "sensitivity-n": {"n_parts": 256, "n_sets": 64},
 }
 """Settings other than a measure's own: a curve is taken of every control, so its steps are what weighing costs.
@@ -82,7 +84,7 @@ class Plan:
         seed: int = 0,
     ) -> "Plan":
         """Plan the named measures; by default those that a verdict asks for, with the quick one if wanted."""
-        chosen = list(names) or [QUICK if quick else FAITHFUL, *([PLACED] if truth else [])]
+        chosen = list(names) or [*([] if quick else [FAITHFUL]), QUICK, *([PLACED] if truth else [])]
         return cls({n: load_measure(n) for n in dict.fromkeys(chosen)}, n_null, n_patients, seed)
 
     @property
@@ -124,14 +126,13 @@ class _Case:
         self.plan = plan
         self._shared: dict[tuple[str, ...], float] = {}
         self._drawn: dict[tuple[str, int], Tensor | None] = {}
-        self._kept: dict[tuple[int, ...], dict[str, Tensor]] = {}
+        self._kept: dict[str, Any] = {}
         self.notes: list[str] = []
 
     def figures(self, method: str, exhibit: Exhibit, beside: Neighbours) -> dict[str, Figure]:
         """All figures of one method's map; `notes` says what is missing."""
         self.notes = []
-        # Maps of another input of the network are another case to what is kept.
-        exhibit = replace(exhibit, kept=self._kept.setdefault((id(exhibit.network), *exhibit.x.shape), {}))
+        exhibit = replace(exhibit, kept=self._kept)
         # What likeness to randomised networks is measured of below, with maps that are shared.
         asked = {name: measure for name, measure in self.plan.measures.items() if name != RESEMBLES}
         able = {name: measure for name, measure in asked.items() if measure.can(exhibit)}
@@ -146,25 +147,49 @@ class _Case:
         compared = {name: m for name, m in able.items() if m.family in COMPARED and not np.isnan(own[name].value)}
         values: dict[str, dict[str, list[float]]] = {name: {} for name in able}
         likeness = self._likeness(method, exhibit)
+        # Fillings one by one: where the network is asked once for all maps, whichever measure decides.
+        beside_it = able.get(QUICK) or (load_measure(QUICK) if FAITHFUL in able else None)
+        looked = None if beside_it is None else own[QUICK] if QUICK in own else beside_it.measure(exhibit)
+        each: dict[str, list[float]] = {name: [] for name in (looked.by_filling if looked else ())}
         null = []
         # Each surrogate is drawn once and thrown away: a hundred maps of a large volume would not fit.
         for n in range(self.plan.n_draws if compared or likeness else 0):
             drawn = controls.surrogate(exhibit.relevance, seed=self.plan.seed, case=exhibit.case, draw=n)
-            for name, measure in compared.items():
-                values[name].setdefault(DRAWN, []).append(measure.measure(exhibit.with_map(drawn)).value)
+            measured = {name: measure.measure(exhibit.with_map(drawn)) for name, measure in compared.items()}
+            for name, one in measured.items():
+                values[name].setdefault(DRAWN, []).append(one.value)
+            if each and beside_it is not None:
+                again = measured[QUICK] if QUICK in measured else beside_it.measure(exhibit.with_map(drawn))
+                for filling in each:
+                    each[filling].append(again.by_filling.get(filling, float("nan")))
             if likeness:
                 null.append(likeness(drawn))
         if compared:
+            # What a control's figure depends on beside its map: maps of other meaning are tested otherwise.
+            alike = (
+                str(exhibit.sign), str(exhibit.quantity), str(id(exhibit.target)), str(id(exhibit.network)),
+                "" if exhibit.reference is None else str(exhibit.number("filling", exhibit.reference)),
+                "" if exhibit.parts is None else str(exhibit.number("cut", exhibit.parts)),
+            )  # fmt: skip
             for control, maps in self._controls(method, exhibit, beside):
                 for number, relevance in enumerate(maps):
                     for name, measure in compared.items():
-                        shared = (name, control, str(number), str(exhibit.sign)) if control in _OF_THE_CASE else ()
-                        value = self._value(measure, exhibit.with_map(relevance), shared)
+                        shared = (name, control, str(number), *alike) if control in _OF_THE_CASE else ()
+                        value = self._value(_deciding(measure), exhibit.with_map(relevance), shared)
                         values[name].setdefault(control, []).append(value)
         found = {
-            name: Figure(own[name].value, own[name].unit, m.direction, m.family, values[name])
+            name: Figure(
+                own[name].value, own[name].unit, m.direction, m.family, values[name], own[name].attainable,
+                own[name].steady,
+            )
             for name, m in able.items()
-        }
+        }  # fmt: skip
+        if looked is not None and beside_it is not None:
+            for filling, value in looked.by_filling.items():
+                reached = (looked.attainable, looked.steady) if filling in looked.deciding else ()
+                found[f"{QUICK}/{filling}"] = Figure(
+                    value, "1", beside_it.direction, FILLING, {DRAWN: each[filling]}, *reached
+                )
         for name, one in own.items():
             if "undefined" in one.notes:
                 self.notes.append(f"{name} is undefined: {one.notes['undefined']}")
@@ -228,6 +253,15 @@ class _Case:
         return resemblance(drawn, exhibit.sign) if drawn else None
 
 
+def _deciding(measure: AbstractMeasure) -> AbstractMeasure:
+    """The same measure, of the fillings that decide alone: all that a control is compared by."""
+    if not getattr(measure, "every_filling", False):
+        return measure
+    brief = copy.copy(measure)
+    brief.every_filling = False  # type: ignore[attr-defined]
+    return brief
+
+
 _OF_THE_CASE = ("edges", "image", "centred gaussian", "random-cam")
 
 
@@ -270,7 +304,18 @@ def weigh_case(
     for method, exhibit in exhibits.items():
         figures = case.figures(method, exhibit, (beside or {}).get(method, Neighbours()))
         said = (*(notes or {}).get(method, ()), *dict.fromkeys(case.notes))
-        found.append(WeighedMap(exhibit.case, patient or exhibit.case, method, target, figures, said, columns or {}))
+        found.append(
+            WeighedMap(
+                exhibit.case,
+                patient or exhibit.case,
+                method,
+                target,
+                figures,
+                said,
+                columns or {},
+                str(exhibit.quantity),
+            )
+        )
     return found
 
 

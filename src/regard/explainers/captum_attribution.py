@@ -112,7 +112,9 @@ class CaptumAttribution(AbstractExplainer):
         at_reference = value_at(query, reference)
         error = remainder(maps, value, at_reference)
         return checked(
-            compared.told(Attribution(maps, value, at_reference, error, notes={"reference": compared.words})),
+            compared.told(
+                Attribution(maps, value, at_reference, error, notes={"reference": compared.words}, reference=reference)
+            ),
             self.captum,
             why="captum may not see or know one of the network's operations",
         )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from regard.core import batching, randomness
 from regard.core.batching import is_out_of_memory, may_be_the_batch
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.optional import need
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT, LAYERS, Network
@@ -68,6 +68,9 @@ class DeepLIFT(AbstractExplainer):
     def __init__(self, network: Network, *, form: Form = "signed") -> None:
         super().__init__(network, form=form)
         self._captum: Any = need("captum.attr", extra="captum", purpose="deeplift")
+
+    def removal(self, query: Query) -> Removal:
+        return compared_with(query).tensors, None
 
     def _attribute(self, query: Query) -> Attribution:
         compared = compared_with(query)
@@ -158,6 +161,9 @@ class ShapleySampling(AbstractExplainer):
         self._parts = Parts(parts, self.n_segments, self.compactness)
         self.parts = self._parts.name
         self._captum: Any = need("captum.attr", extra="captum", purpose="shapley")
+
+    def removal(self, query: Query) -> Removal:
+        return compared_with(query).tensors, self._parts.of(query.inputs).parts
 
     def _attribute(self, query: Query) -> Attribution:
         inputs = query.inputs.tensors

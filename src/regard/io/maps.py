@@ -13,11 +13,12 @@ import nibabel
 import numpy as np
 
 from regard.core.errors import CardError, FileError
-from regard.core.explanation import Explanation
+from regard.core.explanation import Explanation, NetworkMap
 from regard.core.quantity import Quantity, Sign
 from regard.core.volume import Volume
 from regard.io.atomic import write_bytes, write_json
 from regard.io.names import check_labels, map_stem
+from regard.io.network_maps import network_volumes, read_network_map
 from regard.io.nifti import read_nifti
 from regard.io.nifti_forms import holds_no_shear, place
 from regard.io.schema import read_json
@@ -64,6 +65,8 @@ class StoredMap:
         Everything that its JSON file says.
     standard_error, spread, agreement
         Uncertainty, where it was saved.
+    on_network
+        The map on the network's grid, with three axes; None for maps of earlier versions.
     """
 
     relevance: Volume
@@ -71,6 +74,7 @@ class StoredMap:
     standard_error: Volume | None = None
     spread: Volume | None = None
     agreement: Volume | None = None
+    on_network: NetworkMap | None = None
 
     def explanation(self, scan: Volume) -> Explanation:
         """The explanation again, of the ``scan`` that it was made of.
@@ -111,6 +115,7 @@ class StoredMap:
             notes=said.get("notes", {}),
             warnings=tuple(said.get("warnings", ())),
             verdict=said["verdict"],
+            on_network=self.on_network,
         )
 
 
@@ -195,8 +200,9 @@ def _beside(stem: Path, word: str, ending: str) -> Path:
 def save_map(explanation: Explanation, path: str | Path) -> None:
     """Write an explanation: NIfTI float32 with the scan's shape and affine, and a JSON sidecar beside it.
 
-    Uncertainty goes to ``..._se``, ``..._spread`` and ``..._agreement`` beside the map. The sidecar is written last: a
-    map that has one is complete.
+    Uncertainty goes to ``..._se``, ``..._spread`` and ``..._agreement`` beside the map, and the map as the network saw
+    it to ``..._space-network_desc-<label>_relevance``, with the reference it was counted from and the parts that it
+    took together. The sidecar is written last: a map that has one is complete.
 
     Parameters
     ----------
@@ -216,11 +222,14 @@ def save_map(explanation: Explanation, path: str | Path) -> None:
         volume = getattr(explanation, name)
         if volume is not None:
             volumes[_beside(stem, word, ending)] = (volume, f"regard {word}")
-    sums = {}
     scan = explanation.scan
-    for target, (volume, description) in volumes.items():
-        on_scan = replace(volume, affine=scan.affine, has_geometry=scan.has_geometry, stored=scan.stored)
-        content = nifti_bytes(on_scan, description, packed=ending == ".nii.gz")
+    on_scan = {
+        target: (replace(v, affine=scan.affine, has_geometry=scan.has_geometry, stored=scan.stored), description)
+        for target, (v, description) in volumes.items()
+    }
+    sums = {}
+    for target, (volume, description) in {**on_scan, **network_volumes(explanation, stem, ending)}.items():
+        content = nifti_bytes(volume, description, packed=ending == ".nii.gz")
         write_bytes(target, content)
         sums[target.name] = hashlib.sha256(content).hexdigest()
     if holds_no_shear(scan):
@@ -298,7 +307,7 @@ def read_map(path: str | Path) -> StoredMap:
         place = _beside(stem, word, ending)
         if place.exists():
             more[key] = volume(place, "" if key == "agreement" else said["unit"])
-    return StoredMap(relevance, said, **more)
+    return StoredMap(relevance, said, **more, on_network=read_network_map(stem, ending))
 
 
 def set_verdict(path: str | Path, verdict: str) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from regard.core.errors import CardError
 
-__all__ = ["check_labels", "letters_and_digits", "map_stem", "safe_name"]
+__all__ = ["check_labels", "letters_and_digits", "map_stem", "on_network", "safe_name"]
 
 _LONGEST = 120
 
@@ -72,3 +72,12 @@ def map_stem(case: str, label: str, input: str | None = None) -> str:
     """Start of the name of a map's files: ``<case>[_input-<name>]_desc-<label>_relevance``."""
     middle = "" if input is None else f"_input-{safe_name(input)}"
     return f"{safe_name(case)}{middle}_desc-{letters_and_digits(label)}_relevance"
+
+
+def on_network(stem: str) -> str:
+    """The same map's on the network's grid: ``<case>[_input-<name>]_space-network_desc-<label>_relevance``.
+
+    A map under a name of the user's own gets ``_space-network`` before its end.
+    """
+    start, mark, end = stem.rpartition("_desc-")
+    return f"{start}_space-network_desc-{end}" if mark else f"{stem}_space-network"

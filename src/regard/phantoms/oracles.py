@@ -1,7 +1,7 @@
 """Networks with weights set by hand, whose maps are known in closed form: what methods are tested on.
 
 A method that is wrong on one of these is wrong. They take any images, planted ones among them. What a verdict is tried
-on, `regard.evidence.oracles`, is a random cohort of networks with patients of their own, and ways to spoil a map.
+on, `regard.evidence.trials`, is a random cohort of networks with patients of their own, and ways to spoil a map.
 """
 
 import torch

@@ -126,7 +126,8 @@ class Site:
     def _index(self, files: Mapping[str, Path]) -> bytes:
         maps = []
         for name in files:
-            if name.startswith("maps/") and name.endswith("_relevance.nii.gz"):
+            on_scan = name.endswith("_relevance.nii.gz") and "_space-network_" not in name
+            if name.startswith("maps/") and on_scan:
                 stem = name.removeprefix("maps/").removesuffix(".nii.gz")
                 picture = f"maps/{stem}.png"
                 shown = quote(picture) if picture in files else None

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from regard.core.errors import InputError
 from regard.core.quantity import Sign
+from regard.evidence.faithfulness.effects import filled_value, single_effects, value
+from regard.evidence.faithfulness.fillings import Filling, fillings
 from regard.evidence.faithfulness.removal import (
-    FILLERS,
     Parts,
     check_fillers,
     claims,
@@ -66,13 +68,15 @@ class _Steps(AbstractMeasure):
         self,
         n_parts: int = 256,
         n_steps: int = 32,
-        fillers: Sequence[FillerLike] = FILLERS,
+        fillers: Sequence[FillerLike] | None = None,
         parts: Parts = "blocks",
+        every_filling: bool = True,
     ) -> None:
         if n_parts < 2 or n_steps < 2:
             raise InputError(f"{n_parts} parts in {n_steps} steps", "at least two of each")
         self.n_parts, self.n_steps = n_parts, n_steps
         self.fillers, self.parts = check_fillers(fillers), parts
+        self.every_filling = every_filling
 
     @abstractmethod
     def _figure(self, removals: Removals, unsigned: bool) -> float:
@@ -80,30 +84,46 @@ class _Steps(AbstractMeasure):
 
     def removals(self, exhibit: Exhibit, kind: FillerLike, numbers: Tensor) -> Removals | None:
         """Output along both orders for one filler; None where the map ranks no part above another."""
-        fill = filling(exhibit, kind, numbers)
-        sizes = torch.bincount(numbers.flatten()).double()
-        # Per voxel, so that parts which are a voxel larger do not go first for that.
-        scores = per_part(claims(exhibit, fill), numbers) / sizes
+        one = Filling(str(kind), filling(exhibit, kind, numbers))
+        return self._along(exhibit, one, self._scores(exhibit, one, numbers), numbers)
+
+    def _scores(self, exhibit: Exhibit, one: Filling, numbers: Tensor) -> Tensor:
+        """What the map claims of each part, per voxel: parts that are a voxel larger do not go first for that."""
+        claimed = per_part(claims(exhibit, one.image, carried=not one.decides), numbers)
+        return claimed / torch.bincount(numbers.flatten()).double()
+
+    def _along(self, exhibit: Exhibit, one: Filling, scores: Tensor, numbers: Tensor) -> Removals | None:
+        """Output along both orders of the parts' ``scores`` (n_parts,), per voxel; None where they rank nothing."""
         if float(scores.max() - scores.min()) <= 1e-12 * float(scores.abs().max()):
             return None
+        sizes = torch.bincount(numbers.flatten()).double()
         order = shuffled_order(scores, exhibit, "ties")
         n = len(order)
         place = torch.empty(n, dtype=torch.int64)
         place[order] = torch.arange(n)
         counts = torch.linspace(0, n, min(self.n_steps, n) + 1, dtype=torch.float64).round().long()
         inner = counts[1:-1, None]
-        ends = torch.tensor([[False], [True]]).expand(2, n)
-        found = values_without(exhibit, fill, numbers, torch.cat([ends, place < inner, place >= n - inner]), "deletion")
-        value, filled = found[:1], found[1:2]
-        largest, smallest = found[2:].reshape(2, -1)
+        found = values_without(exhibit, one.image, numbers, torch.cat([place < inner, place >= n - inner]), "deletion")
+        begin, end = (
+            torch.tensor([v], dtype=torch.float64) for v in (value(exhibit), filled_value(exhibit, one, numbers))
+        )
+        largest, smallest = found.reshape(2, -1)
         gone = torch.cat([torch.zeros(1, dtype=torch.float64), sizes[order].cumsum(0)]) / sizes.sum()
         return Removals(
-            float(value),
+            float(begin),
             gone[counts],
-            torch.cat([value, largest, filled]),
+            torch.cat([begin, largest, end]),
             1 - gone[n - counts],
-            torch.cat([value, smallest, filled]),
+            torch.cat([begin, smallest, end]),
         )
+
+    def _attained(self, exhibit: Exhibit, one: Filling, numbers: Tensor) -> Tensor:
+        """The figure of the parts' own measured effects."""
+        sizes = torch.bincount(numbers.flatten()).double()
+        unsigned = exhibit.sign is Sign.UNSIGNED
+        scores = single_effects(exhibit, one, numbers) / sizes
+        removals = self._along(exhibit, one, scores.abs() if unsigned else scores, numbers)
+        return torch.tensor(0.0 if removals is None else self._figure(removals, unsigned), dtype=torch.float64)
 
     def measure(self, exhibit: Exhibit) -> Measured:
         divisor, unit = scale(exhibit)
@@ -111,25 +131,35 @@ class _Steps(AbstractMeasure):
             return undefined
         numbers = cut(exhibit, self.n_parts, self.parts)
         sizes = torch.bincount(numbers.flatten())
-        figures, curve = {}, {}
-        for kind in self.fillers:
-            removals = self.removals(exhibit, kind, numbers)
+        figures, curve, deciding, reached = {}, {}, [], []
+        used = fillings(exhibit, numbers, self.fillers, deciding=not self.every_filling)
+        for one in used:
+            removals = self._along(exhibit, one, self._scores(exhibit, one, numbers), numbers)
             if removals is None:
-                return Measured.undefined("the map ranks no part above another", unit)
-            figures[str(kind)] = self._figure(removals, exhibit.sign is Sign.UNSIGNED) / divisor
+                if one.decides:
+                    return Measured.undefined("the map ranks no part above another", unit)
+                continue
+            kind = one.name
+            figures[kind] = self._figure(removals, exhibit.sign is Sign.UNSIGNED) / divisor
             curve[f"share filled, largest first/{kind}"] = removals.largest_share
             curve[f"largest first/{kind}"] = removals.largest
             curve[f"share filled, smallest first/{kind}"] = removals.smallest_share
             curve[f"smallest first/{kind}"] = removals.smallest
+            if one.decides:
+                deciding.append(kind)
+            if one.decides and self.fillers is None:
+                about = f"attainable/{type(self).__name__}/{self.n_steps}/{exhibit.sign}"
+                own = f"{about}/{exhibit.number('filling', one.image)}/{exhibit.number('cut', numbers)}"
+                reached.append(float(exhibit.keep(own, partial(self._attained, exhibit, one, numbers))) / divisor)
         n_steps = min(self.n_steps, len(sizes))
         notes = {
-            "parts": self.parts,
+            "parts": self.parts if exhibit.parts is None else "the map's own",
             "n_parts": len(sizes),
             "voxels_a_part": [int(sizes.min()), int(sizes.max())],
             "n_steps": n_steps,
-            "n_passes": 2 * n_steps * len(self.fillers),
+            "n_passes": 2 * (n_steps - 1) * len(used),
         }
-        return together(figures, unit, notes, curve)
+        return together(figures, unit, notes, curve, deciding=deciding, attainable=reached)
 
 
 class Deletion(_Steps):
@@ -155,9 +185,12 @@ class Deletion(_Steps):
         Steps from the image to its filling; parts fall in equal numbers.
     fillers
         At least two of `regard.explainers.perturbation.fillers.FILLERS`; the figure is their mean. ``"reference"``
-        fills from the exhibit's reference, such as a phantom rendered without what is looked for.
+        fills from the exhibit's reference, such as a phantom rendered without what is looked for. None for what the
+        map's numbers speak of (`fillings`), beside what the order of the parts' own measured effects attains.
     parts
-        ``"blocks"`` or ``"supervoxels"``.
+        ``"blocks"`` or ``"supervoxels"``, for maps that have no parts of their own.
+    every_filling
+        Whether to take figures also of fillings that do not decide.
 
     Notes
     -----
@@ -186,7 +219,7 @@ class Insertion(_Steps):
 
     Parameters
     ----------
-    n_parts, n_steps, fillers, parts
+    n_parts, n_steps, fillers, parts, every_filling
         As in `Deletion`.
 
     Notes

@@ -11,12 +11,11 @@ from regard.core import randomness
 from regard.core.errors import InputError
 from regard.core.quantity import Quantity, Sign
 from regard.core.spatial import space
+from regard.evidence.faithfulness.fillings import fillings
 from regard.evidence.faithfulness.removal import (
-    FILLERS,
     blocks,
     check_fillers,
     claims,
-    filling,
     scale,
     together,
     undefined_map,
@@ -72,7 +71,7 @@ class _Perturbed(AbstractMeasure):
         self,
         perturbation: Literal["box", "gaussian"] = "box",
         n_samples: int = 100,
-        fillers: Sequence[FillerLike] = FILLERS,
+        fillers: Sequence[FillerLike] | None = None,
         level: float = 0.1,
     ) -> None:
         if perturbation not in ("box", "gaussian") or n_samples < 2 or not level > 0:
@@ -81,10 +80,9 @@ class _Perturbed(AbstractMeasure):
         self.perturbation, self.n_samples, self.level = perturbation, n_samples, level
         self.fillers = check_fillers(fillers)
 
-    def _boxes(self, exhibit: Exhibit, kind: FillerLike) -> _Pairs:
+    def _boxes(self, exhibit: Exhibit, fill: Tensor) -> _Pairs:
         x = exhibit.x
         boxes = [random_box(space(x), exhibit.seed, exhibit.case, f"box/{k}") for k in range(self.n_samples)]
-        fill = filling(exhibit, kind, blocks(space(x), _FILLED_AS))
         claimed = claims(exhibit, fill)
 
         def inputs(items: range) -> Tensor:
@@ -114,7 +112,8 @@ class _Perturbed(AbstractMeasure):
     def _pairs(self, exhibit: Exhibit) -> dict[str, _Pairs]:
         if self.perturbation == "gaussian":
             return {"gaussian": self._noise(exhibit)}
-        return {str(kind): self._boxes(exhibit, kind) for kind in self.fillers}
+        used = fillings(exhibit, blocks(space(exhibit.x), _FILLED_AS), self.fillers, deciding=True)
+        return {one.name: self._boxes(exhibit, one.image) for one in used}
 
     def _refusal(self, exhibit: Exhibit) -> str | None:
         if exhibit.sign is Sign.UNSIGNED:
@@ -123,8 +122,8 @@ class _Perturbed(AbstractMeasure):
             return "only a map of what raising the intensity does says what noise does"
         return None
 
-    def _notes(self) -> dict[str, object]:
-        n_passes = (1 + self.n_samples) * (len(self.fillers) if self.perturbation == "box" else 1)
+    def _notes(self, n_fillings: int) -> dict[str, object]:
+        n_passes = (1 + self.n_samples) * n_fillings
         return {"perturbation": self.perturbation, "n_samples": self.n_samples, "n_passes": n_passes}
 
 
@@ -148,7 +147,8 @@ class Infidelity(_Perturbed):
     n_samples
         Random changes for each filler.
     fillers
-        What boxes are filled with, at least two; the figure is their mean.
+        What boxes are filled with, at least two; the figure is their mean. None for what the map's numbers speak of: a
+        contribution's own reference, and a tenth of the way for a sensitivity.
     level
         Standard deviation of the noise as a share of the image's.
 
@@ -168,7 +168,7 @@ class Infidelity(_Perturbed):
             return Measured.undefined("a score is not in output units", unit)
         pairs = self._pairs(exhibit)
         scaled = [p.unexplained() for p in pairs.values()]
-        notes = {**self._notes(), "optimally scaled": sum(scaled) / len(scaled)}
+        notes = {**self._notes(len(pairs)), "optimally scaled": sum(scaled) / len(scaled)}
         return together({name: p.raw() / divisor**2 for name, p in pairs.items()}, unit, notes)
 
 
@@ -198,4 +198,5 @@ class ScaledInfidelity(_Perturbed):
             return undefined
         if (why := self._refusal(exhibit)) is not None:
             return Measured.undefined(why)
-        return together({name: p.unexplained() for name, p in self._pairs(exhibit).items()}, "1", self._notes())
+        pairs = self._pairs(exhibit)
+        return together({name: p.unexplained() for name, p in pairs.items()}, "1", self._notes(len(pairs)))

@@ -11,10 +11,10 @@ from regard.core import randomness
 from regard.core.errors import InputError
 from regard.core.explainer import Query
 from regard.core.inputs import Inputs
-from regard.core.quantity import Sign
+from regard.core.quantity import Quantity, Sign
 from regard.evidence.measure import Exhibit, Measured
 from regard.explainers.perturbation.fillers import Filler, FillerLike
-from regard.explainers.perturbation.segments import segment_size, supervoxels
+from regard.explainers.perturbation.segments import equal_blocks, segment_size, supervoxels
 
 __all__ = [
     "FILLERS",
@@ -38,15 +38,19 @@ Parts: TypeAlias = Literal["blocks", "supervoxels"]
 FILLERS: tuple[FillerLike, ...] = ("blur", "mean")
 """Two fillings that leave different traces; a figure that depends on the filling shows it."""
 
+_RIDGE = 0.1
 
-def check_fillers(fillers: Sequence[FillerLike]) -> tuple[FillerLike, ...]:
-    """Read the fillers of a measure.
+
+def check_fillers(fillers: Sequence[FillerLike] | None) -> tuple[FillerLike, ...] | None:
+    """Read the fillers of a measure; None leaves them to what the map's numbers speak of.
 
     Raises
     ------
     InputError
         If there are fewer than two different ones, or one is not known.
     """
+    if fillers is None:
+        return None
     if isinstance(fillers, str) or len(set(map(str, fillers))) < max(2, len(fillers)):
         raise InputError(f"fillers {fillers!r}", "at least two, all different", "a figure may be one filling's alone")
     for kind in fillers:
@@ -64,19 +68,20 @@ def blocks(size: Sequence[int], n_parts: int) -> Tensor:
     """
     kept = [n for n in size if n > 1]
     edge = (math.prod(kept) / max(1, n_parts)) ** (1 / max(1, len(kept)))
-    numbers = torch.zeros(tuple(size), dtype=torch.int64)
-    for axis, n in enumerate(size):
-        parts = max(1, min(n, round(n / edge)))
-        along = torch.arange(n) * parts // n
-        numbers = numbers * parts + along.reshape(-1, *[1] * (len(size) - axis - 1))
-    return numbers
+    return equal_blocks(size, [edge] * len(size))
 
 
 def cut(exhibit: Exhibit, n_parts: int, parts: Parts) -> Tensor:
-    """Number of the part of each voxel, (\\*space), int64, on the CPU."""
-    if parts == "supervoxels":
-        return supervoxels(exhibit.x, n_parts)
-    return blocks(exhibit.x.shape[2:], n_parts)
+    """Number of the part of each voxel, (\\*space), int64, on the CPU: the map's own parts, where it has them."""
+    if exhibit.parts is not None:
+        return exhibit.parts.cpu()
+
+    def make() -> Tensor:
+        if parts == "supervoxels":
+            return supervoxels(exhibit.x, n_parts)
+        return blocks(exhibit.x.shape[2:], n_parts)
+
+    return exhibit.keep(f"cut/{parts}/{n_parts}", make)
 
 
 def filling(exhibit: Exhibit, kind: FillerLike, numbers: Tensor) -> Tensor:
@@ -87,12 +92,22 @@ def filling(exhibit: Exhibit, kind: FillerLike, numbers: Tensor) -> Tensor:
     return Filler(kind).image(query, 0, hidden).to(exhibit.x)
 
 
-def claims(exhibit: Exhibit, fill: Tensor) -> Tensor:
+def claims(exhibit: Exhibit, filling: Tensor, *, carried: bool = False) -> Tensor:
     """What the map says of each place: by how much its being there, and not the filling, raised the output.
 
     A map whose sign reads "this place raised the output" says it itself. One that reads "raising the intensity here
-    raises the output" says r (x - fill), with the mean over channels of what is taken away. An unsigned map
-    says only |r|: how large the change is.
+    raises the output" says r (x - filling), with the mean over channels of what is taken away. An unsigned map says
+    only |r|: how large the change is.
+
+    Parameters
+    ----------
+    exhibit
+        The case.
+    filling
+        (1, channel, \\*space).
+    carried
+        Whether a contribution is carried from its own reference to another filling by its slope,
+        r (x - filling) / (x - reference), damped where x is near the reference; as it is otherwise.
 
     Returns
     -------
@@ -102,9 +117,21 @@ def claims(exhibit: Exhibit, fill: Tensor) -> Tensor:
     relevance = exhibit.relevance[0, 0].detach().double().cpu()
     if exhibit.sign is Sign.UNSIGNED:
         return relevance.abs()
+
+    def taken(filled: Tensor) -> Tensor:
+        return exhibit.keep(
+            f"taken/{exhibit.number('filling', filled)}",
+            lambda: (exhibit.x.double() - filled.double()).detach().cpu()[0].mean(0),
+        )
+
     if exhibit.sign is Sign.RAISES:
-        return relevance * (exhibit.x - fill).detach().double().cpu()[0].mean(0)
-    return relevance
+        return relevance * taken(filling)
+    own = exhibit.reference
+    if not carried or own is None or exhibit.quantity is not Quantity.CONTRIBUTION:
+        return relevance
+    from_own = taken(own)
+    damp = _RIDGE**2 * from_own.square().mean()
+    return relevance * from_own * taken(filling) / (from_own.square() + damp).clamp(min=1e-300)
 
 
 def per_part(values: Tensor, numbers: Tensor) -> Tensor:
@@ -161,14 +188,42 @@ def undefined_map(exhibit: Exhibit, unit: str) -> Measured | None:
 
 
 def together(
-    figures: Mapping[str, float], unit: str, notes: Mapping[str, Any], curve: Mapping[str, Tensor] | None = None
+    figures: Mapping[str, float],
+    unit: str,
+    notes: Mapping[str, Any],
+    curve: Mapping[str, Tensor] | None = None,
+    *,
+    deciding: Sequence[str] | None = None,
+    attainable: Sequence[float] = (),
+    steady: Sequence[float] = (),
 ) -> Measured:
-    """One figure of several fillers: their mean, with each of them and whether they agree in sign.
+    """One figure of several fillers: the mean of those that decide, with each of them and whether all agree in sign.
 
     NaN for one filler is NaN for all: a figure that one filling cannot give does not rest on the others.
+
+    Parameters
+    ----------
+    figures
+        By the filling's name.
+    unit, notes, curve
+        As in `Measured`.
+    deciding
+        Names of the fillings that the map's numbers speak of; all by default.
+    attainable, steady
+        Of each of these.
     """
-    values = list(figures.values())
-    signs = {math.copysign(1, v) if v != 0 else 0.0 for v in values}
+    decide = list(figures) if deciding is None else deciding
+    values = [figures[name] for name in decide]
+    signs = {math.copysign(1, v) if v != 0 else 0.0 for v in figures.values()}
     stated = {f"filler {name}": value for name, value in figures.items()}
-    agree = len(signs) == 1 and not any(math.isnan(v) for v in values)
-    return Measured(sum(values) / len(values), unit, {**stated, "fillers agree": agree, **notes}, dict(curve or {}))
+    agree = len(signs) == 1 and not any(math.isnan(v) for v in figures.values())
+    return Measured(
+        sum(values) / len(values),
+        unit,
+        {**stated, "fillers agree": agree, **notes},
+        dict(curve or {}),
+        attainable=sum(attainable) / len(attainable) if attainable else math.nan,
+        by_filling=dict(figures),
+        deciding=tuple(decide),
+        steady=min(steady, default=math.nan),
+    )

@@ -9,7 +9,7 @@ from regard.core.errors import ShapeError
 from regard.core.quantity import Sign
 from regard.core.spatial import blur
 
-__all__ = ["correlation", "likeness_to", "ranks", "spearman", "ssim", "top_overlap"]
+__all__ = ["correlation", "correlations", "likeness_to", "ranks", "spearman", "ssim", "top_overlap"]
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
@@ -23,6 +23,15 @@ def correlation(a: Tensor, b: Tensor) -> float:
     a, b = a - a.mean(), b - b.mean()
     a, b = a / a.abs().max(), b / b.abs().max()
     return float(((a @ b) / (a.norm() * b.norm())).clamp(-1, 1))
+
+
+def correlations(a: Tensor, b: Tensor) -> Tensor:
+    """`correlation` row by row of two tensors (n, m), (n,), float64."""
+    constant = (a.amax(1) <= a.amin(1)) | (b.amax(1) <= b.amin(1))
+    a, b = (t.double() - t.double().mean(1, keepdim=True) for t in (a, b))
+    a, b = (t / t.abs().amax(1, keepdim=True).clamp(min=1e-300) for t in (a, b))
+    found = ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-300)).clamp(-1, 1)
+    return torch.where(constant, torch.nan, found)
 
 
 def ranks(values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from regard.core import batching, randomness
 from regard.core.errors import ReferenceInputError, ShapeError
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.explainers.knobs import real, whole
@@ -79,6 +79,12 @@ class ExpectedGradients(AbstractExplainer):
         self.n_references = len(self._references[0]) if self._references else 0
         self.n_samples = whole("n_samples", n_samples, 2)
         self.tolerance = None if tolerance is None else real("tolerance", tolerance, 0)
+
+    def removal(self, query: Query) -> Removal:
+        if not self._references:
+            return compared_with(query).tensors, None
+        # Counted from the mean of f over the references, of which their mean is the nearest single image.
+        return tuple(r.double().mean(0, keepdim=True).to(r) for r in self._given(query)), None
 
     def _attribute(self, query: Query) -> Attribution:
         inputs = [x.double() for x in query.inputs.tensors]

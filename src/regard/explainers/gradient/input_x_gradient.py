@@ -2,9 +2,9 @@
 
 import torch
 
-from regard.core.explainer import AbstractExplainer, Attribution, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Query, Removal
 from regard.core.quantity import Quantity, Sign
-from regard.explainers.reference import compared_with, remainder, value_at
+from regard.explainers.reference import Compared, compared_with, remainder, value_at
 
 __all__ = ["InputXGradient"]
 
@@ -27,9 +27,15 @@ class InputXGradient(AbstractExplainer):
     cases_together = True
     begins_with_gradient = True
 
-    def _attribute(self, query: Query) -> Attribution:
+    def _compared(self, query: Query) -> Compared:
         zeros = [torch.zeros_like(x) for x in query.inputs.tensors]
-        compared = compared_with(query, zeros, "0 in the network's input units")
+        return compared_with(query, zeros, "0 in the network's input units")
+
+    def removal(self, query: Query) -> Removal:
+        return self._compared(query).tensors, None
+
+    def _attribute(self, query: Query) -> Attribution:
+        compared = self._compared(query)
         reference = compared.tensors
         value, gradients = query.gradient(query.inputs.tensors)
         maps = tuple(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.explainers.gradient.checkpointing import Checkpoint, read_checkpoint
@@ -60,6 +60,9 @@ class IntegratedGradients(AbstractExplainer):
         super().__init__(network, form=form)
         self.n_steps = whole("n_steps", n_steps)
         self.checkpoint = read_checkpoint(checkpoint)
+
+    def removal(self, query: Query) -> Removal:
+        return compared_with(query).tensors, None
 
     def _attribute(self, query: Query) -> Attribution:
         nodes, weights = np.polynomial.legendre.leggauss(self.n_steps)

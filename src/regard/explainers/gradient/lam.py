@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import blur
@@ -55,6 +55,9 @@ class LAM(AbstractExplainer):
         super().__init__(network, form=form)
         self.sigma = real("sigma", sigma, 0)
         self.n_steps = whole("n_steps", n_steps)
+
+    def removal(self, query: Query) -> Removal:
+        return tuple(blur(x.double(), self.sigma).to(x) for x in query.inputs.tensors), None
 
     def _attribute(self, query: Query) -> Attribution:
         exact = [x.double() for x in query.inputs.tensors]

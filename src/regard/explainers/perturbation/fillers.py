@@ -9,7 +9,7 @@ from torch import Tensor
 
 from regard.core import randomness
 from regard.core.errors import InputError, ReferenceInputError
-from regard.core.explainer import Query
+from regard.core.explainer import Query, Removal
 from regard.core.spatial import blur, box_mean, space
 from regard.explainers.reference import ASK, ASK_FEATURES, given_reference, input_name, unchanged
 
@@ -115,6 +115,17 @@ class Filler:
         if space(x):
             return same, [f"channel {numbers} of {name} is already what fills it ({words}), so that it is never hidden"]
         return same, [f"feature {numbers} of {name} is already what fills it ({words}): NaN; {ASK} that differs there"]
+
+    def removal(self, query: Query, cut: Sequence[Tensor], hidden: Sequence[Sequence[float]]) -> Removal:
+        """What `Attribution.reference` and `Attribution.parts` are of an effect, for parts (\\*space) of each input.
+
+        Nothing of a filling that is another one for each window, and of inputs without space.
+        """
+        inputs = query.inputs.tensors
+        if any(not space(x) or self.depends_on_place(query, n) for n, x in enumerate(inputs)):
+            return None, None
+        filled = tuple(self.image(query, n, size) for n, size in enumerate(hidden))
+        return filled, tuple(numbers[None] for numbers in cut)
 
     def image(self, query: Query, which: int, hidden: Sequence[float]) -> Tensor:
         """The filling of every place of one input.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from regard.core import randomness
 from regard.core.errors import InputError
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.explainers.knobs import real, whole
@@ -131,6 +131,9 @@ class KernelSHAP(AbstractExplainer):
         self.compactness = real("compactness", compactness, 0)
         self._parts = Parts(parts, self.n_parts, self.compactness)
         self.parts = self._parts.name
+
+    def removal(self, query: Query) -> Removal:
+        return compared_with(query).tensors, self._parts.of(query.inputs).parts
 
     def _attribute(self, query: Query) -> Attribution:
         players = self._parts.of(query.inputs)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from regard.core import batching, randomness
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import space
@@ -157,6 +157,11 @@ class LIME(AbstractExplainer):
             },
             warnings=warnings,
         )
+
+    def removal(self, query: Query) -> Removal:
+        filler = Filler(self.filler, self.sigma, usual="mean")
+        cut = [parts_of(x, self.n_segments, compactness=self.compactness) for x in query.inputs.tensors]
+        return filler.removal(query, cut, [segment_size(segments) for segments in cut])
 
     def draw(self, n_segments: int, which: int, draw: int, seed: int, case: str) -> Tensor:
         """Which segments of an input a sample shows, (n_segments,), bool; the first sample shows all."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regard.core import batching
 from regard.core.errors import CapabilityError, InputError
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import per_axis, space, windows
@@ -18,6 +18,7 @@ from regard.explainers.knobs import real, sizes, whole
 from regard.explainers.perturbation.copies import Copies, nearby, value_of
 from regard.explainers.perturbation.fillers import Filler, FillerLike, known, nothing_known, ring_mean
 from regard.explainers.perturbation.incremental import Engine, Incremental, prepare
+from regard.explainers.perturbation.segments import equal_blocks
 from regard.explainers.reference import value_at, whole_reference
 
 __all__ = ["Occlusion"]
@@ -126,6 +127,11 @@ class Occlusion(AbstractExplainer):
             refined=None if self.coarse == 1 else tuple(refined for _, refined in looks),
             warnings=warnings,
         )
+
+    def removal(self, query: Query) -> Removal:
+        windows_of = [self.boxes(space(x))[1] for x in query.inputs.tensors]
+        cut = [equal_blocks(space(x), w) for x, w in zip(query.inputs.tensors, windows_of, strict=True)]
+        return Filler(self.filler, self.sigma).removal(query, cut, windows_of)
 
     def _look(
         self, query: Query, which: int, value: float, filler: Filler, notes: dict[str, Any]

@@ -133,6 +133,13 @@ class Players:
     labels: tuple[Tensor, ...]
     n: int
 
+    @property
+    def parts(self) -> tuple[Tensor, ...] | None:
+        """`Attribution.parts`: each input's own players (1, \\*space), from 0; None where an input has no space."""
+        if any(not space(labels) for labels in self.labels):
+            return None
+        return tuple(torch.unique(labels[0], return_inverse=True)[1] for labels in self.labels)
+
     def maps(self, values: Tensor) -> tuple[Tensor, ...]:
         """Values (player,) spread evenly over the places of each player, so that a map sums to its players' values."""
         counts = torch.zeros(self.n, dtype=torch.float64)

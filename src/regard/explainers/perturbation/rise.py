@@ -7,7 +7,7 @@ from torch import Tensor
 
 from regard.core import batching, randomness
 from regard.core.errors import ReferenceInputError
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import interpolate, space
@@ -15,6 +15,7 @@ from regard.explainers.knobs import real, whole
 from regard.explainers.monte_carlo import CHECK_EVERY, RunningMean, resolved
 from regard.explainers.perturbation.copies import Copies, value_of
 from regard.explainers.perturbation.fillers import Filler, FillerLike, known, nothing_known
+from regard.explainers.perturbation.segments import equal_blocks
 from regard.explainers.reference import value_at, whole_reference
 
 __all__ = ["RISE", "RunningSlope", "soft_mask"]
@@ -170,6 +171,11 @@ class RISE(AbstractExplainer):
             },
             warnings=warnings,
         )
+
+    def removal(self, query: Query) -> Removal:
+        cells = [[n / min(self.cells, n) for n in space(x)] for x in query.inputs.tensors]
+        cut = [equal_blocks(space(x), cell) for x, cell in zip(query.inputs.tensors, cells, strict=True)]
+        return Filler(self.filler, self.sigma).removal(query, cut, cells)
 
     def draw(self, x: Tensor, which: int, draw: int, seed: int, case: str) -> Tensor:
         """One mask of an input: (1, 1, \\*space), or without space (1, feature), each feature by itself."""

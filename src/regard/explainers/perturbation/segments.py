@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regard.core.spatial import space
 
-__all__ = ["blocks", "parts_of", "segment_size", "supervoxels"]
+__all__ = ["blocks", "equal_blocks", "parts_of", "segment_size", "supervoxels"]
 
 _MOST_AXES = 3
 _TOO_FEW = 2
@@ -63,9 +63,13 @@ def supervoxels(x: Tensor, n_segments: int, *, compactness: float = 0.1) -> Tens
 
 def _blocks(size: list[int], n_segments: int) -> Tensor:
     """Number of the block of each voxel, (\\*size), for about ``n_segments`` blocks of equal size."""
-    edge = (math.prod(size) / n_segments) ** (1 / len(size))
-    numbers = torch.zeros(size, dtype=torch.int64)
-    for axis, n in enumerate(size):
+    return equal_blocks(size, [(math.prod(size) / n_segments) ** (1 / len(size))] * len(size))
+
+
+def equal_blocks(size: Sequence[int], edges: Sequence[float]) -> Tensor:
+    """Number of the block of each voxel, (\\*size), int64, for blocks of about ``edges`` voxels along each axis."""
+    numbers = torch.zeros(tuple(size), dtype=torch.int64)
+    for axis, (n, edge) in enumerate(zip(size, edges, strict=True)):
         parts = max(1, min(n, round(n / edge)))
         along = torch.arange(n) * parts // n
         numbers = numbers * parts + along.reshape(-1, *[1] * (len(size) - axis - 1))

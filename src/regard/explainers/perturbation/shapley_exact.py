@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from regard.core.errors import InputError
-from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
+from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, Removal
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.explainers.knobs import real, whole
@@ -94,6 +94,9 @@ class ShapleyExact(AbstractExplainer):
         self.compactness = real("compactness", compactness, 0)
         self._parts = Parts(parts, self.n_parts, self.compactness)
         self.parts = self._parts.name
+
+    def removal(self, query: Query) -> Removal:
+        return compared_with(query).tensors, self._parts.of(query.inputs).parts
 
     def _attribute(self, query: Query) -> Attribution:
         players = self._parts.of(query.inputs)

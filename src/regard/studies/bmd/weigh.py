@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from regard.core.recording import Network
 from regard.core.target import Output
 from regard.evidence import controls
+from regard.evidence.again import taken_away
 from regard.evidence.comparison import Comparison, WeighedMap
 from regard.evidence.faithfulness.deletion_insertion import Deletion
 from regard.evidence.files import weighed_map, write_evidence
@@ -100,11 +101,13 @@ def _weigh_one(
     exhibits, beside = {}, {}
     spread = float(material.predictions(material.test, 1)[0].std())
     for spec in _specs(material):
-        quantity, sign = spec.build(network, layer=HOOKED).meaning
+        explainer = spec.build(network, layer=HOOKED)
+        quantity, sign = explainer.meaning
         exhibits[spec.label] = Exhibit(
             network, x, Output(0), maps[spec.label][n], quantity, sign, case=case, spread=spread or None, places=places,
             explain=_explains(material, spec, case), seed=material.run.seed,
             others={k: m[n] for k, m in maps.items() if k != spec.label},
+            **taken_away(explainer, x, Output(0), seed=material.run.seed, case=case),
         )  # fmt: skip
         rest = [m for k, m in enumerate(maps[spec.label]) if k != n]
         beside[spec.label] = Neighbours(
@@ -140,7 +143,9 @@ def weigh_maps(material: Material) -> dict[str, dict[str, Score]]:
         [FAITHFUL, *([PLACED] if material.phantoms else [])],
         truth=material.phantoms, n_null=section.n_null, n_patients=len(set(cohort.patients)), seed=material.run.seed,
     )  # fmt: skip
-    plan = dataclasses.replace(plan, measures={**plan.measures, FAITHFUL: Deletion(n_steps=section.n_steps)})
+    plan = dataclasses.replace(
+        plan, measures={**plan.measures, FAITHFUL: Deletion(n_steps=section.n_steps, every_filling=False)}
+    )
     maps: dict[str, list[Tensor]] = {}
     weighed: list[WeighedMap] = []
     total = len(cohort) + (len(material.config.data.doses) if material.phantoms else 0)

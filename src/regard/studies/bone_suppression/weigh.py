@@ -9,6 +9,7 @@ from torch import Tensor
 from regard.core.image_target import Mean
 from regard.core.recording import Network
 from regard.evidence import controls
+from regard.evidence.again import taken_away
 from regard.evidence.comparison import Comparison, WeighedMap
 from regard.evidence.files import weighed_map, write_evidence
 from regard.evidence.measure import Exhibit, Explain, Places
@@ -88,12 +89,14 @@ def _weigh_one(
     spread = float(values.std()) if len(values) > 1 else None
     exhibits, beside = {}, {}
     for spec in specs_of(material):
-        quantity, sign = spec.build(network).meaning
+        explainer = spec.build(network)
+        quantity, sign = explainer.meaning
         exhibits[spec.label] = Exhibit(
             network, x, target_of(spec, region), maps[spec.label][n], quantity, sign, case=case,
             spread=spread if spec.name != "lam" else None, places=places,
             explain=_explains(spec, region, seed, case), seed=seed,
             others={k: m[n] for k, m in maps.items() if k != spec.label},
+            **taken_away(explainer, x, target_of(spec, region), seed=seed, case=case),
         )  # fmt: skip
         rest = [m for k, m in enumerate(maps[spec.label]) if k != n]
         beside[spec.label] = Neighbours(

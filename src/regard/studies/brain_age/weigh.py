@@ -11,6 +11,7 @@ from regard.cohort.atlas import read_atlas
 from regard.cohort.results import background
 from regard.core.recording import Network
 from regard.evidence import controls
+from regard.evidence.again import taken_away
 from regard.evidence.comparison import Comparison, WeighedMap
 from regard.evidence.files import weighed_map, write_evidence
 from regard.evidence.measure import Exhibit, Explain
@@ -63,12 +64,15 @@ def _weigh_one(material: Material, n: int, n_weighed: int, plan: Plan, truth: Ca
     exhibits, beside, asked = {}, {}, material.config.weigh
     own = {spec.label: map_of(material, spec.label, n) for spec in material.methods}
     for spec in material.methods:
-        quantity, sign = spec.build(model.network, layer=model.card.layer).meaning
+        explainer = spec.build(model.network, layer=model.card.layer)
+        quantity, sign = explainer.meaning
+        other = prepared(material.learn.images[material.reference : material.reference + 1])
         exhibits[spec.label] = Exhibit(
             model.network, x, target, own[spec.label], quantity, sign, case=case, spread=material.spread,
             places=None if truth is None else truth.model,
             explain=_explains(material, spec, case) if asked.randomised else None,
             seed=material.run.seed, others={k: m for k, m in own.items() if k != spec.label},
+            **taken_away(explainer, x, target, reference=other, seed=material.run.seed, case=case),
         )  # fmt: skip
         rest = [map_of(material, spec.label, k) for k in range(n_weighed) if k != n]
         beside[spec.label] = Neighbours(

@@ -11,6 +11,7 @@ from torch import Tensor
 from regard.core.errors import FolderError
 from regard.core.recording import Network
 from regard.evidence import controls
+from regard.evidence.again import taken_away
 from regard.evidence.comparison import Comparison, WeighedMap
 from regard.evidence.files import weighed_map, write_evidence
 from regard.evidence.measure import Exhibit, Explain, Places
@@ -118,13 +119,15 @@ def _weigh_one(
         arm = "plain" if kind == "plain" else "suppressed"
         network, x = model.network, images[row : row + 1]
         layer = f"2.{EXPLAINED}" if kind == "chain" else EXPLAINED
-        quantity, sign = spec.build(network, layer=layer).meaning
+        explainer = spec.build(network, layer=layer)
+        quantity, sign = explainer.meaning
         spread = float(np.std(told(material.member(arm, FOLD), material.seen(cohort, arm)[material.tested(FOLD)])))
         exhibits.setdefault(kind, {})[label] = Exhibit(
             network, x, TARGET, maps[label][n], quantity, sign, case=case, spread=spread or None,
             places=_finer(truths[arm][0].places, x) if arm in truths else None,
             explain=_explains(material, kind, spec, case), seed=material.run.seed,
             others={k: m[n] for k, m in maps.items() if k != label and kind_of(k) == kind},
+            **taken_away(explainer, x, TARGET, seed=material.run.seed, case=case),
         )  # fmt: skip
         rest = [m for k, m in enumerate(maps[label]) if k != n]
         beside[label] = Neighbours(

@@ -1,10 +1,5 @@
-"""Random networks with hand-set weights, patients of their own, and ways to spoil their true map: trials of a verdict.
+"""Random networks with hand-set weights and patients of their own."""
 
-Each trial draws another network, as error rates ask for many; the few fixed ones that methods are tested on, with
-gradients and contributions in closed form, are `regard.phantoms.oracles`.
-"""
-
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +11,9 @@ from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import blur
 from regard.core.target import Output
-from regard.evidence.controls import edges, randomised
 from regard.evidence.measure import Exhibit, Explain, Places
 
-__all__ = ["SPOILED", "Oracle", "oracle_map"]
+__all__ = ["Oracle", "oracle_map"]
 
 _SIDE = 32
 
@@ -119,49 +113,10 @@ class Oracle:
         return Exhibit(
             network, x, Output(0), explain(network, x), Quantity.CONTRIBUTION, Sign.RAISED,
             case=f"{self._key}-{patient:02d}", spread=spread, places=self.places if truth else None, explain=explain,
-            seed=self.seed, batch_size=1024,
+            reference=torch.zeros_like(x), seed=self.seed, batch_size=1024,
         )  # fmt: skip
 
     def spread(self, n_patients: int) -> float:
         """Standard deviation of the output over the patients."""
         with torch.no_grad():
             return float(self.network(torch.cat([self.image(n) for n in range(n_patients)])).std())
-
-
-def _of_edges(oracle: Oracle, patient: int) -> Explain:
-    return lambda network, x: edges(x)
-
-
-def _of_another_patient(oracle: Oracle, patient: int) -> Explain:
-    other = oracle.image(patient + 1000)
-    return lambda network, x: oracle_map(network, other)
-
-
-def _flipped(oracle: Oracle, patient: int) -> Explain:
-    return lambda network, x: -oracle_map(network, x)
-
-
-def _of_other_weights(oracle: Oracle, patient: int) -> Explain:
-    case = f"spoiled {oracle.number}"
-    return lambda network, x: oracle_map(randomised(network, seed=oracle.seed, case=case, draw="spoiled"), x)
-
-
-def _shifted(oracle: Oracle, patient: int) -> Explain:
-    """By 4 to 7 voxels in a direction that is the oracle's: every patient's map is off by the same."""
-    size, angle = randomness.uniform((2,), oracle.seed, f"shift {oracle.number}", "shift").tolist()
-    reach = 4 + 3 * size
-    steps = torch.tensor(
-        [reach * torch.cos(torch.tensor(6.2832 * angle)), reach * torch.sin(torch.tensor(6.2832 * angle))]
-    )
-    rows, columns = (int(v) for v in steps.round())
-    return lambda network, x: oracle_map(network, x).roll((rows, columns), (2, 3))
-
-
-SPOILED: Mapping[str, Callable[[Oracle, int], Explain]] = {
-    "edge filter": _of_edges,
-    "another patient's": _of_another_patient,
-    "flipped sign": _flipped,
-    "randomised weights": _of_other_weights,
-    "shifted by 4 to 7 voxels": _shifted,
-}
-"""Ways to spoil the true map, each a method of its own."""
