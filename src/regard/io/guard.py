@@ -4,6 +4,7 @@ A broken file fails in a different way at each byte, and libraries let most of i
 RecursionError, MemoryError ...). Nothing but parsing belongs inside the guard.
 """
 
+import io
 import stat
 import traceback
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from regard.core.errors import FileError, RegardError
 
-__all__ = ["exists", "parsing", "read_text", "require_file"]
+__all__ = ["BoundedFile", "exists", "parsing", "read_text", "require_file"]
 
 _SOURCE = str(Path(__file__).parents[1])
 # Raised by a line of Regard itself these are faults of Regard, whatever the file holds.
@@ -106,6 +107,26 @@ def _size(path: Path) -> str:
         return "a folder" if path.is_dir() else f"of {path.stat().st_size} bytes"
     except (OSError, ValueError):
         return "of unknown size"
+
+
+class BoundedFile(io.BufferedReader):
+    """A file opened for reading, in which no read asks for memory beyond its end, whatever its header says.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._size = require_file(path)
+        super().__init__(io.FileIO(path))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As any file; more than is left is what is left."""
+        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
+            size = max(0, min(size, self._size - self.tell()))
+        return super().read(size)
 
 
 def read_text(path: Path, what: str, *, largest: int = 2**26) -> str:

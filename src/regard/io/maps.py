@@ -318,9 +318,7 @@ def _check_sidecar(said: Mapping[str, Any], stem: Path) -> None:
     wrong = [key for key, kind in kinds.items() if not isinstance(said[key], kind)]
     wrong += [key for key, known in (("quantity", Quantity), ("sign", Sign)) if said[key] not in [*known]]
     wrong += [key for key in ("output_unit", "label") if not isinstance(said.get(key, ""), str)]
-    wrong += [
-        key for key, kind in (("notes", dict), ("warnings", list)) if not isinstance(said.get(key, kind()), kind)
-    ]
+    wrong += [key for key, kind in (("notes", dict), ("warnings", list)) if not isinstance(said.get(key, kind()), kind)]
     if wrong:
         got = f"{wrong[0]}: {reprlib.repr(said.get(wrong[0]))} in '{stem}.json'"
         raise CardError(got, "the value that explain wrote", "explain the case again")
