@@ -75,7 +75,7 @@ def test_a_truncated_file_is_one_sentence(share: float, tmp_path: Path) -> None:
     nrrd.write(str(tmp_path / "x.nrrd"), data, header_of(AFFINES["RAS"], "RAS"))
     content = (tmp_path / "x.nrrd").read_bytes()
     (tmp_path / "x.nrrd").write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(FileError, match="not a readable NRRD file"):
+    with pytest.raises(FileError, match="not a readable NRRD file|is truncated"):
         regard.read(tmp_path / "x.nrrd")
 
 

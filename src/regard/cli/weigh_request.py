@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from regard.cli.request import Question, Request, scans_of
 from regard.cli.weigh_truth import Truth
-from regard.core.errors import FolderError
+from regard.core.errors import CardError, FolderError
 from regard.core.quantity import Quantity
 from regard.core.spatial import space
 from regard.evidence.stored import network_map
@@ -107,6 +108,23 @@ def finished(folder: Path) -> dict[str, Any]:
     if record.get("state") not in ("done", "some_failed"):
         got = f"a run whose state is '{record.get('state')}'"
         raise FolderError(got, "one that is done", "finish it: give its regard explain command again")
+    kinds: dict[str, Any] = {
+        "model": str,
+        "methods": list,
+        "seed": int,
+        "argv": list,
+        "weights_sha256": (str, type(None)),
+    }
+    wrong = [key for key, kind in kinds.items() if key not in record or not isinstance(record[key], kind)]
+    wrong += [k for k in ("methods", "argv", "tables") if not all(isinstance(v, str) for v in record.get(k) or ())]
+    either = (str, type(None))
+    texts = ("target", "reference", "reference_cases", "layer", "mask", "slice", "weights")
+    wrong += [key for key in texts if not isinstance(record.get(key), either)]
+    if not isinstance(record.get("reference_tolerance"), (int, float, type(None))):
+        wrong.append("reference_tolerance")
+    if wrong:
+        got = f"{wrong[0]}: {reprlib.repr(record.get(wrong[0]))} in '{folder / 'run.yaml'}'"
+        raise CardError(got, "the value that regard explain wrote", "explain the cases again with --overwrite")
     return record
 
 

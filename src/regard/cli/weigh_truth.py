@@ -1,6 +1,6 @@
 """What is known about the cases of a run: their table, where the truth lies."""
 
-import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from regard.core.errors import CardError, FileError, InputError
+from regard.core.errors import CardError, InputError
 from regard.core.volume import Volume
 from regard.io import Case, read, read_table
+from regard.io.delimited import read_rows
+from regard.io.guard import exists
 from regard.io.regions import split_region, whole_labels
 from regard.io.tables import is_table
 
@@ -83,7 +85,7 @@ class Truth:
     def column(self) -> str | None:
         """The column of the table that is named, or None where a file is."""
         text = self.boxes if self.boxes is not None else self.file
-        return None if text is None or Path(text).exists() or _looks_like_a_file(text) else text
+        return None if text is None or exists(text) or _looks_like_a_file(text) else text
 
     @property
     def label(self) -> int | None:
@@ -123,11 +125,7 @@ def _looks_like_a_file(text: str) -> bool:
 
 def _boxes(path: Path, case: str, scan: Volume) -> Volume | None:
     """Boxes of a case as a mask on its scan: x along the first axis, y along the second, through all slices."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="," if path.suffix.lower() == ".csv" else "\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"'{path}' cannot be read", "a table with the columns x, y, w, h", "check it") from error
+    rows = read_rows(path, "table with the columns x, y, w, h")
     lacking = [c for c in _BOX if rows and c not in rows[0]]
     if lacking or not rows:
         raise CardError(f"'{path}' without {', '.join(lacking) or 'a row'}", "the columns x, y, w, h", "correct it")
@@ -143,8 +141,10 @@ def _boxes(path: Path, case: str, scan: Volume) -> Volume | None:
 
 def _number(row: Mapping[str, str], column: str, path: Path) -> float:
     try:
-        return float(row[column])
-    except (TypeError, ValueError):
-        raise CardError(
-            f"'{row[column]}' in column '{column}' of '{path}'", "a number of pixels", "correct it"
-        ) from None
+        number = float(row[column])
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        got = f"'{row[column][:80]}' in column '{column}' of '{path}'"
+        raise CardError(got, "a number of pixels", "correct it")
+    return number

@@ -1,7 +1,5 @@
 """A label image with names, on the cohort's grid, and in which space it says to be."""
 
-import csv
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -10,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from regard.core.errors import CardError, FileError, InputError
+from regard.core.errors import CardError, InputError
 from regard.core.geometry import resample
 from regard.core.volume import Grid
 from regard.io import read
+from regard.io.delimited import read_rows
+from regard.io.guard import read_text
+from regard.io.plain_text import parse_json
 from regard.io.regions import whole_labels
 
 __all__ = ["Atlas", "read_atlas", "space_of"]
@@ -35,9 +36,9 @@ def space_of(path: str | Path) -> str | None:
     name = path.name
     sidecar = path.with_name(re.sub(r"\.nii(\.gz)?$", "", name) + ".json")
     try:
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
+        said = parse_json(read_text(sidecar, "sidecar"))
         reference = said.get("SpatialReference", said.get("Space"))
-    except (OSError, ValueError, AttributeError):
+    except (InputError, AttributeError):
         reference = None
     for text in (reference, name):
         if not isinstance(text, str):
@@ -119,11 +120,7 @@ def read_atlas(path: str | Path, grid: Grid, *, table: str | Path | None = None)
 
 
 def _read_names(path: Path) -> dict[int, str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="," if path.suffix.lower() == ".csv" else "\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"'{path}' cannot be read", "a table with the columns index and name", "check it") from error
+    rows = read_rows(path, "table with the columns index and name")
     if not rows or not {"index", "name"} <= set(rows[0]):
         got = f"'{path}' with the columns {', '.join(rows[0]) if rows else 'of no row'}"
         raise CardError(got, "the columns index and name", "rename them")

@@ -15,8 +15,8 @@ from typing import TypeAlias
 import numpy as np
 
 from regard.cohort.moments import State
-from regard.core.errors import FileError
 from regard.io.atomic import write_bytes
+from regard.io.guard import parsing, require_file
 
 __all__ = ["Tree"]
 
@@ -91,12 +91,11 @@ class Tree:
         return state
 
     def _load(self, node: Node) -> State:
-        try:
-            with np.load(self._path(node), allow_pickle=False) as content:
-                return {key: content[key] for key in content.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
-            got = f"the unreadable checkpoint '{self._path(node).name}'"
-            raise FileError(got, "a whole one", "run again with --overwrite") from error
+        path = self._path(node)
+        require_file(path)
+        do = "run again with --overwrite"
+        with parsing(path, "checkpoint", do=do), np.load(path, allow_pickle=False) as content:
+            return {key: content[key] for key in content.files}
 
     def flush(self) -> None:
         """Bring every state to the disk, and only then remove those that it replaces.

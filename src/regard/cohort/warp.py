@@ -6,11 +6,11 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from scipy import ndimage
 
 from regard.core.errors import FileError
 from regard.core.volume import Grid
+from regard.io.guard import parsing, read_text, require_file
 
 __all__ = ["Warp", "read_warp"]
 
@@ -85,12 +85,10 @@ def read_warp(path: Path) -> Warp:
     """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         return Warp(_read_matrix(path))
-    try:
+    require_file(path)
+    with parsing(path, "displacement field", do="write it again"):
         image = nibabel.load(path)
         values = np.asarray(image.dataobj, dtype=np.float64)
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
-        got = f"'{path}' is not a readable displacement field"
-        raise FileError(got, "NIfTI with three components in mm", "write it again") from error
     values = np.squeeze(values[..., 0, :] if values.ndim == 5 else values)
     shape = tuple(image.shape[:3])
     values = values.reshape(*shape, -1) if values.size == 3 * np.prod(shape) else values
@@ -105,13 +103,13 @@ def read_warp(path: Path) -> Warp:
 
 def _read_matrix(path: Path) -> np.ndarray:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, "transform", largest=2**20)
         if "#Insight Transform File" in text:
             return _itk(text)
         matrix = np.array([[float(v) for v in line.split()] for line in text.splitlines() if line.strip()])
         if matrix.shape == (4, 4) and np.isfinite(matrix).all() and abs(np.linalg.det(matrix)) > 1e-9:
             return matrix
-    except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
+    except (FileError, ValueError, IndexError, KeyError) as error:
         raise _not_affine(path) from error
     raise _not_affine(path)
 

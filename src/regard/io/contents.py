@@ -9,6 +9,8 @@ from pathlib import Path
 from regard.core.errors import FileError, FolderError
 from regard.io.atomic import announce
 from regard.io.companions import companions
+from regard.io.delimited import read_rows
+from regard.io.guard import exists, parsing, require_file
 from regard.io.tables import Case
 
 __all__ = ["CONTENTS", "Contents", "content_sha256", "fingerprint", "named_contents"]
@@ -36,7 +38,9 @@ def content_sha256(path: str | Path) -> str:
     """
     path = Path(path)
     digest = hashlib.sha256()
-    try:
+    with parsing(path, "file or folder", do="check the path"):
+        if not path.is_dir():
+            require_file(path)
         for file in _files_of(path):
             if file != path:
                 named = file.relative_to(path if path.is_dir() else path.parent)
@@ -44,9 +48,6 @@ def content_sha256(path: str | Path) -> str:
             with file.open("rb") as stream:
                 while block := stream.read(_BLOCK):
                     digest.update(block)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise FileError(f"'{path}' cannot be read ({why})", "a readable file or folder", "check the path") from error
     return digest.hexdigest()
 
 
@@ -84,11 +85,11 @@ def named_contents(**texts: str | Path | None) -> dict[str, str]:
 
 def _files_in(text: str) -> list[str]:
     """The files that a text of an option names, in their order; a name may itself hold ``:``, ``,``, ``#`` or ``@``."""
-    if Path(text).exists():
+    if exists(text):
         return [text]
     for mark in ("@", "#"):
         body, found, _ = text.rpartition(mark)
-        if found and Path(body).exists():
+        if found and exists(body):
             return [body]
     kind, colon, rest = text.partition(":")
     if colon and kind.replace("-", "").isalpha():
@@ -119,16 +120,13 @@ class Contents:
             self._read()
 
     def _read(self) -> None:
-        try:
-            with self.path.open(encoding="utf-8", newline="") as stream:
-                for row in csv.DictReader(stream, dialect="excel-tab"):
-                    # The last row of a case counts; one that was cut off by a crash does not.
-                    if all(row.get(c) for c in _COLUMNS):
-                        states = int(row["bytes"]), int(row["modified_ns"])
-                        self._recorded[row["case"], row["input"]] = _Recorded(row["sha256"], states)
-        except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-            got = f"'{self.path}' cannot be read"
-            raise FileError(got, "a table with tabs", "run again with --overwrite") from error
+        rows = read_rows(self.path, "table of contents")
+        with parsing(self.path, "table of contents", do="run again with --overwrite"):
+            for row in rows:
+                # The last row of a case counts; one that was cut off by a crash does not.
+                if all(row.get(c) for c in _COLUMNS):
+                    states = int(row["bytes"]), int(row["modified_ns"])
+                    self._recorded[row["case"], row["input"]] = _Recorded(row["sha256"], states)
 
     def record(self, case: Case) -> None:
         """Note what is in the images of a case, before its first result is saved.

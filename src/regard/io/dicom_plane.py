@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from regard.core.errors import FileError, GeometryError
+from regard.io.guard import BoundedFile
 
 __all__ = ["TOMOGRAPHIC", "UNREADABLE", "Place", "Plane", "group_of", "open_header", "pixel_spacing", "planes_of"]
 
@@ -117,7 +118,8 @@ def open_header(path: Path) -> Dataset:
         If it cannot be read.
     """
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        with BoundedFile(path) as stream:
+            header = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
         header.get("Rows"), header.get("SOPClassUID")
     except UNREADABLE as error:
         raise FileError(f"'{path}' is not a readable DICOM file", "a whole one", "export it again") from error

@@ -10,7 +10,10 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, get_decoder
 
 from regard.core.errors import FileError, MissingDependencyError
+from regard.io.decoder import decode
 from regard.io.dicom_plane import TOMOGRAPHIC, UNREADABLE, group_of
+from regard.io.guard import BoundedFile
+from regard.io.limits import check_size
 
 __all__ = ["FileValues", "file_values", "fill_padding", "levels_of"]
 
@@ -40,6 +43,19 @@ def _check_decoder(path: Path, dataset: Dataset) -> None:
             "the extra 'dicom'",
             "pip install 'regard[dicom]'",
         )
+
+
+def _stored(path: Path, dataset: Dataset) -> np.ndarray:
+    """Stored values; compressed ones are decoded in a process of their own, as their decoders are native code."""
+    samples, bits = int(dataset.get("SamplesPerPixel", 1)), int(dataset.BitsAllocated)
+    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    shape = (n_frames, int(dataset.Rows), int(dataset.Columns), samples)
+    compressed = dataset.file_meta.TransferSyntaxUID.is_encapsulated
+    check_size(path, shape, max(1, bits // 8), path.stat().st_size if compressed else None)
+    if not compressed:
+        return np.asarray(dataset.pixel_array)
+    found = decode(path, "dicom")
+    return np.frombuffer(found.content, np.dtype(found.said["dtype"])).reshape(found.said["shape"])
 
 
 def _rescaled(stored: np.ndarray, dataset: Dataset, transform: Dataset | None) -> np.ndarray:
@@ -132,14 +148,15 @@ def file_values(path: Path) -> FileValues:
         If the decoder of its compression is not installed.
     """
     try:
-        dataset = pydicom.dcmread(path, force=True)
+        with BoundedFile(path) as stream:
+            dataset = pydicom.dcmread(stream, force=True)
         if "TransferSyntaxUID" not in getattr(dataset, "file_meta", {}):
             dataset.ensure_file_meta()
             dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
         _check_decoder(path, dataset)
         if str(dataset.get("PhotometricInterpretation")) == "PALETTE COLOR":
             raise FileError(f"'{path}' in colours of a palette", "grey levels or RGB", "export it as a PNG picture")
-        stored = np.asarray(dataset.pixel_array)
+        stored = _stored(path, dataset)
         n_frames = int(dataset.get("NumberOfFrames") or 1)
         if n_frames == 1:
             stored = stored.reshape(1, *stored.shape[-3 if int(dataset.get("SamplesPerPixel", 1)) > 1 else -2 :])

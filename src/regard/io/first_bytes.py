@@ -3,7 +3,7 @@
 import zlib
 from pathlib import Path
 
-from regard.core.errors import FileError
+from regard.io.guard import parsing, require_file
 
 __all__ = ["HEAD", "first_bytes", "in_words", "is_gzip", "unpacked"]
 
@@ -35,14 +35,11 @@ def first_bytes(path: Path, n: int = HEAD) -> bytes:
     Raises
     ------
     FileError
-        If it cannot be read.
+        If it cannot be read, or is no file.
     """
-    try:
-        with path.open("rb") as stream:
-            return stream.read(n)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise FileError(f"cannot read '{path}' ({why})", "a file that can be read", "check its permissions") from error
+    require_file(path)
+    with parsing(path, "file"), path.open("rb") as stream:
+        return stream.read(n)
 
 
 def is_gzip(head: bytes) -> bool:

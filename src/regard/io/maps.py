@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import logging
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,7 @@ SIDECAR = (
 FILES = "files_sha256"
 """Key of a sidecar: name to checksum of each file of the map."""
 
+_NUMBER = (int, float, type(None))
 _UNCERTAINTY = {"standard_error": "se", "spread": "spread", "agreement": "agreement"}
 
 
@@ -253,7 +255,7 @@ def map_is_whole(path: Path, said: Mapping[str, Any]) -> bool:
         What its sidecar says.
     """
     sums = said.get(FILES)
-    if not isinstance(sums, Mapping):
+    if not isinstance(sums, Mapping) or not all(isinstance(name, str) for name in sums):
         return path.exists()
     try:
         return bool(sums) and all(
@@ -289,6 +291,7 @@ def read_map(path: str | Path) -> StoredMap:
     if lacking:
         got = f"'{stem}.json' without {', '.join(lacking)}"
         raise CardError(got, "all keys of a sidecar", "explain the case again")
+    _check_sidecar(said, stem)
     ending = ".nii.gz" if stem.with_name(name + ".nii.gz").exists() else ".nii"
     whole = stem.with_name(name + ending)
     if whole.exists() and not map_is_whole(whole, said):
@@ -308,6 +311,26 @@ def read_map(path: str | Path) -> StoredMap:
         if place.exists():
             more[key] = volume(place, "" if key == "agreement" else said["unit"])
     return StoredMap(relevance, said, **more, on_network=read_network_map(stem, ending))
+
+
+def _check_sidecar(said: Mapping[str, Any], stem: Path) -> None:
+    """Refuse a sidecar whose values are not of the kind that a map has.
+
+    Raises
+    ------
+    CardError
+        If one is not; the key is named.
+    """
+    texts = dict.fromkeys(("case", "method", "form", "unit", "target"), (str,))
+    optional = {"layer": (str, type(None)), "knobs": (Mapping,), "prediction": _NUMBER, "outside": _NUMBER}
+    kinds: dict[str, tuple[type, ...]] = {**texts, **optional, "completeness_error": _NUMBER}
+    wrong = [key for key, kind in kinds.items() if not isinstance(said[key], kind)]
+    wrong += [key for key, known in (("quantity", Quantity), ("sign", Sign)) if said[key] not in [*known]]
+    wrong += [key for key in ("output_unit", "label") if not isinstance(said.get(key, ""), str)]
+    wrong += [key for key, kind in (("notes", dict), ("warnings", list)) if not isinstance(said.get(key, kind()), kind)]
+    if wrong:
+        got = f"{wrong[0]}: {reprlib.repr(said.get(wrong[0]))} in '{stem}.json'"
+        raise CardError(got, "the value that explain wrote", "explain the case again")
 
 
 def set_verdict(path: str | Path, verdict: str) -> None:

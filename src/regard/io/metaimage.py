@@ -14,6 +14,7 @@ import torch
 from regard.core.errors import FileError, GeometryError, InputError
 from regard.core.stored import Stored
 from regard.core.volume import PIXEL_AFFINE, Volume
+from regard.io.limits import check_size
 
 __all__ = ["is_metaimage", "read_metaimage"]
 
@@ -121,6 +122,8 @@ def _data(path: Path, header: dict[str, str], start: int, n_bytes: int) -> bytes
         raise FileError(got, "that file beside its header", "copy both into one folder")
     skip = start if target == path else int(header.get("headersize", "0"))
     packed = header.get("compresseddata", "False").lower() == "true"
+    itemsize = np.dtype(_TYPES[header["elementtype"].upper()]).itemsize
+    check_size(path, [n_bytes // itemsize], itemsize, target.stat().st_size if packed else None)
     truncated = FileError(f"'{target}' is truncated", f"{n_bytes} bytes of voxels, as its header says", "copy it again")
     length = target.stat().st_size
     if n_bytes > length * (_LARGEST_RATIO if packed else 1):

@@ -19,6 +19,7 @@ from regard.core.errors import FileError, ShapeError
 from regard.core.stored import Stored
 from regard.core.volume import Volume
 from regard.io.first_bytes import first_bytes, in_words, is_gzip, unpacked
+from regard.io.limits import check_size
 from regard.io.nifti_forms import MILLIMETRES, forms_of, mend_quaternion, scale_of
 
 __all__ = ["SHORTEST", "SIZES", "is_analyze", "is_nifti", "pair_of", "read_nifti"]
@@ -127,6 +128,7 @@ def _open(path: Path) -> SpatialImage:
     offset = int(header["vox_offset"])
     if size < 0 or offset < 0:
         raise EOFError
+    _check_size(path if pair is None else pair[1], header)
     block = header.binaryblock
     if pair is None:
         content = _content(path, offset + size)
@@ -136,6 +138,16 @@ def _open(path: Path) -> SpatialImage:
         image = kind.from_file_map(_in_memory(header=block, image=_content(pair[1], offset + size)))
     image.extra["forms"] = forms
     return image
+
+
+def _check_size(path: Path, header: Any) -> None:
+    """Refuse what is larger than the limits; of a file that is cut off, that is what is told."""
+    n_stored = path.stat().st_size
+    packed = is_gzip(first_bytes(path, 2))
+    shape, itemsize = header.get_data_shape(), header.get_data_dtype().itemsize
+    if math.prod(shape) * itemsize > n_stored * (_LARGEST_RATIO if packed else 1):
+        raise EOFError
+    check_size(path, shape, itemsize, n_stored if packed else None)
 
 
 def _in_memory(**parts: bytes) -> dict[str, FileHolder]:
@@ -148,11 +160,13 @@ def _other(path: Path, pair: tuple[Path, Path] | None, head: bytes) -> SpatialIm
         kind = nibabel.freesurfer.MGHImage
         header = kind.header_class.from_fileobj(io.BytesIO(head))
         size = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+        _check_size(path, header)
         return kind.from_bytes(_content(path, int(header.get_data_offset()) + size))
     if pair is None or not is_analyze(head):
         raise FileError(f"'{path}' holds {in_words(head)}", "a NIfTI image", "export or download it again")
     header = nibabel.AnalyzeHeader.from_fileobj(io.BytesIO(head), check=False)
     size = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+    _check_size(pair[1], header)
     files = _in_memory(header=head[:348], image=_content(pair[1], max(0, int(header["vox_offset"])) + size))
     logger.warning("%s: an Analyze file does not say left from right; its first axis is taken to run to the left",
                    path.name)  # fmt: skip

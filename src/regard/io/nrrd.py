@@ -1,5 +1,6 @@
 """NRRD volumes, where pynrrd is installed."""
 
+import io
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,9 @@ from regard.core.errors import FileError, GeometryError
 from regard.core.optional import need
 from regard.core.stored import Stored
 from regard.core.volume import PIXEL_AFFINE, Volume
+from regard.io.first_bytes import first_bytes
+from regard.io.guard import parsing
+from regard.io.nrrd_data import LONGEST_HEADER, check_fields, read_values
 
 __all__ = ["Segment", "read_nrrd", "read_segments"]
 
@@ -42,7 +46,7 @@ def read_segments(path: Path) -> dict[str, Segment]:
     MissingDependencyError
         If pynrrd is not installed.
     """
-    header = _header(path)
+    header, _ = _header(path)
     found: dict[str, Segment] = {}
     for key, text in header.items():
         match = re.fullmatch(r"(Segment[0-9]+)_LabelValue", str(key))
@@ -56,32 +60,14 @@ def read_segments(path: Path) -> dict[str, Segment]:
     return found
 
 
-def _header(path: Path) -> dict[str, Any]:
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """Fields of the header, and where it ends [byte]; the only place that parses it."""
     nrrd = need("nrrd", extra="nrrd", purpose="reading NRRD files")
-    try:
-        with path.open("rb") as stream:
-            header: dict[str, Any] = nrrd.read_header(stream)
-    except Exception as error:  # pynrrd lets whatever its parsing meets through
-        raise _unreadable(path) from error
-    return header
-
-
-def _unreadable(path: Path) -> FileError:
-    got = f"'{path}' is not a readable NRRD file, or is truncated"
-    return FileError(got, "a whole one", "copy or export it again")
-
-
-def _inside(path: Path, header: dict[str, Any]) -> None:
-    """Refuse a header whose data lie outside the header's own folder, or in several files."""
-    folder = path.resolve().parent
-    for name in (header[key] for key in ("data file", "datafile") if key in header):
-        target = (folder / str(name)).resolve()
-        if isinstance(name, list) or "%" in str(name) or str(name).startswith("LIST") or folder not in target.parents:
-            got = f"'{path}', whose data are elsewhere, or in several files"
-            raise FileError(got, "data in the same file or folder", "save it as one .nrrd file")
-        if not target.is_file():
-            got = f"'{path}', whose data file '{name}' is not there"
-            raise FileError(got, "that file beside its header", "copy both into one folder")
+    stream = io.BytesIO(first_bytes(path, LONGEST_HEADER))
+    with parsing(path, "NRRD file, or is truncated"):
+        header: dict[str, Any] = nrrd.read_header(stream)
+    check_fields(path, header)
+    return header, stream.tell()
 
 
 def _affine(header: dict[str, Any], axes: list[int], path: Path) -> np.ndarray:
@@ -112,14 +98,9 @@ def read_nrrd(path: Path) -> Volume:
     MissingDependencyError
         If pynrrd is not installed.
     """
-    nrrd = need("nrrd", extra="nrrd", purpose="reading NRRD files")
-    _inside(path, _header(path))
-    try:
-        values, header = nrrd.read(str(path), index_order="F")
-    except Exception as error:  # pynrrd lets whatever its parsing meets through
-        raise _unreadable(path) from error
-    if values.dtype.kind not in "iuf":
-        raise FileError(f"'{path}' of type {values.dtype}", "one real number for each voxel", "export it again")
+    header, start = _header(path)
+    with parsing(path, "NRRD file, or is truncated"):
+        values = read_values(path, header, start)
     directions = header.get("space directions")
     if directions is None and values.ndim == 2:
         tensor = torch.from_numpy(values.astype(np.float32))[None, :, :, None]

@@ -13,7 +13,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from regard.core.errors import FileError
 from regard.core.stored import Stored
 from regard.core.volume import PIXEL_AFFINE, Volume
+from regard.io.decoder import decode
 from regard.io.first_bytes import first_bytes
+from regard.io.limits import check_size, limited
 from regard.io.tiff import TiffPage
 
 __all__ = ["TIFF", "read_picture"]
@@ -39,6 +41,18 @@ def _deep_colour(path: Path, image: Image.Image) -> bool:
     return False
 
 
+def _decoded(path: Path, image: Image.Image) -> Image.Image:
+    """The picture itself; a compressed TIFF is decoded in a process of its own, as its decoder is native code."""
+    if image.format != "TIFF" or image.info.get("compression", "raw") == "raw":
+        return image
+    found = decode(path, "tiff")
+    plain = Image.frombytes(found.said["mode"], tuple(found.said["size"]), found.content)
+    if found.said["palette"] is not None:
+        plain.putpalette(found.said["palette"])
+    plain.info["exif"] = image.getexif().tobytes()
+    return plain
+
+
 def _plain_mode(image: Image.Image) -> Image.Image:
     """Grey or RGB: alpha dropped, a palette looked up."""
     if image.mode in _GREY or image.mode == "RGB":
@@ -60,6 +74,8 @@ def _values(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
         if not page.is_plain:
             return page.values(), page.levels
     with Image.open(path, formats=_FORMATS) as image:
+        if limited():
+            check_size(path, (*image.size, len(image.getbands())), 1)
         if image.format in ("PNG", "TIFF") and getattr(image, "n_frames", 1) > 1:
             got = f"'{path}' of {image.n_frames} pages"  # type: ignore[attr-defined]
             raise FileError(got, "one picture", "save its pages one by one, or as NIfTI")
@@ -67,7 +83,7 @@ def _values(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
             got = f"'{path}' with more than 8 bits in each colour"
             raise FileError(got, "8 or 16 bits of grey, or 8 of each colour", "save its channels as grey pictures")
         levels = (0.0, 65535.0) if image.mode.startswith("I") else None if image.mode == "F" else (0.0, 255.0)
-        turned = ImageOps.exif_transpose(image)
+        turned = ImageOps.exif_transpose(_decoded(path, image))
         if turned.size != image.size or turned.getexif().get(0x0112) != image.getexif().get(0x0112):
             logger.info("%s: turned as its EXIF orientation says", path.name)
         if "A" in image.getbands():

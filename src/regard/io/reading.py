@@ -9,6 +9,8 @@ from regard.core.errors import FileError, GeometryError
 from regard.core.registry import Registry
 from regard.core.volume import Volume
 from regard.io.first_bytes import first_bytes, in_words, is_gzip, unpacked
+from regard.io.guard import parsing
+from regard.io.limits import without_limits
 from regard.io.metaimage import is_metaimage
 from regard.io.nifti import SHORTEST, SIZES, is_analyze, is_nifti
 
@@ -94,10 +96,10 @@ def kind_of(path: str | Path) -> str:
         If it is missing, empty, of no known kind, or its ending says another kind than its content.
     """
     path = Path(path)
-    if path.is_dir():
+    with parsing(path, "image"):
+        is_folder = path.is_dir()
+    if is_folder:
         return "dicom"
-    if not path.exists():
-        raise FileError(f"no file '{path}'", "an existing file", "check the path")
     head = first_bytes(path)
     if not head:
         raise FileError(f"'{path}' is empty", "an image", "copy or export it again")
@@ -133,7 +135,12 @@ def _has_no_mark(ending: str, head: bytes) -> bool:
 
 
 def read(
-    path: str | Path, *, unit: str | None = None, volume: int | None = None, series: str | int | None = None
+    path: str | Path,
+    *,
+    unit: str | None = None,
+    volume: int | None = None,
+    series: str | int | None = None,
+    limits: bool = True,
 ) -> Volume:
     """Read an image: NIfTI, a DICOM file, series or folder, PNG, JPEG, TIFF, NRRD or MetaImage.
 
@@ -147,6 +154,8 @@ def read(
         Number, from 0, of one volume (channel) of an image of several; all of them by default.
     series
         SeriesInstanceUID or SeriesNumber of one series, where a DICOM folder holds several.
+    limits
+        Whether the limits of `regard.io.limits` on size, expansion and time hold.
 
     Returns
     -------
@@ -170,8 +179,10 @@ def read(
         raise FileError(f"the series {series} of '{path}', which is not DICOM", "a DICOM folder", "leave it out")
     # What of a file is wanted is told to those readers that need not read the rest.
     choices: dict[str, dict[str, Any]] = {"dicom": {"series": series}, "nifti": {"volume": volume}}
+    reader, what = READERS.load(kind), READERS.entry(kind)[1]
     try:
-        image: Volume = READERS.load(kind)(path, **choices.get(kind, {}))
+        with without_limits(not limits), parsing(path, what):
+            image: Volume = reader(path, **choices.get(kind, {}))
     except GeometryError as error:
         if str(path) in error.got:
             raise

@@ -1,12 +1,14 @@
 """What a run folder says of itself: how far it came, which cases failed, where the images are."""
 
-import csv
+import reprlib
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from regard.core.errors import CardError, FileError, RegardError
+from regard.io.delimited import read_cells
+from regard.io.guard import exists, parsing
 from regard.io.lock import holder
 from regard.io.schema import read_yaml
 from regard.io.tables import Case
@@ -34,16 +36,14 @@ def in_words(error: BaseException) -> tuple[str, str]:
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream, dialect="excel-tab")
-            if list(reader.fieldnames or ()) != list(columns):
-                raise CardError(f"'{path}' with the columns {reader.fieldnames}", f"{list(columns)}", "delete the file")
-            return [{c: row[c] or "" for c in columns} for row in reader]
-    except FileNotFoundError:
+    if not exists(path):
         return []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"'{path}' cannot be read", "a table with tabs", "delete it and run again") from error
+    rows = [cells for _, cells in read_cells(path, "table of a run")]
+    header = rows[0] if rows else []
+    if header != list(columns):
+        got = f"'{path}' with the columns {', '.join(header)[:200] or 'of no row'}"
+        raise CardError(got, ", ".join(columns), "delete the file")
+    return [dict(zip(columns, row + [""] * (len(columns) - len(row)), strict=False)) for row in rows[1:]]
 
 
 def read_run(folder: str | Path, record: str = "run") -> dict[str, Any]:
@@ -54,12 +54,15 @@ def read_run(folder: str | Path, record: str = "run") -> dict[str, Any]:
     FileError
         If there is none, or it is corrupt.
     CardError
-        If its schema is missing or newer.
+        If its schema is missing or newer, or it does not say how far the run came.
     """
     folder = Path(folder)
     if not (folder / f"{record}.yaml").exists():
         raise FileError(f"no {record}.yaml in '{folder}'", "the folder of a run", "check the path")
     said = read_yaml(folder / f"{record}.yaml", record)
+    if said.get("state") not in get_args(State):
+        got = f"the state {reprlib.repr(said.get('state'))} in '{folder / record}.yaml'"
+        raise CardError(got, f"one of {', '.join(get_args(State))}", "run again with --overwrite")
     if said.get("state") == "running" and holder(folder) is None:
         said["state"] = "interrupted"
     return said
@@ -91,5 +94,6 @@ def read_inputs(folder: str | Path) -> list[Case]:
     for row in _rows(path, ("case", "input", "path")):
         found.setdefault(row["case"], {})[row["input"]] = Path(row["path"])
     record = read_run(folder) if (Path(folder) / "run.yaml").exists() else {}
-    chosen = {c: {k: str(v) for k, v in parts.items()} for c, parts in (record.get("chosen") or {}).items()}
+    with parsing(Path(folder) / "run.yaml", "record of a run"):
+        chosen = {c: {k: str(v) for k, v in parts.items()} for c, parts in (record.get("chosen") or {}).items()}
     return [Case(case, inputs, chosen.get(case, {})) for case, inputs in found.items()]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from regard.core.errors import CardError, FileError
+from regard.io.guard import read_text
 from regard.io.plain_text import parse_json, parse_yaml
 
 __all__ = ["MAJOR", "check_schema", "read_json", "read_yaml"]
@@ -43,17 +44,6 @@ def check_schema(content: Any, kind: str, path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.exists() and not path.is_file():
-            raise FileError(f"'{path}', which is no file", "a text file in UTF-8", "check the path")
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise FileError(f"no file '{path}'", "an existing file", "check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"cannot read '{path}'", "a text file in UTF-8", "check the file") from error
-
-
 def read_json(path: str | Path, kind: str) -> dict[str, Any]:
     """Read a JSON file of Regard.
 
@@ -64,7 +54,7 @@ def read_json(path: str | Path, kind: str) -> dict[str, Any]:
     CardError
         If its schema is missing, of another kind or newer.
     """
-    text = _text(Path(path))
+    text = read_text(Path(path), "text file")
     try:
         content = parse_json(text)
     except CardError as error:
@@ -74,7 +64,7 @@ def read_json(path: str | Path, kind: str) -> dict[str, Any]:
 
 def read_yaml(path: str | Path, kind: str) -> dict[str, Any]:
     """Read a YAML file of Regard, as data only; raises as `read_json`."""
-    text = _text(Path(path))
+    text = read_text(Path(path), "text file")
     try:
         content = parse_yaml(text)
     except CardError as error:

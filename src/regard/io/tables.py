@@ -1,6 +1,5 @@
 """Cases: from a table (TSV or CSV), or from files and folders named one by one."""
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +8,8 @@ from typing import NamedTuple
 
 from regard.core.errors import CardError, FileError
 from regard.core.volume import Volume
+from regard.io.delimited import read_cells
+from regard.io.guard import exists
 from regard.io.reading import is_dicom, read, strip_ending
 
 __all__ = ["CHOICES", "IMAGE", "Case", "Choice", "choosing", "find_cases", "is_table", "read_table"]
@@ -87,7 +88,7 @@ class Case:
         if name is None:
             return None
         path = self.folder / name
-        if not path.exists():
+        if not exists(path):
             got = f"no file '{path}' (case '{self.case}', column '{column}')"
             raise FileError(got, "an existing file", "correct the table")
         return path
@@ -115,15 +116,9 @@ def is_table(path: str | Path) -> bool:
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and rows of a table, each with its line number."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=_DELIMITERS[path.suffix.lower()], strict=True)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except FileNotFoundError as error:
-        raise FileError(f"no table '{path}'", "an existing .tsv or .csv", "check the path") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"'{path}' is not a readable table", "text in UTF-8", "save it again") from error
-    rows = [(line, row) for line, row in rows if any(row)]
+    if not exists(path):
+        raise FileError(f"no table '{path}'", "an existing .tsv or .csv", "check the path")
+    rows = read_cells(path, "table of cases (.tsv or .csv)")
     if len(rows) < 2:
         raise CardError(f"'{path}' without a case", "a header and at least one row", "fill the table")
     return rows[0][1], rows[1:]
@@ -193,7 +188,7 @@ def read_table(path: str | Path) -> list[Case]:
             if column not in cells:
                 raise CardError(f"no file in column '{column}', row {line} of '{path}'", "a path", "fill it")
             inputs[key] = folder / cells[column]
-            if not inputs[key].exists():
+            if not exists(inputs[key]):
                 got = f"no file '{inputs[key]}' (column '{column}', row {line} of '{path}')"
                 raise FileError(got, "a path relative to the table", "correct it")
         others = {c: v for c, v in cells.items() if c != "case" and c not in images.values()}
@@ -203,7 +198,7 @@ def read_table(path: str | Path) -> list[Case]:
 
 def _named(path: Path) -> Case:
     """A case of one file, with the id that its name gives; DICOM gets its number later."""
-    if not path.exists():
+    if not exists(path):
         raise FileError(f"no file '{path}'", "an image, a DICOM folder or a table", "check the path")
     # What a file holds is found when its turn comes: one bad image does not cost the others.
     dicom = path.is_dir() or is_dicom(path)
@@ -301,7 +296,7 @@ def find_cases(paths: Sequence[str | Path], further: Mapping[str, str | Path] | 
         if len(cases) != 1:
             got = f"further inputs ({', '.join(further)}) for {len(cases)} cases"
             raise CardError(got, "one case", "name the inputs of several cases in a table, as columns image_<input>")
-        lost = [str(p) for p in further.values() if not Path(p).exists()]
+        lost = [str(p) for p in further.values() if not exists(p)]
         if lost:
             raise FileError(f"no file '{lost[0]}'", "an image for each --input", "check the path")
         cases = [replace(cases[0], inputs={**cases[0].inputs, **{k: Path(p) for k, p in further.items()}})]

@@ -17,6 +17,7 @@ import yaml
 from torch import nn
 
 from regard.core.errors import CardError, FileError, InputError, TrustError
+from regard.io.guard import require_file
 from regard.models.bundle_card import card_of_bundle
 from regard.models.bundle_chain import BundleChain, chain_of
 from regard.models.bundle_prepared import BundlePreparation
@@ -156,8 +157,8 @@ def _definitions(node: Any) -> list[Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise CardError(f"{path.name} of {path.stat().st_size} bytes", f"at most {_LARGEST_BYTES}")
+        if (size := require_file(path)) > _LARGEST_BYTES:
+            raise CardError(f"{path.name} of {size} bytes", f"at most {_LARGEST_BYTES}")
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except OSError as error:

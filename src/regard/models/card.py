@@ -20,6 +20,7 @@ from pydantic import (
 
 from regard.core.errors import CardError, FileError, UnknownNameError
 from regard.io.atomic import write_yaml
+from regard.io.guard import exists, require_file
 from regard.io.plain_text import parse_yaml
 from regard.io.schema import check_schema
 from regard.models.normalise_spec import TAGS, Normalise, QuantileRange, Standard, WindowRange
@@ -331,11 +332,11 @@ def _check_origin(card: ModelCard, origin: str) -> None:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not exists(path):
         raise FileError(f"no card {path}", "a YAML file regard.card/1", "write one (see the documentation of cards)")
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise CardError(f"a card of {path.stat().st_size} bytes", f"at most {_LARGEST_BYTES}", "shorten it")
+        if (size := require_file(path)) > _LARGEST_BYTES:
+            raise CardError(f"a card of {size} bytes", f"at most {_LARGEST_BYTES}", "shorten it")
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"{path} that cannot be read ({error.strerror})", "a readable card") from error

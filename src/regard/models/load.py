@@ -1,6 +1,7 @@
 """Models from files, safely: data is read, and code runs only when it is trusted."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 from regard.core.errors import CardError, FileError, InputError, UnknownNameError
 from regard.core.one_thread import alone
 from regard.core.recording import Network
+from regard.io.guard import exists
 from regard.models.bundle import bundle_network, bundle_weights, is_bundle, read_bundle
 from regard.models.bundle_prepared import BundlePreparation, JoinedChannels
 from regard.models.card import InputSpec, ModelCard, OutputSpec, read_card, read_program_card
@@ -25,6 +27,8 @@ from regard.models.zoo import ZOO
 __all__ = ["load_model"]
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_NAME = 255
 
 
 def load_model(
@@ -56,6 +60,10 @@ def load_model(
     FileError
         If a file is missing, corrupt, outside its folder, or not the one that the card means.
     """
+    if not (str(source) in ZOO or exists(source)) and (os.sep in str(source) or len(str(source)) > _LONGEST_NAME):
+        raise FileError(
+            f"no model {str(source)[:_LONGEST_NAME]}", "a folder, a file or a name of the zoo", "check its name"
+        )
     path = Path(source)
     given = None if weights is None else Path(weights)
     if path.name == "card.yaml" and path.is_file():

@@ -13,6 +13,8 @@ from regard.models.card import ModelCard
 
 __all__ = ["GRAMMAR", "absolute_target", "read_region", "read_target"]
 
+_FARTHEST = 1e9
+
 GRAMMAR = (
     "output[:I|NAME], logit:K, probability:K, expectation, voxel:I,J,K, voxel-mm:X,Y,Z, mean:FILE[#LABEL], "
     "contrast:FILE#A,FILE#B or error:FILE"
@@ -52,7 +54,10 @@ def read_target(text: str | None, card: ModelCard) -> AbstractTarget | None:
     places, channel = _split(kind, rest)
     place, number = places[0], _index(channel, card, text) if channel else 0
     if kind == "voxel" and place:
-        return Voxel(tuple(int(v) for v in _numbers(place, text)), channel=number)
+        index = _numbers(place, text)
+        if any(v != int(v) for v in index):
+            raise TargetError(f"the target '{text}'", "whole numbers of voxels", "give a place in mm as voxel-mm:X,Y,Z")
+        return Voxel(tuple(int(v) for v in index), channel=number)
     if kind == "voxel-mm" and place:
         return Voxel(mm=tuple(_numbers(place, text)), channel=number)
     if kind == "mean" and place:
@@ -103,7 +108,7 @@ def _places(kind: str, text: str) -> list[str]:
 
 
 def _index(text: str, card: ModelCard, whole: str) -> int:
-    if re.fullmatch(r"-?[0-9]+", text):
+    if re.fullmatch(r"-?[0-9]{1,9}", text):
         return int(text)
     if text in card.output.names:
         return card.output.names.index(text)
@@ -115,6 +120,7 @@ def _numbers(text: str, whole: str) -> list[float]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
+    numbers = [n for n in numbers if abs(n) < _FARTHEST]  # neither infinite nor NaN
     if len(numbers) not in (2, 3):
         raise TargetError(f"the place '{text}' in the target '{whole}'", "three numbers with commas, such as 12,40,7")
     return numbers + [0.0] * (3 - len(numbers))

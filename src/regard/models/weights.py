@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.core.errors import FileError
+from regard.io.guard import exists, parsing, require_file
 
 __all__ = ["check_sha256", "load_weights", "read_bytes", "read_state"]
 
@@ -26,10 +27,11 @@ def read_bytes(path: Path, what: str) -> bytes:
     FileError
         If there is no such file, or it cannot be read.
     """
-    try:
+    if not exists(path):
+        raise FileError(f"{what} {path} that cannot be read (no such file)", "a readable file", "check the path")
+    require_file(path)
+    with parsing(path, what):
         return path.read_bytes()
-    except OSError as error:
-        raise FileError(f"{what} {path} that cannot be read ({error.strerror})", "a readable file") from error
 
 
 def check_sha256(content: bytes, expected: str | None, name: str) -> str:
@@ -57,12 +59,11 @@ def read_state(content: bytes, name: str) -> dict[str, Tensor]:
         If it is corrupt, holds anything but tensors, or is a program.
     """
     if name.endswith(".safetensors"):
-        from safetensors import SafetensorError
         from safetensors.torch import load
 
         try:
             return dict(load(content))
-        except (SafetensorError, ValueError, KeyError, OverflowError) as error:
+        except Exception as error:
             raise FileError(
                 f"{name}, which is no safetensors file ({error})", "safetensors", "fetch it again"
             ) from error

@@ -1,5 +1,6 @@
 """A study's configuration: a section for each act, resolved from a size, a file and single settings."""
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from regard.core.errors import CardError, FileError, InputError, UnknownNameError
 from regard.explainers.spec import parse_methods
+from regard.io.guard import read_text
 from regard.io.plain_text import parse_yaml
 from regard.studies import ACTS, SIZES
 
@@ -76,10 +78,8 @@ def _merged(base: dict[str, Any], over: Mapping[str, Any], where: str) -> dict[s
 
 def _from_file(path: Path) -> Mapping[str, Any]:
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"), largest=2**20)
-    except FileNotFoundError as error:
-        raise FileError(f"no file '{path}'", "a YAML file of settings", "check the path") from error
-    except (OSError, UnicodeDecodeError, CardError) as error:
+        content = parse_yaml(read_text(path, "YAML file of settings", largest=2**20), largest=2**20)
+    except CardError as error:
         raise FileError(f"'{path}' cannot be read", "a YAML file of settings", "correct it") from error
     if not isinstance(content, Mapping):
         raise CardError(f"'{path}' with {type(content).__name__}", "settings by name", "see `regard study show`")
@@ -91,6 +91,8 @@ def _from_text(text: str) -> dict[str, Any]:
     if not equals or not key.strip():
         raise CardError(f"the setting '{text}'", "KEY=VALUE, such as train.n_members=3", "correct it")
     found: Any = parse_yaml(value, largest=10_000)
+    if len(text) > 10_000:
+        raise CardError(f"a setting of {len(text)} characters", "at most 10000", "shorten it, or give --config FILE")
     for part in reversed(key.strip().split(".")):
         found = {part: found}
     return dict(found)
@@ -132,4 +134,4 @@ def resolve(
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        raise CardError(f"{name} = {first['input']!r}", first["msg"], "see `regard study show`") from error
+        raise CardError(f"{name} = {reprlib.repr(first['input'])}", first["msg"], "see `regard study show`") from error

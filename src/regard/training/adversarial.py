@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from regard.core import batching, randomness
 from regard.io.atomic import atomic
+from regard.io.guard import parsing
 from regard.models.zoo.critics import UNetDiscriminator, WGANCritic, sobel
 from regard.models.zoo.vgg import VGG16
 from regard.training.perceptual import perceptual_distance
@@ -180,11 +181,12 @@ def _alternate(
     path = None if folder is None else folder / "checkpoint.ckpt"
     first = 0
     if path is not None and path.exists():
-        kept = torch.load(path, weights_only=True, map_location=device)
-        first = int(kept["step"])
-        for name, (module, _) in parts.items():
-            module.load_state_dict(kept[f"{name} weights"])
-            optimisers[name].load_state_dict(kept[f"{name} optimiser"])
+        with parsing(path, "checkpoint", do="remove it"):
+            kept = torch.load(path, weights_only=True, map_location=device)
+            first = int(kept["step"])
+            for name, (module, _) in parts.items():
+                module.load_state_dict(kept[f"{name} weights"])
+                optimisers[name].load_state_dict(kept[f"{name} optimiser"])
     saved = time.monotonic()
     progress = batching.current_progress()
     for step in range(first, n_steps):

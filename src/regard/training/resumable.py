@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from regard.core import batching, randomness
 from regard.io.atomic import atomic
+from regard.io.guard import parsing, require_file
 
 __all__ = ["Batch", "Epochs", "fit_resumable", "seeded"]
 
@@ -84,7 +85,11 @@ class _Keep(lightning.Callback):
         self.best: dict[str, Tensor] | None = None
         self.best_loss = float("inf")
         self.history: list[dict[str, float]] = []
+        self.started = False
         self._saved = time.monotonic()
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.started = True  # what a checkpoint holds has then been taken up
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Batch, number: int
@@ -217,7 +222,18 @@ def fit_resumable(
             callbacks=[keep, _Save(keep)],
         )
         resumed = path if path is not None and path.exists() else None
-        trainer.fit(module, *loaders, ckpt_path=resumed)
+        if resumed is not None:
+            require_file(resumed)
+            with parsing(resumed, "checkpoint", do="remove it"):
+                # The trainer would also take a pickle that runs code.
+                torch.load(resumed, map_location="cpu", weights_only=True)
+        try:
+            trainer.fit(module, *loaders, ckpt_path=resumed)
+        except Exception:
+            if resumed is None or keep.started:
+                raise
+            with parsing(resumed, "checkpoint", do="remove it"):
+                raise
     if keep.best is not None:
         network.load_state_dict(keep.best)
     network.to("cpu").eval()

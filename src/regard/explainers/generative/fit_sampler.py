@@ -13,6 +13,7 @@ from regard.core.spatial import has_space, space
 from regard.explainers.generative.conditional_vae import vae_loss
 from regard.explainers.generative.sampler import Sampler, SamplerSizes
 from regard.io.atomic import atomic
+from regard.io.guard import parsing
 
 __all__ = ["fit_sampler", "patches_of"]
 
@@ -140,10 +141,11 @@ def _train(
     path = None if folder is None else folder / "checkpoints" / f"{name}.ckpt"
     first, losses = 0, []
     if path is not None and path.exists():
-        kept = torch.load(path, weights_only=True)
-        first, losses = int(kept["step"]), list(kept["losses"])
-        for key, part in parts.items():
-            part.load_state_dict(kept[key])  # type: ignore[attr-defined]
+        with parsing(path, "checkpoint", do="remove it"):
+            kept = torch.load(path, weights_only=True)
+            first, losses = int(kept["step"]), [float(v) for v in kept["losses"]]
+            for key, part in parts.items():
+                part.load_state_dict(kept[key])  # type: ignore[attr-defined]
     saved = time.monotonic()
     progress = batching.current_progress()
     for step in range(first, n_steps):

@@ -1,5 +1,7 @@
 """Invariances drawn from a trained sampler: latents that the output leaves free, decoded and checked."""
 
+import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +20,12 @@ from regard.explainers.generative.conditional_vae import ConditionalVAE
 from regard.explainers.generative.invariances import Calibration, Invariances, check
 from regard.explainers.generative.level_set import onto_level_set
 from regard.io.atomic import write_bytes, write_json
+from regard.io.guard import parsing, require_file
 from regard.io.schema import read_json
 
 __all__ = ["Form", "Sampler", "SamplerSizes", "draw_invariances", "read_sampler", "write_sampler"]
+
+_LARGEST_SIZE = 4096
 
 Function = Callable[[Tensor], Tensor]
 Form = Literal["published", "difference"]
@@ -137,10 +142,32 @@ def read_sampler(
         raise InputError(
             f"a sampler of {said.get('layer') or 'the output'}", f"one of {layer or 'the output'}", "name its --layer"
         )
-    sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said["sizes"].items()}
-    sampler = Sampler(SamplerSizes(**sizes), tuple(said["scales"]))
-    sampler.load_state_dict(load_file(place / "weights.safetensors"))
+    with parsing(place / "sampler.json", "record of a sampler", do="fit one with --fit"):
+        sizes = SamplerSizes(**{k: tuple(v) if isinstance(v, list) else v for k, v in said["sizes"].items()})
+        scales = tuple(float(v) for v in said["scales"])
+        _check_sizes(sizes, scales, said)
+        with torch.device("meta"):
+            expected = Sampler(sizes, scales)  # type: ignore[arg-type]
+    path = place / "weights.safetensors"
+    require_file(path)
+    with parsing(path, "weights of a sampler", do="fit one with --fit"):
+        state = load_file(path)
+    # Compared before memory is taken for sizes that the record alone asks for.
+    shapes = {k: v.shape for k, v in expected.state_dict().items()}
+    if {k: v.shape for k, v in state.items()} != shapes:
+        raise FileError(f"'{path}', weights of other sizes than the sampler's", "its own", "fit one with --fit")
+    sampler = Sampler(sizes, scales)  # type: ignore[arg-type]
+    sampler.load_state_dict(state)
     return sampler.eval(), said
+
+
+def _check_sizes(sizes: SamplerSizes, scales: tuple[float, ...], said: dict[str, Any]) -> None:
+    """Refuse sizes that are no sizes, before a network is built of them."""
+    numbers = [n for v in asdict(sizes).values() for n in (v if isinstance(v, tuple) else (v,))]
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= _LARGEST_SIZE for n in numbers)
+    if not whole or len(scales) != 4 or not all(math.isfinite(v) for v in scales):
+        got = f"a sampler of sizes {reprlib.repr(said['sizes'])} and scales {reprlib.repr(said['scales'])}"
+        raise FileError(got, f"whole numbers from 1 to {_LARGEST_SIZE}, and four finite numbers", "fit one with --fit")
 
 
 def draw_invariances(

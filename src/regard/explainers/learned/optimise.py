@@ -20,6 +20,7 @@ from regard.core.rows import rows_of
 from regard.core.spatial import interpolate, space
 from regard.explainers.learned.probes import Change, estimate_change
 from regard.io.atomic import write_bytes
+from regard.io.guard import parsing
 from regard.training.noising import Estimator, NoiseSettings, noise_gradient, roughness
 
 __all__ = ["N_PROBES", "Loss", "Noised", "Optimised", "PerImage", "optimise_noise"]
@@ -372,10 +373,11 @@ def _restore(path: Path, key: str, leaves: Sequence[Tensor], adam: torch.optim.A
         raise FileError(
             f"{path}, the state of another noise map", "the same case and settings", "give each its own file"
         )
-    with torch.no_grad():
-        for leaf, value in zip(leaves, values, strict=True):
-            leaf.copy_(value)
-    adam.load_state_dict(state)
+    with parsing(path, "state of a noise map", do="remove it"):
+        with torch.no_grad():
+            for leaf, value in zip(leaves, values, strict=True):
+                leaf.copy_(value)
+        adam.load_state_dict(state)
     logger.info("going on with %s at step %d", path, step)
     return step
 
