@@ -22,13 +22,13 @@ from regard.core.one_thread import alone
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
 from regard.core.rows import target_values
-from regard.core.spatial import has_space, n_space, over_channels, space
+from regard.core.spatial import n_space, over_channels
 from regard.core.target import AbstractTarget, TargetLike
 from regard.core.volume import Volume
 from regard.explainers.cam.recorded import shared_pass
 from regard.explainers.of_case import fitted, with_reference_cases
 from regard.explainers.spec import MethodSpec, parse_methods
-from regard.models.binding import bind_target
+from regard.models.binding import bind_target, outputs_of
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
 from regard.models.model import Ensemble, Model
 from regard.models.preparation import outside_training
@@ -235,7 +235,7 @@ def explain_case(
             explanations += of_method
             if when_made is not None:
                 when_made(of_method)
-    image, numbers = _outputs(model, output, prepared)
+    image, numbers = outputs_of(model, output, prepared)
     return Explained(tuple(explanations), prediction, image, numbers, probed or Preflight(()))
 
 
@@ -379,23 +379,3 @@ def _masked(explanation: Explanation, mask: Volume) -> Explanation:
     kept = torch.where(inside[None], tensor, torch.nan)
     seen = explanation.on_network and explanation.on_network.within(mask)
     return replace(explanation, relevance=explanation.relevance.with_tensor(kept), notes=notes, on_network=seen)
-
-
-def _outputs(model: Model, output: object, prepared: PreparedCase) -> tuple[Volume | None, dict[str, float]]:
-    """The network's own output: an image on the scan's grid, or numbers by name."""
-    if not isinstance(output, Tensor) or output.shape[:1] != (1,):
-        return None, {}
-    part = prepared.parts[0]
-    names = model.card.output.names
-    if has_space(output) and n_space(output) == n_space(prepared.inputs.tensors[0]):
-        channels = output[0].float()
-        labelled = model.card.output.kind == "segmentation"
-        if labelled:
-            labels = channels.argmax(0, keepdim=True) if len(channels) > 1 else (channels > 0).long()
-            channels = labels.float()
-        if space(output) != space(prepared.inputs.tensors[0]):
-            return None, {}
-        tensor = part.bring_home(part.to_space(channels[None])[:1], Quantity.SCORE, nearest=labelled)[0].float()
-        return part.scan.with_tensor(tensor, unit=model.card.output.image_unit), {}
-    flat = output[0].reshape(-1)
-    return None, {(names[n] if n < len(names) else f"output {n}"): float(v) for n, v in enumerate(flat)}

@@ -1,18 +1,19 @@
-"""A target as one model and one scan have it: the activation known, regions on the output's grid."""
+"""What a model's output means for one scan: the target bound to it, and the output itself as an image or by name."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from regard.core.errors import TargetError
+from regard.core.quantity import Quantity
 from regard.core.rows import read_target
 from regard.core.spatial import has_space, n_space, space
 from regard.core.target import AbstractTarget, Expectation, TargetLike, single_tensor
-from regard.core.volume import Grid
+from regard.core.volume import Grid, Volume
 from regard.models.case import PreparedCase
 from regard.models.model import Model
 
-__all__ = ["bind_target"]
+__all__ = ["bind_target", "outputs_of"]
 
 
 def _output_grid(output: Tensor, grid: Grid) -> Grid:
@@ -52,3 +53,23 @@ def _lone_tensor(output: object) -> Tensor:
         return single_tensor(output)
     except TargetError:
         return torch.empty(0)
+
+
+def outputs_of(model: Model, output: object, prepared: PreparedCase) -> tuple[Volume | None, dict[str, float]]:
+    """The network's own output: an image on the scan's grid, or numbers by name."""
+    if not isinstance(output, Tensor) or output.shape[:1] != (1,):
+        return None, {}
+    part = prepared.parts[0]
+    names = model.card.output.names
+    if has_space(output) and n_space(output) == n_space(prepared.inputs.tensors[0]):
+        channels = output[0].float()
+        labelled = model.card.output.kind == "segmentation"
+        if labelled:
+            labels = channels.argmax(0, keepdim=True) if len(channels) > 1 else (channels > 0).long()
+            channels = labels.float()
+        if space(output) != space(prepared.inputs.tensors[0]):
+            return None, {}
+        tensor = part.bring_home(part.to_space(channels[None])[:1], Quantity.SCORE, nearest=labelled)[0].float()
+        return part.scan.with_tensor(tensor, unit=model.card.output.image_unit), {}
+    flat = output[0].reshape(-1)
+    return None, {(names[n] if n < len(names) else f"output {n}"): float(v) for n, v in enumerate(flat)}

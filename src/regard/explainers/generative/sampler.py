@@ -143,7 +143,8 @@ def read_sampler(
             f"a sampler of {said.get('layer') or 'the output'}", f"one of {layer or 'the output'}", "name its --layer"
         )
     with parsing(place / "sampler.json", "record of a sampler", do="fit one with --fit"):
-        sizes = SamplerSizes(**{k: tuple(v) if isinstance(v, list) else v for k, v in said["sizes"].items()})
+        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said["sizes"].items()}
+        sizes = SamplerSizes(**settings)
         scales = tuple(float(v) for v in said["scales"])
         _check_sizes(sizes, scales, said)
         with torch.device("meta"):
