@@ -52,4 +52,5 @@ def state(folder: Path) -> str:
 
 def written(folder: Path) -> dict[str, int]:
     """When each map was written, its sidecar and its picture."""
-    return {p.name: p.stat().st_mtime_ns for p in sorted(folder.glob(MAPS))}
+    on_scan = sorted(p for p in folder.glob(MAPS) if "_space-network_" not in p.name)
+    return {p.name: p.stat().st_mtime_ns for p in on_scan}
