@@ -14,6 +14,7 @@ from regard.bench.leaderboard import ranking
 from regard.bench.plan import CONTROLS, BenchPlan
 from regard.bench.statistics import resampled
 from regard.bench.table import ALL, DETECTION, EFFECT, MODEL, QUALITIES, Row, dose_of
+from regard.core.plain_text import without_controls
 from regard.io.atomic import write_text
 from regard.report.html import environment, static
 from regard.report.words import RESEARCH_USE
@@ -162,4 +163,4 @@ def write_page(plan: BenchPlan, cells: Sequence[Cell], rows: Sequence[Row], fold
         inline=Markup,
         policy=f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src 'sha256-{digest}'",
     )  # fmt: skip
-    write_text(folder / "report.html", text)
+    write_text(folder / "report.html", without_controls(text))

@@ -16,10 +16,13 @@ def main(argv: list[str] | None = None) -> int:
     """
     os.environ.setdefault("MPLBACKEND", "Agg")
     arguments = sys.argv[1:] if argv is None else argv
-    try:
-        code = _run(arguments)
-    except KeyboardInterrupt:
-        code = _interrupted()
+    from regard.cli.terminal import plain_terminal
+
+    with plain_terminal():
+        try:
+            code = _run(arguments)
+        except KeyboardInterrupt:
+            code = _interrupted()
     if argv is None:
         sys.exit(code)
     return code
@@ -30,7 +33,7 @@ def _run(arguments: list[str]) -> int:
 
     from regard.cli.app import app, interrupted, plain_arguments, usage_error
     from regard.core.errors import RegardError
-    from regard.io.atomic import disk_error
+    from regard.io.atomic import disk_error, name_error
 
     logging.basicConfig(format="regard: %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
     verbose = any(a in ("-v", "--verbose") for a in arguments)
@@ -41,7 +44,7 @@ def _run(arguments: list[str]) -> int:
             traceback.print_exc()
         return _said(str(error), error.exit_code)
     except Exception as error:
-        full = disk_error(error)
+        full = disk_error(error) or name_error(error)
         if full is not None:
             return _said(str(full), full.exit_code)
         said = usage_error(error)

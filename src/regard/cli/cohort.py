@@ -9,6 +9,7 @@ from regard.cli.options import (
     BatchSize,
     Device,
     Json,
+    NoLimits,
     Output,
     Overwrite,
     Private,
@@ -78,6 +79,7 @@ def cohort(
     threads: Threads = None,
     batch_size: BatchSize = "auto",
     overwrite: Overwrite = False,
+    no_limits: NoLimits = False,
     private: Private = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -92,6 +94,7 @@ def cohort(
     """
     from regard.cli.cohort_request import CohortRequest
     from regard.cli.cohort_run import run
+    from regard.io.limits import without_limits
 
     request = CohortRequest(
         model=model, table=table, output=output, methods=tuple(method), target=target, reference=reference,
@@ -101,4 +104,5 @@ def cohort(
         threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet,
         as_json=as_json,
     )  # fmt: skip
-    return run(request)
+    with without_limits(no_limits):
+        return run(request)

@@ -25,6 +25,7 @@ from regard.core.volume import Volume
 from regard.explainers.spec import parse_methods
 from regard.io import Case, read
 from regard.io.contents import named_contents
+from regard.io.limits import limited
 from regard.io.regions import split_region
 from regard.models import Model
 from regard.models.scans import read_scans
@@ -208,6 +209,7 @@ def _spacing(image: Volume) -> str:
 def function_of(request: CohortRequest, where: Space, null: Null, device: str) -> Explaining:
     """What is done with every case."""
     question = Question(
+        limits=limited(),
         model=_absolute(request.model) if Path(request.model).exists() else request.model,
         methods=tuple(str(s) for s in parse_methods(request.methods)),
         weights=None if request.weights is None else _absolute(request.weights),

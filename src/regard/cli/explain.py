@@ -11,6 +11,7 @@ from regard.cli.options import (
     ChosenVolumes,
     Device,
     Json,
+    NoLimits,
     Output,
     Overwrite,
     Private,
@@ -64,6 +65,7 @@ def explain(
     threads: Threads = None,
     batch_size: BatchSize = "auto",
     overwrite: Overwrite = False,
+    no_limits: NoLimits = False,
     private: Private = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -77,6 +79,7 @@ def explain(
     """
     from regard.cli.explain_run import run
     from regard.cli.request import Request
+    from regard.io.limits import without_limits
 
     request = Request(
         model=model, paths=tuple(cases), output=output, methods=tuple(method), target=target, reference=reference,
@@ -86,4 +89,5 @@ def explain(
         weights=weights, trust=trust, seed=seed, device=device, threads=threads, batch_size=batch_size,
         overwrite=overwrite, private=private, verbose=verbose, quiet=quiet, as_json=as_json,
     )  # fmt: skip
-    return run(request)
+    with without_limits(no_limits):
+        return run(request)

@@ -11,6 +11,7 @@ from regard.cli.options import (
     ChosenVolumes,
     Device,
     Json,
+    NoLimits,
     Output,
     Overwrite,
     Private,
@@ -76,6 +77,7 @@ def invariances(
     threads: Threads = None,
     batch_size: BatchSize = "auto",
     overwrite: Overwrite = False,
+    no_limits: NoLimits = False,
     private: Private = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -90,6 +92,7 @@ def invariances(
     from regard.cli.invariances_fit import fit_run
     from regard.cli.invariances_request import InvariancesRequest
     from regard.cli.invariances_run import run
+    from regard.io.limits import without_limits
 
     request = InvariancesRequest(
         model=model, paths=tuple(cases), output=output, methods=(), n=n, tolerance=tolerance, target=target,
@@ -99,4 +102,5 @@ def invariances(
         trust=trust, seed=seed, device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
         private=private, verbose=verbose, quiet=quiet, as_json=as_json,
     )  # fmt: skip
-    return fit_run(request) if fit else run(request)
+    with without_limits(no_limits):
+        return fit_run(request) if fit else run(request)

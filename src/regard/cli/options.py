@@ -14,6 +14,7 @@ __all__ = [
     "ChosenVolumes",
     "Device",
     "Json",
+    "NoLimits",
     "Output",
     "Overwrite",
     "Private",
@@ -34,6 +35,9 @@ Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:i]", help="Where th
 Threads = Annotated[int | None, typer.Option(min=1, metavar="INT", help="CPU threads; all by default.")]
 BatchSize = Annotated[str, typer.Option(metavar="INT|auto", help="Evaluations at once; auto fits the memory.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds another run.")]
+NoLimits = Annotated[
+    bool, typer.Option("--no-limits", help="Read files of any size, with decoders that take as long as they like.")
+]
 Private = Annotated[bool, typer.Option("--private", help="Write no path and no file name; case ids stay.")]
 ChosenVolumes = Annotated[
     list[str] | None,

@@ -1,5 +1,6 @@
 """Progress of a study on standard error, with a forecast: bars on a terminal, a line now and then otherwise."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from regard.cli.terminal import unfiltered
 
 __all__ = ["Forecast", "shown_study", "span"]
 
@@ -100,7 +103,7 @@ def shown_study(shares: Mapping[str, float], acts: Sequence[str], *, quiet: bool
     from regard.core.batching import reporting
 
     forecast = Forecast(shares, acts)
-    console = Console(stderr=True)
+    console = Console(file=unfiltered(sys.stderr))
     if quiet or not console.is_terminal:
         plain = _Shown(forecast, None, quiet)
         with reporting(plain.step):

@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from regard.cli.options import BatchSize, Device, Json, Overwrite, Quiet, Seed, Threads, Trust, Verbose, Weights
+from regard.cli.options import (
+    BatchSize,
+    Device,
+    Json,
+    NoLimits,
+    Overwrite,
+    Quiet,
+    Seed,
+    Threads,
+    Trust,
+    Verbose,
+    Weights,
+)
 
 __all__ = ["weigh"]
 
@@ -35,6 +47,7 @@ def weigh(
     threads: Threads = None,
     batch_size: BatchSize = "auto",
     overwrite: Overwrite = False,
+    no_limits: NoLimits = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -46,10 +59,12 @@ def weigh(
     Example: regard weigh run/ --truth bone.nii.gz
     """
     from regard.cli.weigh_run import WeighRequest, run
+    from regard.io.limits import without_limits
 
     request = WeighRequest(
         folder=folder, truth=truth, boxes=boxes, measures=tuple(measure or ()), by=tuple(by or ()), n_null=n_null,
         quick=quick, table=table, weights=weights, trust=trust, seed=seed, device=device, threads=threads,
         batch_size=batch_size, overwrite=overwrite, verbose=verbose, quiet=quiet, as_json=as_json,
     )  # fmt: skip
-    return run(request)
+    with without_limits(no_limits):
+        return run(request)

@@ -1,12 +1,13 @@
 """The cases of a cohort: a table, or a BIDS folder."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from regard.core.errors import CardError, FileError
+from regard.io.delimited import read_rows
+from regard.io.guard import exists
 from regard.io.tables import IMAGE, Case, is_table, read_table
 
 __all__ = ["find_cohort", "numbered_patients", "read_bids"]
@@ -70,13 +71,9 @@ def read_bids(folder: Path) -> list[Case]:
 
 def _rows(path: Path, key: str) -> Mapping[str, dict[str, str]]:
     """Rows of a BIDS table by their first column, without what is not known; empty where there is no table."""
-    if not path.exists():
+    if not exists(path):
         return {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, dialect="excel-tab"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"'{path}' cannot be read", f"a table with tabs and the column {key}", "check it") from error
+    rows = read_rows(path, f"table with tabs and the column {key}")
     if rows and key not in rows[0]:
         raise CardError(f"'{path}' without the column {key}", "as BIDS asks", "correct it")
     return {row[key]: {c: v for c, v in row.items() if c and c != key and v and v.lower() != "n/a"} for row in rows}

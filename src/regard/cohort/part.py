@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from regard.cohort.moments import State
+from regard.io.limits import without_limits
 from regard.io.records import in_words
 from regard.io.tables import Case
 
@@ -97,6 +98,7 @@ def do_case(function: Function, case: Case, threads: int = 1) -> Part | Failed:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         try:
-            return _opened(function).part(case)  # type: ignore[arg-type]
+            with without_limits(not getattr(getattr(function, "question", None), "limits", True)):
+                return _opened(function).part(case)  # type: ignore[arg-type]
         except Exception as error:
             return failed(error)

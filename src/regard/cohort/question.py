@@ -34,7 +34,7 @@ class Question:
     """What is asked of every case, as it is written on the command line; all fields as the options of `regard cohort`.
 
     ``reference`` and ``mask`` are a file for all cases, or a column of the table; ``preflight`` is what the network's
-    probes said on one case, so that no worker makes them again.
+    probes said on one case, so that no worker makes them again. ``limits`` is whether those of `regard.io.limits` hold.
     """
 
     model: str
@@ -49,6 +49,7 @@ class Question:
     device: str = "cpu"
     batch_size: int | str = "auto"
     preflight: Preflight | None = None
+    limits: bool = True
 
     def open(self) -> "OpenQuestion":
         """Load the network and the files that are the same for all cases."""

@@ -21,6 +21,8 @@ RegardError                     exit code 1: our failure
 import difflib
 from collections.abc import Iterable
 
+from regard.core.plain_text import cut, without_controls
+
 __all__ = [
     "CapabilityError",
     "CardError",
@@ -63,6 +65,7 @@ class InputError(RegardError, ValueError):
     exit_code = 2
 
     def __init__(self, got: str, expected: str = "", do: str = "") -> None:
+        got, expected, do = (cut(without_controls(part)) for part in (got, expected, do))
         self.got, self.expected, self.do = got, expected, do
         parts = [got]
         if expected:

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from regard.core.errors import FileError, RegardError
+from regard.io.guard import parsing
 
 __all__ = ["Box", "Collection", "Gathered", "Radiograph"]
 
@@ -90,7 +91,7 @@ class Gathered:
         """Add what ``make`` gives, or its error."""
         try:
             found = make()
-            with Image.open(found.image) as image:
+            with parsing(found.image, "PNG, JPEG or TIFF"), Image.open(found.image) as image:
                 image.verify()
             if case in self.cases or case in self.failures:
                 raise FileError(f"two files of case '{case}'", "one image a case", "take one away")

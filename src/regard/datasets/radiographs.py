@@ -14,6 +14,7 @@ from PIL import Image
 
 from regard.core.errors import CardError, FileError
 from regard.datasets.collection import Box, Collection, Gathered, Radiograph
+from regard.io.guard import parsing, require_file
 
 __all__ = [
     "LAYOUTS",
@@ -45,7 +46,8 @@ def _rows(path: Path, needed: Sequence[str]) -> Iterator[dict[str, str]]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
+    require_file(path)
+    with parsing(path, "picture"), Image.open(path) as image:
         return image.size
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "announce",
     "atomic",
     "disk_error",
+    "name_error",
     "plain",
     "watch",
     "write_bytes",
@@ -53,6 +54,15 @@ def disk_error(error: BaseException) -> FileError | None:
     if not isinstance(error, OSError) or error.errno not in _FULL | {errno.EROFS}:
         return None
     return _failed(error.filename or "the results", error)
+
+
+def name_error(error: BaseException) -> FileError | None:
+    """The sentence for a name that no file can have, as when it is too long; None for any other exception."""
+    if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
+        return None
+    return FileError(
+        f"a name that is too long for a file ({str(error.filename)[:80]}...)", "a shorter one", "rename it"
+    )
 
 
 @contextmanager

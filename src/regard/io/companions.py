@@ -19,6 +19,7 @@ def companions(path: Path) -> list[Path]:
     if ending in _NAMED and path.is_file():
         match = re.search(_NAMED[ending], first_bytes(path, 8 * HEAD), re.IGNORECASE)
         other = path.parent / match[1].decode("utf-8", "replace").strip() if match else path
-        if other != path and other.is_file():
+        inside = path.resolve().parent in other.resolve().parents
+        if other != path and inside and other.is_file():
             return [path, other]
     return [path]

@@ -12,6 +12,7 @@ from typing import IO, Any
 __all__ = ["answer", "main"]
 
 _UNIT = 2**20
+_ORIENTATION = 0x0112
 
 
 def _dicom(path: str) -> tuple[dict[str, Any], bytes]:
@@ -30,7 +31,9 @@ def _tiff(path: str) -> tuple[dict[str, Any], bytes]:
     with Image.open(path, formats=("TIFF",)) as image:
         image.load()
         palette = image.getpalette("RGB") if image.mode in ("P", "PA") else None
-        return {"mode": image.mode, "size": image.size, "palette": palette}, image.tobytes()
+        # Pillow has turned it by then, as its orientation says, where it does so at all.
+        left = image.getexif().get(_ORIENTATION)
+        return {"mode": image.mode, "size": image.size, "palette": palette, "orientation": left}, image.tobytes()
 
 
 _DECODERS = {"dicom": _dicom, "tiff": _tiff}

@@ -16,6 +16,7 @@ from regard.core.errors import FileError, GeometryError, InputError
 from regard.core.optional import need
 from regard.core.volume import Volume
 from regard.io.dicom_plane import UNREADABLE, open_header
+from regard.io.guard import exists
 from regard.io.reading import is_dicom
 
 __all__ = ["dicom_region", "region_kind"]
@@ -29,7 +30,7 @@ _HALF = 0.5
 
 def region_kind(path: Path) -> str | None:
     """``"SEG"`` or ``"RTSTRUCT"`` where a file is one, else None."""
-    if not path.is_file() or not is_dicom(path):
+    if not exists(path) or not path.is_file() or not is_dicom(path):
         return None
     modality = str(open_header(path).get("Modality"))
     return modality if modality in ("SEG", "RTSTRUCT") else None

@@ -25,11 +25,11 @@ def safe_name(text: str) -> str:
     """
     if not text.strip():
         raise CardError("an empty case id", "a name", "name the case in the table")
-    name = quote(text, safe="").replace("~", "%7E").replace("..", "%2E%2E")
+    name = quote(text, safe="", errors="surrogateescape").replace("~", "%7E").replace("..", "%2E%2E")
     if name.startswith("."):
         name = "%2E" + name[1:]
     if len(name) > _LONGEST:
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
         name = f"{name[: _LONGEST - 13]}-{digest}"
     return name
 

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _GREY = ("L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-_BITS_PER_SAMPLE = 258
+_BITS_PER_SAMPLE, _ORIENTATION = 258, 274
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF and of a BigTIFF."""
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, KeyError)
@@ -49,7 +49,10 @@ def _decoded(path: Path, image: Image.Image) -> Image.Image:
     plain = Image.frombytes(found.said["mode"], tuple(found.said["size"]), found.content)
     if found.said["palette"] is not None:
         plain.putpalette(found.said["palette"])
-    plain.info["exif"] = image.getexif().tobytes()
+    if found.said["orientation"] is not None:
+        exif = Image.Exif()
+        exif[_ORIENTATION] = found.said["orientation"]
+        plain.info["exif"] = exif.tobytes()
     return plain
 
 
@@ -84,7 +87,7 @@ def _values(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
             raise FileError(got, "8 or 16 bits of grey, or 8 of each colour", "save its channels as grey pictures")
         levels = (0.0, 65535.0) if image.mode.startswith("I") else None if image.mode == "F" else (0.0, 255.0)
         turned = ImageOps.exif_transpose(_decoded(path, image))
-        if turned.size != image.size or turned.getexif().get(0x0112) != image.getexif().get(0x0112):
+        if turned.size != image.size or turned.getexif().get(_ORIENTATION) != image.getexif().get(_ORIENTATION):
             logger.info("%s: turned as its EXIF orientation says", path.name)
         if "A" in image.getbands():
             logger.info("%s: its alpha channel is dropped", path.name)

@@ -11,6 +11,7 @@ from torch import Tensor
 from regard.core.errors import InputError
 from regard.core.volume import Volume
 from regard.io.dicom_regions import dicom_region, region_kind
+from regard.io.guard import exists
 from regard.io.nrrd import Segment, read_segments
 from regard.io.reading import kind_of, read
 
@@ -28,13 +29,13 @@ class RegionText(NamedTuple):
     @property
     def exists(self) -> bool:
         """Whether there is such a file or folder."""
-        return Path(self.path).exists()
+        return exists(self.path)
 
 
 def split_region(text: str) -> RegionText:
     """Split ``FILE#LABEL`` at its last ``#``; a file whose own name or folder holds one is kept whole."""
     path, mark, label = text.rpartition("#")
-    if not mark or Path(text).exists() or ("/" in label and not Path(path).exists()):
+    if not mark or exists(text) or ("/" in label and not exists(path)):
         return RegionText(text, "")
     return RegionText(path, label)
 
@@ -65,7 +66,7 @@ def read_region(text: str) -> Volume:
     path, label = split_region(text)
     if region_kind(Path(path)) is not None:
         return dicom_region(Path(path), label)
-    segments = read_segments(Path(path)) if Path(path).is_file() and kind_of(path) == "nrrd" else {}
+    segments = read_segments(Path(path)) if exists(path) and Path(path).is_file() and kind_of(path) == "nrrd" else {}
     volume = read(path)
     values = whole_labels(volume.tensor)
     inside = _of_segment(values, segments, label, text) if segments and label else _of_label(values, label, path)

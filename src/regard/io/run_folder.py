@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, get_args
 
 from regard.core.errors import CardError, FileError, FolderError, RunStoppedError
+from regard.core.plain_text import without_controls
 from regard.io.atomic import TEMPORARY, announce, plain, watch, write_tsv, write_yaml
 from regard.io.configuration import differences, digest, hidden
 from regard.io.contents import Contents
@@ -40,7 +41,7 @@ _KEPT = ("preflight",)
 
 
 def _one_line(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
+    return without_controls(text).replace("\\", "\\\\").replace("\t", "\\t").replace("\r", "\\r").replace("\n", "\\n")
 
 
 class _Log(logging.FileHandler):

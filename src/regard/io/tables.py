@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from regard.core.errors import CardError, FileError
+from regard.core.plain_text import without_controls
 from regard.core.volume import Volume
 from regard.io.delimited import read_cells
 from regard.io.guard import exists
@@ -177,6 +178,9 @@ def read_table(path: str | Path) -> list[Case]:
             raise CardError(got, f"{len(header)}, as in the header", "correct the row")
         cells = {c: v for c, v in zip(header, row, strict=False) if v and v.lower() != "n/a"}
         name = cells.get("case", "")
+        if without_controls(name) != name:
+            got = f"the case id '{name}' in row {line} of '{path}', with control characters"
+            raise CardError(got, "letters and digits", "rename it")
         if not name:
             raise CardError(f"no case id in row {line} of '{path}'", "a name in the column case", "fill it")
         if name in seen:
@@ -202,7 +206,7 @@ def _named(path: Path) -> Case:
         raise FileError(f"no file '{path}'", "an image, a DICOM folder or a table", "check the path")
     # What a file holds is found when its turn comes: one bad image does not cost the others.
     dicom = path.is_dir() or is_dicom(path)
-    return Case("" if dicom else strip_ending(path.name), {IMAGE: path})
+    return Case("" if dicom else without_controls(strip_ending(path.name)), {IMAGE: path})
 
 
 def choosing(cases: Sequence[Case], volumes: Sequence[str] = (), series: Sequence[str] = ()) -> list[Case]:

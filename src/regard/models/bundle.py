@@ -7,17 +7,16 @@ arguments that are plain values or modules of `monai.networks` and `torch.nn`, a
 
 import importlib
 import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
 from regard.core.errors import CardError, FileError, InputError, TrustError
 from regard.io.guard import require_file
+from regard.io.plain_text import parse_json, parse_yaml
 from regard.models.bundle_card import card_of_bundle
 from regard.models.bundle_chain import BundleChain, chain_of
 from regard.models.bundle_prepared import BundlePreparation
@@ -160,13 +159,13 @@ def _read(path: Path) -> dict[str, Any]:
         if (size := require_file(path)) > _LARGEST_BYTES:
             raise CardError(f"{path.name} of {size} bytes", f"at most {_LARGEST_BYTES}")
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        content = (parse_json if path.suffix == ".json" else parse_yaml)(text)
     except OSError as error:
         raise FileError(f"{path} that cannot be read ({error.strerror})", "a readable file") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, CardError):
-            raise
-        raise CardError(f"{path.name}: {str(error).splitlines()[0]}", "JSON, or plain YAML without tags") from error
+    except UnicodeDecodeError as error:
+        raise CardError(f"{path.name}, which is not text in UTF-8", "JSON, or plain YAML without tags") from error
+    except CardError as error:
+        raise CardError(f"{path.name}: {error.got}", "JSON, or plain YAML without tags") from error
     if not isinstance(content, dict):
         raise CardError(f"{path.name} that holds {type(content).__name__}", "keys and values")
     return content

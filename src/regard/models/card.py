@@ -3,6 +3,8 @@
 A card is a YAML file, ``schema: regard.card/1``. It is data only: reading one runs no code.
 """
 
+import math
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 _LARGEST_BYTES = 2**20
+_MOST_VOXELS = 2**29
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
 
@@ -116,6 +119,8 @@ class InputSpec(_Strict):
         lengths = {len(v) for v in (self.orientation, self.spacing_mm, self.shape) if v is not None}
         if len(lengths) > 1 or max(lengths, default=1) > 3:
             raise ValueError("orientation, spacing_mm and shape with one entry per tensor axis, as many in each")
+        if self.channels * math.prod(self.shape or (1,)) > _MOST_VOXELS:
+            raise ValueError(f"at most {_MOST_VOXELS} voxels in all channels of shape")
         if isinstance(self.normalise, WindowRange) and self.window is None:
             raise ValueError("a window, which normalise: {low, high} needs")
         if isinstance(self.normalise, Standard):
@@ -296,7 +301,9 @@ def validate_card(content: Mapping[str, Any], origin: str = "the card") -> Model
         kinds = {"extra_forbidden": "no such key", "missing": "this key, which is required"}
         expected = kinds.get(first["type"], first["msg"].removeprefix("Value error, "))
         found = (
-            "" if first["type"] == "missing" or isinstance(first["input"], Mapping) else f" = {first['input']!r:.80}"
+            ""
+            if first["type"] == "missing" or isinstance(first["input"], Mapping)
+            else f" = {reprlib.repr(first['input'])[:80]}"
         )
         raise CardError(f"{where}{found}", expected, "correct the card") from error
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from regard.core.errors import CardError, FileError, InputError, UnknownNameError
+from regard.core.errors import CardError, FileError, InputError, RegardError, UnknownNameError
 from regard.core.one_thread import alone
 from regard.core.recording import Network
 from regard.io.guard import exists
@@ -29,6 +30,7 @@ __all__ = ["load_model"]
 logger = logging.getLogger(__name__)
 
 _LONGEST_NAME = 255
+_MOST_PARAMETERS = 2**31
 
 
 def load_model(
@@ -195,12 +197,20 @@ def _with_weights(network: Network, card: ModelCard, weights: Path, source: str,
 
 
 def _of_zoo(name: str, kwargs: Mapping[str, Any]) -> nn.Module:
+    builder = ZOO.load(name)
     try:
-        return _built(lambda: ZOO.load(name)(**kwargs), f"zoo: {name}")  # type: ignore[return-value]
-    except TypeError as error:
-        raise CardError(
-            f"kwargs {dict(kwargs)} for '{name}' ({error})", "arguments it takes", "correct the card"
-        ) from error
+        with torch.device("meta"):
+            n_parameters = sum(p.numel() for p in builder(**kwargs).parameters())
+        if n_parameters > _MOST_PARAMETERS:
+            got = f"kwargs {reprlib.repr(dict(kwargs))} for '{name}', a network of {n_parameters:.3g} parameters"
+            raise CardError(got, f"at most {_MOST_PARAMETERS:.3g}", "correct the card")
+        return _built(lambda: builder(**kwargs), f"zoo: {name}")  # type: ignore[return-value]
+    except RegardError:
+        raise
+    except Exception as error:  # each builder refuses in its own way what it was not made for
+        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        got = f"kwargs {reprlib.repr(dict(kwargs))} for '{name}' ({why})"
+        raise CardError(got, "arguments it takes", "correct the card") from error
 
 
 def _built(build: Callable[[], Any], what: str) -> Network:

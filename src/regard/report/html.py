@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from regard.core.errors import InputError
 from regard.core.explanation import Explanation
+from regard.core.plain_text import without_controls
 from regard.core.volume import Volume
 from regard.io.atomic import write_text
 from regard.report import words
@@ -147,7 +148,7 @@ def write_report(
             "report fewer cases",
         )
     text = _render(page, fit(scenes, budget - 1000 - 500 * len(scenes)))
-    write_text(path, text)
+    write_text(path, without_controls(text))
     return path
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from regard.core.plain_text import without_controls
 from regard.io.atomic import write_text
 from regard.report.html import environment, static
 from regard.report.words import RESEARCH_USE
@@ -74,5 +75,5 @@ def write_sections(path: Path, title: str, sections: Sequence[Section], *, meta:
             policy=policy,
         )
     )
-    write_text(path, text)
+    write_text(path, without_controls(text))
     return path
