@@ -68,6 +68,7 @@ def explain(
     target: TargetLike = None,
     reference: ReferenceLike = None,
     layer: str | None = None,
+    reshape: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
     case: str = "case",
@@ -91,6 +92,9 @@ def explain(
         it), or a constant intensity in the network's units.
     layer
         Layer of CAM methods; by default the card's, or the last one with places.
+    reshape
+        How that layer's output lies, where it cannot be told by itself: ``"channels-last"``, ``"tokens:14x14+1"`` ...
+        (`regard.core.places.parse_layout`).
     mask
         Region of interest on any grid: outside it the map is NaN, and what was there is stated in ``notes``. Occlusion
         evaluates no window that does not touch it.
@@ -118,6 +122,7 @@ def explain(
         target=target,
         reference=reference,
         layer=layer,
+        reshape=reshape,
         mask=mask,
         seed=seed,
         case=case,
@@ -135,6 +140,7 @@ def explain_case(
     target: TargetLike = None,
     reference: ReferenceLike = None,
     layer: str | None = None,
+    reshape: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
     case: str = "case",
@@ -175,7 +181,7 @@ def explain_case(
         for spec in specs:
             parts = []
             for member in members:
-                explainer = spec.build(member, layer=named)
+                explainer = spec.build(member, layer=named, reshape=reshape)
                 able = compared if explainer.takes_reference else None
                 if compared is not None and able is None and len(specs) == 1:
                     raise ReferenceInputError(
@@ -309,6 +315,7 @@ def _explanation(
     if left is not None and reference is not None and abs(left) > INCOMPLETE * abs(prediction - reference["value"]):
         change = f"{prediction - reference['value']:.3g} {output_unit}"
         warnings = [*warnings, f"the map misses {abs(left):.3g} of the change of {change} that it divides"]
+    warnings = list(dict.fromkeys([*warnings, *(w for a in parts for w in a.warnings)]))
     volumes = {key: scan.with_tensor(tensor.float(), unit="") for key, (tensor, _) in maps.items()}
     return Explanation(
         relevance=replace(volumes["relevance"], unit=unit, header={}),

@@ -140,6 +140,8 @@ class Attribution:
     refined
         Where each map has been looked at closely, (batch, 1, \\*space) of bool, for methods that go from coarse to
         fine; elsewhere it holds what a coarse look gave.
+    warnings
+        Sentences that whoever sees the map must know.
     """
 
     relevance: tuple[Tensor, ...]
@@ -149,6 +151,7 @@ class Attribution:
     standard_error: tuple[Tensor, ...] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     refined: tuple[Tensor, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def joined(cls, parts: Sequence["Attribution"]) -> "Attribution":
@@ -168,7 +171,8 @@ class Attribution:
             values = [p.notes.get(key) for p in parts]
             notes[key] = values[0] if all(v == values[0] for v in values) else values
         names = ("relevance", "value", "reference_value", "completeness_error", "standard_error", "refined")
-        return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes)
+        warnings = tuple(dict.fromkeys(w for p in parts for w in p.warnings))
+        return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes, warnings=warnings)
 
 
 class AbstractExplainer(ABC):
@@ -291,6 +295,8 @@ class AbstractExplainer(ABC):
         found = self.compute(
             inputs, target, reference=reference, seed=seed, case=case, batch_size=batch_size, mask=mask
         )
+        for warning in found.warnings:
+            logger.warning("%s: %s", type(self).__name__, warning)
         return read.rebuild(found.relevance)
 
     def compute(

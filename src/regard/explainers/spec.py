@@ -60,11 +60,12 @@ class MethodSpec:
         """Names of the settings that the method takes."""
         return [p for p in inspect.signature(self.method).parameters if p != "network"]
 
-    def build(self, network: Network, *, layer: LayerLike = None) -> AbstractExplainer:
-        """Make the explainer for a network; ``layer`` is used where the method has one and none is set."""
+    def build(self, network: Network, *, layer: LayerLike = None, reshape: str | None = None) -> AbstractExplainer:
+        """Make the explainer for a network; ``layer`` and ``reshape`` are used where the method has them unset."""
         knobs = dict(self.knobs)
-        if layer is not None and "layer" in self.known_knobs():
-            knobs.setdefault("layer", layer)
+        for name, value in (("layer", layer), ("reshape", reshape)):
+            if value is not None and name in self.known_knobs():
+                knobs.setdefault(name, value)
         try:
             return self.method(network, **knobs)
         except TypeError as error:
