@@ -165,6 +165,7 @@ def _explain(this: _Run, case: Case) -> None:
         target=this.question.target,
         reference=this.question.reference,
         layer=request.layer,
+        reshape=request.reshape,
         mask=this.question.mask,
         seed=request.seed,
         case=case.case,

@@ -157,9 +157,14 @@ def _block(axes: Axes, sizes: Sequence[int]) -> list[Axis | None]:
     if len(axes) == 1 and len(sizes) == 1:
         return [axes[0]]
     many = [a for a in axes if a is None or a.factors or a.before or a.after]
-    if len(many) == 1 and many[0] is not None and sum(n != 1 for n in sizes) == 1:
+    alone = many[0] if len(many) == 1 else None
+    if (
+        alone is not None
+        and (len(alone.factors) == 1 or alone.before or alone.after)
+        and sum(n != 1 for n in sizes) == 1
+    ):
         # Only axes of one entry came or went.
-        return [many[0] if n != 1 else Axis(()) for n in sizes]
+        return [alone if n != 1 else Axis(()) for n in sizes]
     if any(a is None or a.before or a.after for a in axes):
         return [UNKNOWN] * len(sizes)
     left = [f for a in axes if a is not None for f in a.factors]

@@ -57,7 +57,9 @@ def _weighted(name: str, args: Any, kwargs: Any, given: Labelled, results: Seque
     assert axes is not None
     if name == "linear":
         last = axes[-1]
-        new = FEATURE(r.shape[-1]) if last is not None and not last.has_places else UNKNOWN
+        # What lies inside a patch becomes features; what reaches over the image is mixed.
+        inside = last is not None and not last.before and not last.after and not any(f.covers for f in last.factors)
+        new = FEATURE(r.shape[-1]) if inside else UNKNOWN
         return [(*axes[:-1], new)]
     n = int(name.rstrip("d")[-1])
     head = x.ndim - n
@@ -294,10 +296,12 @@ _RULES = _table(
     (_weighted, "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear"),
     (
         _resampled,
-        "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d"
-        " adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d lp_pool1d lp_pool2d"
-        " max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices"
-        " interpolate upsample pad pixel_shuffle pixel_unshuffle",
+        (
+            "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d"
+            " adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d lp_pool1d lp_pool2d"
+            " max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices"
+            " interpolate upsample pad pixel_shuffle pixel_unshuffle"
+        ),
     ),
     (_moved, "permute transpose movedim t adjoint"),
     (_regrouped, "reshape view flatten unflatten ravel squeeze unsqueeze view_as reshape_as"),
@@ -316,6 +320,10 @@ for _property in ("get T", "get H", "get mT", "get mH"):
     _RULES[_property] = _moved
 
 _LOST = frozenset(
-    ["flip", "fliplr", "flipud", "rot90", "sort", "argsort", "gather", "index_select", "take", "take_along_dim", "topk", "scatter", "scatter_add", "bilinear", "grid_sample", "fold", "cdist", "diag", "diagonal", "triu", "tril", "index_put", "embedding"]
-)
+    (
+        "flip", "fliplr", "flipud", "rot90", "sort", "argsort", "gather", "index_select", "take", "take_along_dim",
+        "topk", "scatter", "scatter_add", "bilinear", "grid_sample", "fold", "cdist", "diag", "diagonal", "triu",
+        "tril", "index_put", "embedding",
+    )
+)  # fmt: skip
 """After these a place is somewhere else, or in no known place."""

@@ -162,16 +162,21 @@ def watch(
 
     names = {m: plain_name(name) for name, m in network.named_modules()}
 
-    def note(m: nn.Module, args: object, kwargs: object, output: object) -> None:
+    def note(m: nn.Module, args: object, kwargs: object, output: object) -> Tensor | None:
         calls[m] += 1
         if isinstance(m, torch.jit.ScriptModule):
             tracing.pass_through((args, kwargs), output)
         if m in lists and _are_inputs(tracing, args, kwargs, given):
             of_members[m] = output
         if isinstance(output, Tensor) and output.ndim >= 2 and m is not network:
-            known = tracing.of(output)
+            # What passes its argument on is told from it: the network may go on with either.
+            passed = any(t is output for t in tensors_in((args, kwargs)))
+            given_on = output.view_as(output) if passed else output
+            known = tracing.of(given_on)
             kept.append((names[m], m, tuple(output.shape), known.axes, known.sources, known.forms))
-            tracing.mark(output, _NUMBERED + len(kept) - 1)
+            tracing.mark(given_on, _NUMBERED + len(kept) - 1)
+            return given_on if passed else None
+        return None
 
     with ExitStack() as stack:
         stack.callback(network.register_forward_pre_hook(begin, with_kwargs=True).remove)

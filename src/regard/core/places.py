@@ -59,7 +59,7 @@ class Arrangement:
         kinds = ["".join(f.kind[0] for f in a.factors) for a in self.axes]
         along = [f.along for a in self.axes for f in a.factors if f.kind == "place"]
         if along == sorted(along):
-            if kinds == ["c", *["p"] * self.n_places, "f"]:
+            if kinds == ["c", *["p"] * self.n_places, "f"] and not self.n_entries_apart:
                 return "channels-last"
             if len(kinds) == 3 and set(kinds[0] + kinds[1]) == {"c", "p"} and kinds[2] == "f":
                 at = 1 if kinds[0] == "c" else 0
@@ -240,9 +240,7 @@ class Layout:
                 found = Arrangement((first_axis, FEATURE(shape[1]), *space), n - 2, instances=True)
         if not fits:
             raise ShapeError(
-                f"reshape={self} for a layer that gives {tuple(shape)}",
-                "a grid that holds its places",
-                f"give {GRAMMAR}",
+                f"reshape={self} for a layer that gives {tuple(shape)}", "one that holds its places", f"give {GRAMMAR}"
             )
         return found
 

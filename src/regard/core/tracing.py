@@ -47,8 +47,12 @@ _MADE_LIKE = ("zeros_like", "ones_like", "empty_like", "full_like", "rand_like",
 _NEW = ("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor")
 
 _FORMS = frozenset(
-    ["sigmoid", "softmax", "log_softmax", "logsigmoid", "tanh", "clamp", "interpolate", "upsample", "squeeze", "unsqueeze", "reshape", "view", "flatten", "getitem", "stack", "cat", "concat", "concatenate", "contiguous", "clone", "to", "float", "double", "half", "permute", "transpose", "detach", "type", "alias", "argmax"]
-)
+    (
+        "sigmoid", "softmax", "log_softmax", "logsigmoid", "tanh", "clamp", "interpolate", "upsample", "squeeze",
+        "unsqueeze", "reshape", "view", "view_as", "reshape_as", "flatten", "getitem", "stack", "cat", "contiguous",
+        "clone", "to", "float", "double", "half", "permute", "transpose", "detach", "type", "alias", "argmax",
+    )
+)  # fmt: skip
 """What gives only another form of its argument."""
 
 

@@ -159,7 +159,7 @@ class OpenCase:
         What it was compared with, or None.
     value
         f(x).
-    case, seed, layer, batch_size
+    case, seed, layer, batch_size, reshape
         As when it was explained.
     """
 
@@ -172,6 +172,7 @@ class OpenCase:
     seed: int
     layer: str | None
     batch_size: BatchSize
+    reshape: str | None = None
 
     def exhibit(
         self, stored: StoredMap, spec: MethodSpec, *, spread: float | None = None, truth: Volume | None = None,
@@ -218,7 +219,7 @@ class OpenCase:
         network = self._network(number)
         layer = self.layer if self.layer is None or not isinstance(network, OneInput) else f"network.{self.layer}"
         x = self.prepared.inputs.tensors[number]
-        return random_cam(network, x, self.goal, layer=layer, seed=self.seed, case=self.case)
+        return random_cam(network, x, self.goal, layer=layer, seed=self.seed, case=self.case, reshape=self.reshape)
 
     def _number(self, name: str | None) -> int:
         names = [s.name for s in self.model.card.inputs]
@@ -242,7 +243,7 @@ class OpenCase:
             inner = network.network if isinstance(network, OneInput) else network
             tensors = network.all_inputs(x) if isinstance(network, OneInput) else (x,)
             inputs = Inputs(tensors, lone=len(tensors) == 1)
-            explainer = spec.build(inner, layer=self.layer)
+            explainer = spec.build(inner, layer=self.layer, reshape=self.reshape)
             able = self.reference if explainer.takes_reference else None
             found = explainer.compute(
                 inputs.rebuild(tensors), self.goal, reference=None if able is None else inputs.rebuild(able.tensors),
@@ -260,6 +261,7 @@ def open_case(
     target: TargetLike = None,
     reference: ReferenceLike = None,
     layer: str | None = None,
+    reshape: str | None = None,
     case: str = "case",
     seed: int = 0,
     batch_size: BatchSize = "auto",
@@ -273,4 +275,4 @@ def open_case(
     value = float(goal(output)[0])
     question = Query(recording.unwrap(prepared.network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
     compared = find_reference(reference, question, prepared, model.card)
-    return OpenCase(model, prepared, goal, compared, value, case, seed, layer or model.card.layer, batch_size)
+    return OpenCase(model, prepared, goal, compared, value, case, seed, layer or model.card.layer, batch_size, reshape)

@@ -205,8 +205,8 @@ def _told(query: Query, recorded: Recorded, *, alone: bool) -> _Told:
         known = [s for s in shares if s is not None]
         if known and max(known) >= SHARE_TOLD:
             warnings.append(
-                f"{max(known):.0%} of what the output changes by, from a blank input to this one, does not pass through "
-                f"the layer '{name}': the map does not show it"
+                f"{max(known):.0%} of what the output changes by, from a blank input to this one, does not pass "
+                f"through the layer '{name}': the map does not show it"
             )
     return _Told(notes, tuple(warnings))
 
@@ -219,7 +219,7 @@ def _unreached(query: Query, maps: Sequence[Tensor | None], names: Sequence[str]
         if found is None and n_space(x):
             which = f"'{inputs.names[n]}'" if inputs.names is not None else f"number {n + 1}"
             warnings.append(
-                f"the layer '{', '.join(names)}' does not depend on the input {which}, or has other axes: its map is NaN; "
-                "name a layer that it passes through"
+                f"the layer '{', '.join(names)}' does not depend on the input {which}, or has other axes: its map "
+                "is NaN; name a layer that it passes through"
             )
     return warnings

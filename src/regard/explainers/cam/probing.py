@@ -22,7 +22,7 @@ _PATCHES = (1, 2, 4, 8, 14, 16, 32)
 
 
 def readings(shape: Sequence[int], size: Sequence[int], n_cases: int) -> Iterator[Layout | None]:
-    """How an output of ``shape`` may be laid out for an image of ``size``; None is (batch, channel, \\*space) as it is."""
+    """How an output of ``shape`` may lie for an image of ``size``; None is (batch, channel, \\*space) as it is."""
     if len(shape) == len(size) + 2 and shape[0] == n_cases:
         if math.prod(shape[2:]) > 1:
             yield None
@@ -80,7 +80,7 @@ def layout_by_probing(query: Query, layer: nn.Module, output: Tensor) -> tuple[L
 
 
 def _foreground(x: Tensor, at: float) -> tuple[int, ...]:
-    """The place where, along each axis in turn, a share ``at`` of what differs from the lowest value has been passed."""
+    """Where, along each axis in turn, a share ``at`` of what differs from the lowest value has been passed."""
     weight = (x[0] - x[0].amin()).sum(0)
     found = []
     for axis in range(weight.ndim):

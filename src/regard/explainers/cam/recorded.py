@@ -115,8 +115,9 @@ class Recorded:
         return outputs + moved
 
     def onto(self, coarse: Tensor, x: Tensor, bring: Callable[[Tensor, Sequence[int]], Tensor]) -> Tensor:
-        """A map (n, 1, \\*space) of the layer's places on an input's grid: (n, 1, \\*space), or (n, channel, \\*space)
-        where the channels of the input are places of the layer.
+        """A map (n, 1, \\*space) of the layer's places on an input's grid.
+
+        It is (n, 1, \\*space), or (n, channel, \\*space) where the channels of the input are places of the layer.
         """
         if not self.instances:
             return bring(coarse, space(x))
@@ -231,7 +232,7 @@ def _record(query: Query, layer: nn.Module, reshape: Reshape | None) -> Recorded
         if not value.requires_grad:
             raise no_gradient(query.network, f"the layer '{name}'")
         # Within the context, as a checkpoint runs the layer again.
-        (gradient,) = torch.autograd.grad(value.sum(), leaves[0])
+        gradient = _gradient(query, value, leaves[0], name)
     output = leaves[0].detach()
     laid = laid_out(query, layer, name, output, axes[0], reshape)
     precision = torch.float64 if output.dtype == torch.float64 else torch.float32
@@ -252,6 +253,20 @@ def _record(query: Query, layer: nn.Module, reshape: Reshape | None) -> Recorded
         gradient_elsewhere=bool((gradient != 0).any()) and not bool((gradients != 0).any()),
         warnings=laid.warnings,
     )
+
+
+def _gradient(query: Query, value: Tensor, leaf: Tensor, name: str) -> Tensor:
+    try:
+        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    except RuntimeError as error:
+        if "inplace" not in str(error):
+            raise
+        raise CapabilityError(
+            f"a {type(query.network).__name__} that overwrites, after the layer '{name}', what its own gradient needs",
+            "operations that autograd can follow",
+            "name a layer after that, or choose a perturbation method such as occlusion",
+        ) from error
+    return gradient
 
 
 @contextmanager
