@@ -73,8 +73,8 @@ def explain(
     request = Request(
         model=model, paths=tuple(cases), output=output, methods=tuple(method), target=target, reference=reference,
         reference_cases=reference_cases, reference_tolerance=reference_tolerance, layer=layer, reshape=reshape,
-        mask=mask, further=tuple(further or ()), cut=cut, dicom=dicom, weights=weights, trust=trust, seed=seed, device=device,
-        threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet,
-        as_json=as_json,
+        mask=mask, further=tuple(further or ()), cut=cut, dicom=dicom, weights=weights, trust=trust, seed=seed,
+        device=device, threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose,
+        quiet=quiet, as_json=as_json,
     )  # fmt: skip
     return run(request)

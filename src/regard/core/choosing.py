@@ -17,7 +17,7 @@ from regard.core.axes import Axes
 from regard.core.errors import CapabilityError
 from regard.core.places import Arrangement, arrangement_of
 from regard.core.spatial import has_space, n_space
-from regard.core.tracing import Tracing, tensors_in
+from regard.core.tracing import Tracing, followed, tensors_in
 
 __all__ = ["Candidate", "Watched", "plain_name", "watch"]
 
@@ -164,8 +164,6 @@ def watch(
 
     def note(m: nn.Module, args: object, kwargs: object, output: object) -> Tensor | None:
         calls[m] += 1
-        if isinstance(m, torch.jit.ScriptModule):
-            tracing.pass_through((args, kwargs), output)
         if m in lists and _are_inputs(tracing, args, kwargs, given):
             of_members[m] = output
         if isinstance(output, Tensor) and output.ndim >= 2 and m is not network:
@@ -181,8 +179,9 @@ def watch(
     with ExitStack() as stack:
         stack.callback(network.register_forward_pre_hook(begin, with_kwargs=True).remove)
         for m in network.modules():
-            stack.callback(m.register_forward_hook(note, with_kwargs=True).remove)
-        with torch.no_grad(), tracing:
+            if not isinstance(m, torch.jit.ScriptModule):
+                stack.callback(m.register_forward_hook(note, with_kwargs=True).remove)
+        with torch.no_grad(), followed(network, tracing), tracing:
             if inputs is not None:
                 tracing.mark_inputs(given)
             final = forward()

@@ -157,13 +157,18 @@ def arrangement_of(axes: Axes | None, n_places: int, n_cases: int) -> Arrangemen
     """
     if axes is None or len(axes) < 3 or any(a is None for a in axes):
         return None
-    known = [a for a in axes if a is not None]
+    # One channel beside places on an axis, as a reshaped image of one channel has it, is no feature.
+    known = [
+        a._replace(factors=tuple(f for f in a.factors if not (a.has_places and f.kind == "feature" and f.size == 1)))
+        for a in axes
+        if a is not None
+    ]
     flat = [f for a in known for f in a.factors]
     if sum(f.kind == "case" for f in flat) != 1 or next(f.size for f in flat if f.kind == "case") != n_cases:
         return None
     if any((a.before or a.after) and not a.has_places for a in known):
         return None
-    if any(a.has_places and any(f.kind == "feature" and f.size > 1 for f in a.factors) for a in known):
+    if any(a.has_places and any(f.kind == "feature" for f in a.factors) for a in known):
         return None
     if any(f.kind == "place" and f.among != n_places for f in flat):
         return None
@@ -240,7 +245,7 @@ class Layout:
                 found = Arrangement((first_axis, FEATURE(shape[1]), *space), n - 2, instances=True)
         if not fits:
             raise ShapeError(
-                f"reshape={self} for a layer that gives {tuple(shape)}", "one that holds its places", f"give {GRAMMAR}"
+                f"reshape={self} for a layer that gives {tuple(shape)}", "one that fits it", f"give {GRAMMAR}"
             )
         return found
 

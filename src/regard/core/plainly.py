@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils import checkpoint
 
-__all__ = ["in_backward", "plainly"]
+__all__ = ["in_backward", "plainly", "without_checkpoints"]
 
 
 @contextmanager
@@ -43,6 +43,24 @@ def _reentrant_as_the_other() -> Iterator[None]:
         yield
     finally:
         del function.apply
+
+
+@contextmanager
+def without_checkpoints() -> Iterator[None]:
+    """Within this context checkpointed parts are run once and kept, for what must not run twice."""
+    name = "_checkpoint_without_reentrant_generator"
+    kept = getattr(checkpoint, name, None)
+
+    def once(*_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+    if kept is not None:
+        setattr(checkpoint, name, once)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            setattr(checkpoint, name, kept)
 
 
 def in_backward() -> bool:

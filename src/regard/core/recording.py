@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from regard.core.choosing import plain_name, watch
 from regard.core.errors import CapabilityError, UnknownNameError
-from regard.core.plainly import in_backward, plainly
+from regard.core.plainly import in_backward, plainly, without_checkpoints
 
 __all__ = [
     "GRADIENT",
@@ -179,6 +179,12 @@ def replaced_output(
         outputs.append(output)
         return replace(output)
 
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise CapabilityError(
+            f"a scripted layer {layer.original_name}, which runs outside of Python",
+            "a layer that can be looked into",
+            "name one outside of the scripted part, or give the network as it was before torch.jit.script",
+        )
     handle = layer.register_forward_hook(hook)
     try:
         yield outputs
@@ -254,7 +260,7 @@ def tail(network: Network, layer: nn.Module, forward: Callable[[int], object]) -
                 finished.append((m, call))
 
     with ExitStack() as stack:
-        for m in module.modules():
+        for m in (m for m in module.modules() if not isinstance(m, torch.jit.ScriptModule)):
             stack.callback(m.register_forward_pre_hook(enter, with_kwargs=True).remove)
             stack.callback(m.register_forward_hook(leave, with_kwargs=True).remove)
         with torch.no_grad():
@@ -273,7 +279,7 @@ def tail(network: Network, layer: nn.Module, forward: Callable[[int], object]) -
             reached[0].write(_tensors((args, kwargs)))
             return replacement.clone()
 
-        with ExitStack() as patches:
+        with ExitStack() as patches, without_checkpoints():
             for m, calls in shortcuts.items():
                 patches.enter_context(patched_forward(m, _recall(calls, n, m.forward)))
             patches.enter_context(patched_forward(layer, replaced))

@@ -6,7 +6,7 @@ is only another form of (a sigmoid, an interpolation).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -180,12 +180,16 @@ _OPERATORS = {
 @contextmanager
 def followed(network: object, tracing: Tracing) -> Iterator[None]:
     """Within this context scripted parts of a network, whose operations are not seen, are followed as one."""
-    with ExitStack() as stack:
-        for m in network.modules() if isinstance(network, nn.Module) else ():
-            if isinstance(m, torch.jit.ScriptModule):
+    scripted = isinstance(network, nn.Module) and any(isinstance(m, torch.jit.ScriptModule) for m in network.modules())
 
-                def note(_: nn.Module, args: object, output: object) -> None:
-                    tracing.pass_through(args, output)
+    def note(m: nn.Module, args: object, output: object) -> None:
+        if isinstance(m, torch.jit.ScriptModule):
+            tracing.pass_through(args, output)
 
-                stack.callback(m.register_forward_hook(note).remove)
+    # A scripted module takes no hook of its own.
+    handle = torch.nn.modules.module.register_module_forward_hook(note) if scripted else None
+    try:
         yield
+    finally:
+        if handle is not None:
+            handle.remove()

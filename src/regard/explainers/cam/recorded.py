@@ -234,6 +234,7 @@ def _record(query: Query, layer: nn.Module, reshape: Reshape | None) -> Recorded
         # Within the context, as a checkpoint runs the layer again.
         gradient = _gradient(query, value, leaves[0], name)
     output = leaves[0].detach()
+    reaches = reached(query, layer, name, output, sources[0])
     laid = laid_out(query, layer, name, output, axes[0], reshape)
     precision = torch.float64 if output.dtype == torch.float64 else torch.float32
     activations = output if laid.reshape is None else laid.reshape(output)
@@ -247,7 +248,7 @@ def _record(query: Query, layer: nn.Module, reshape: Reshape | None) -> Recorded
         gradients.to(precision),
         value.detach(),
         laid.reshape,
-        reaches=reached(query, layer, name, output, sources[0]),
+        reaches=reaches,
         instances=laid.instances,
         goes_round=bool(seen & ((1 << n_inputs) - 1)),
         gradient_elsewhere=bool((gradient != 0).any()) and not bool((gradients != 0).any()),
