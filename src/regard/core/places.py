@@ -259,8 +259,8 @@ def parse_layout(text: str) -> Layout:
 
     ``channels-last`` (batch, \\*space, channel); ``tokens:14x14`` (batch, token, feature), with ``+1`` for one token
     before the grid (a class token), ``+1+4`` for one before and four after, ``:batch-second`` for (token, batch,
-    feature); ``slices:S`` (batch times S, channel, \\*space of a slice) of a volume; ``instances:S``, the same where the
-    slices are the channels of the input.
+    feature); ``slices:S`` (batch times S, channel, \\*space of a slice) of a volume; ``instances:S``, the same where
+    the slices are the channels of the input.
 
     Raises
     ------
