@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.utils.checkpoint import checkpoint
 
+from regard.core.choosing import watch
 from regard.core.errors import CapabilityError, InputError
 from regard.core.places import parse_layout
 from regard.core.spatial import interpolate, spread
@@ -149,6 +150,8 @@ def test_a_weight_is_no_layer_and_neither_is_the_output(norm: Callable[[nn.Modul
     x = image(*PICTURE)
     network(x)
     assert compute("grad-cam", network, x, target=lambda o: o.mean((1, 2, 3))).notes["layer"] == "3"
+    seen = watch(network, lambda: network(x[:1])).candidates
+    assert [c.name for c in seen] == ["0", "1", "2", "3", "4"]
     with pytest.raises(CapabilityError, match="a weight or a table"):
         compute("grad-cam", network, x, "4.parametrizations.weight", lambda o: o.mean((1, 2, 3)))
 
