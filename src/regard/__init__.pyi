@@ -24,6 +24,8 @@ from regard.core.target import Probability as Probability
 from regard.core.volume import Volume as Volume
 from regard.explain import explain as explain
 from regard.explain import explain_case as explain_case
+from regard.explainers.attention.attention_rollout import AttentionRollout as AttentionRollout
+from regard.explainers.attention.gradient_rollout import GradientRollout as GradientRollout
 from regard.explainers.cam.ablation_cam import AblationCAM as AblationCAM
 from regard.explainers.cam.crm import CRM as CRM
 from regard.explainers.cam.eigen_grad_cam import EigenGradCAM as EigenGradCAM
@@ -35,15 +37,19 @@ from regard.explainers.cam.hires_cam import HiResCAM as HiResCAM
 from regard.explainers.cam.layer_cam import LayerCAM as LayerCAM
 from regard.explainers.cam.random_cam import RandomCAM as RandomCAM
 from regard.explainers.cam.score_cam import ScoreCAM as ScoreCAM
+from regard.explainers.gradient.expected_gradients import ExpectedGradients as ExpectedGradients
 from regard.explainers.gradient.gradient import Gradient as Gradient
 from regard.explainers.gradient.guided_backpropagation import GuidedBackpropagation as GuidedBackpropagation
 from regard.explainers.gradient.input_x_gradient import InputXGradient as InputXGradient
 from regard.explainers.gradient.integrated_gradients import IntegratedGradients as IntegratedGradients
 from regard.explainers.gradient.lam import LAM as LAM
 from regard.explainers.gradient.smoothgrad import SmoothGrad as SmoothGrad
+from regard.explainers.perturbation.kernel_shap import KernelSHAP as KernelSHAP
 from regard.explainers.perturbation.lime import LIME as LIME
 from regard.explainers.perturbation.occlusion import Occlusion as Occlusion
 from regard.explainers.perturbation.rise import RISE as RISE
+from regard.explainers.perturbation.shapley_exact import ShapleyExact as ShapleyExact
+from regard.explainers.propagation.lrp import LRP as LRP
 from regard.io import read as read
 from regard.models import (
     BlackBox as BlackBox,
@@ -63,6 +69,8 @@ from regard.models import (
 from regard.models import (
     load_model as load_model,
 )
+from regard.probing import Preflight as Preflight
+from regard.probing import preflight as preflight
 from regard.references import ReferenceValue as ReferenceValue
 
 __version__: str

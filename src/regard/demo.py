@@ -103,6 +103,7 @@ def _card(demo: Demo, labels: Tensor) -> ModelCard:
                 "n": demo.n_train,
                 "ranges": {"output": [low, high]},
                 "site": "phantoms made by regard demo",
+                "simulated": True,
             },
             "notes": "Trained by regard demo on phantoms; it measures nothing in patients.",
         }

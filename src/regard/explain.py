@@ -1,9 +1,9 @@
 """Model, volume and method to explanation: prepare, attribute, bring home."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,30 +12,34 @@ from torch import Tensor
 
 from regard.core import recording
 from regard.core.batching import BatchSize
+from regard.core.emptiness import emptiness, shortfall
 from regard.core.errors import InputError, ReferenceInputError
 from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation
 from regard.core.first_pass import first_pass, offered
 from regard.core.geometry import resample
+from regard.core.one_thread import alone
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
-from regard.core.spatial import has_space, space
-from regard.core.target import AbstractTarget, Expectation, TargetLike, as_target
-from regard.core.volume import Grid, Volume
+from regard.core.rows import target_values
+from regard.core.spatial import has_space, n_space, over_channels, space
+from regard.core.target import AbstractTarget, TargetLike
+from regard.core.volume import Volume
 from regard.explainers.cam.recorded import shared_pass
+from regard.explainers.of_case import fitted, with_reference_cases
 from regard.explainers.spec import MethodSpec, parse_methods
+from regard.models.binding import bind_target
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
-from regard.models.model import Model
+from regard.models.model import Ensemble, Model
 from regard.models.preparation import outside_training
 from regard.models.provenance import made
+from regard.probing.probe import Preflight
+from regard.probing.run import preflight_of_case
 from regard.references import FoundReference, ReferenceLike, find_reference
 
 __all__ = ["Explained", "bind_target", "explain", "explain_case"]
 
 Scan = Volume | Mapping[str, Volume]
-
-INCOMPLETE = 0.1
-"""Share of f(x) - f(reference) that a map may miss before it carries a warning."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,15 @@ class Explained:
         The network's output as an image on the scan's grid, for networks that give images.
     outputs
         Every number that the network gave, for networks that give numbers, by name.
+    preflight
+        What the probes of the network said, where there is a map.
     """
 
     explanations: tuple[Explanation, ...]
     prediction: float
     output: Volume | None
     outputs: Mapping[str, float]
+    preflight: Preflight = field(default_factory=lambda: Preflight(()))
 
 
 def explain(
@@ -67,6 +74,7 @@ def explain(
     *,
     target: TargetLike = None,
     reference: ReferenceLike = None,
+    reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     reshape: str | None = None,
     mask: Volume | None = None,
@@ -90,11 +98,11 @@ def explain(
     reference
         What the scan is compared with: another scan, a `ReferenceValue` ("why not 60": an input whose output is near
         it), or a constant intensity in the network's units.
-    layer
-        Layer of CAM methods; by default the card's, or the last one with places.
-    reshape
-        How that layer's output lies, where it cannot be told by itself: ``"channels-last"``, ``"tokens:14x14+1"`` ...
-        (`regard.core.places.parse_layout`).
+    reference_cases
+        Scans of other cases, for methods that average over references (expected-gradients).
+    layer, reshape
+        Layer of CAM methods, by default the card's, or the last one with places; and how its output lies, such as
+        ``"tokens:14x14+1"`` (`regard.core.places.parse_layout`), where that cannot be told by itself.
     mask
         Region of interest on any grid: outside it the map is NaN, and what was there is stated in ``notes``. Occlusion
         evaluates no window that does not touch it.
@@ -113,7 +121,8 @@ def explain(
     Raises
     ------
     InputError
-        If the scan does not fit the model, or the target, reference or method does not fit the output.
+        If the scan does not fit the model, or the target, reference or method does not fit the output, or a probe of
+        the network refuses (see `regard.preflight`).
     """
     found = explain_case(
         model,
@@ -121,6 +130,7 @@ def explain(
         [method],
         target=target,
         reference=reference,
+        reference_cases=reference_cases,
         layer=layer,
         reshape=reshape,
         mask=mask,
@@ -132,6 +142,7 @@ def explain(
     return found[0] if isinstance(scan, Volume) else {str(e.input): e for e in found}
 
 
+@alone()
 def explain_case(
     model: Model,
     scan: Scan,
@@ -139,6 +150,7 @@ def explain_case(
     *,
     target: TargetLike = None,
     reference: ReferenceLike = None,
+    reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     reshape: str | None = None,
     mask: Volume | None = None,
@@ -147,24 +159,24 @@ def explain_case(
     batch_size: BatchSize = "auto",
     through_preparation: bool = False,
     when_made: Callable[[Sequence[Explanation]], None] | None = None,
+    preflight: bool | Preflight = True,
 ) -> Explained:
     """Explain one case with several methods; CAMs of one layer share one pass.
 
     Parameters as `explain`; ``when_made`` is given the explanations of each method as soon as they are made, so that a
-    run which is stopped loses none.
+    run which is stopped loses none. Without ``preflight`` the network is not probed; what an earlier preflight of the
+    same network, target and methods said stands in its place.
     """
-    specs = parse_methods(methods)
+    specs = [s.laid_out(reshape) for s in with_reference_cases(parse_methods(methods), reference_cases)]
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
-    network = prepared.network
-    inputs = prepared.inputs
-    members = prepared.members
+    network, inputs, members = prepared.network, prepared.inputs, prepared.members
     alone = len(members) == 1 and GRADIENT in recording.capabilities(network)
     begun = first_pass(network, inputs, graph=alone and bool(specs) and specs[0].method.begins_with_gradient)
     output = begun.output
     goal = bind_target(model, target, output, prepared)
-    with recording.intact(network), torch.no_grad():
-        prediction = float(goal(output)[0])
+    with torch.no_grad():
+        prediction = float(target_values(goal, output, 1, n_space(inputs.tensors[0]))[0])
     question = Query(recording.unwrap(network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
     compared = find_reference(reference, question, prepared, model.card)
     warnings = list(prepared.warnings) + outside_training(model.card, scans, prediction)
@@ -177,11 +189,18 @@ def explain_case(
     if mask is not None and any(spec.method.takes_mask for spec in specs):
         looked = inputs.rebuild([p.places(mask).to(inputs.tensors[0].device) for p in prepared.parts])
     explanations: list[Explanation] = []
-    with _shared(len(specs)), offered(begun):
+    # CAMs of one layer share one pass, when there is more than one method.
+    with shared_pass() if len(specs) > 1 else nullcontext(), offered(begun):
+        probed = None
+        if specs and preflight is not False:
+            before = preflight if isinstance(preflight, Preflight) else None
+            probed = _probed(model, prepared, goal, specs, named, compared, prediction, before)
+            warnings += probed.check().warnings
+            batch_size = 1 if probed.alone else batch_size
         for spec in specs:
-            parts = []
+            parts, of_case = [], fitted(spec, prepared)
             for member in members:
-                explainer = spec.build(member, layer=named, reshape=reshape)
+                explainer = of_case.build(member, layer=named)
                 able = compared if explainer.takes_reference else None
                 if compared is not None and able is None and len(specs) == 1:
                     raise ReferenceInputError(
@@ -219,50 +238,52 @@ def explain_case(
             if when_made is not None:
                 when_made(of_method)
     image, numbers = _outputs(model, output, prepared)
-    return Explained(tuple(explanations), prediction, image, numbers)
+    return Explained(tuple(explanations), prediction, image, numbers, probed or Preflight(()))
 
 
-@contextmanager
-def _shared(n_methods: int) -> Iterator[None]:
-    """Let CAMs of one layer share one pass, when there is more than one method."""
-    if n_methods == 1:
-        yield
-        return
-    with shared_pass():
-        yield
-
-
-def _output_grid(output: Tensor, grid: Grid) -> Grid:
-    """Grid of an output image that covers the field of view of the input's ``grid``."""
-    size = list(space(output)) + [1] * (3 - len(space(output)))
-    ratio = np.array(grid.shape) / np.array(size)
-    affine = grid.affine.copy()
-    affine[:3, :3] = grid.affine[:3, :3] * ratio
-    affine[:3, 3] = grid.affine[:3, 3] + grid.affine[:3, :3] @ ((ratio - 1) / 2)
-    return Grid(tuple(size), affine)  # type: ignore[arg-type]
-
-
-def bind_target(model: Model, target: TargetLike, output: object, prepared: PreparedCase) -> AbstractTarget:
-    """The target for this model and this scan: activation known, regions on the output's grid."""
-    spec = model.card.output
-    if target is None and spec.bins is not None:
-        target = Expectation(tuple(spec.bins))
-    goal = as_target(target, output).with_activation(spec.activation)
-    if isinstance(output, Tensor) and has_space(output):
-        part = prepared.parts[0]
-        goal = goal.on_grid(_output_grid(output, part.grid), part.scan.grid)
-    return goal
+def _probed(
+    model: Model,
+    prepared: PreparedCase,
+    goal: AbstractTarget,
+    specs: Sequence[MethodSpec],
+    layer: str | None,
+    compared: FoundReference | None,
+    prediction: float,
+    before: Preflight | None,
+) -> Preflight:
+    """What is known of the network, probed now if it is not; what holds for this case only is looked at anew."""
+    owners = model.members if isinstance(model, Ensemble) else (model,)
+    return preflight_of_case(
+        prepared.members,
+        prepared.inputs,
+        goal,
+        [fitted(spec, prepared) for spec in specs],
+        layer=layer,
+        reference=None if compared is None else compared.tensors,
+        value=prediction,
+        keys=[owner.regard_network for owner in owners],
+        before=before,
+    )
 
 
 def _bring_home(
     part: PreparedScan, found: Sequence[Attribution], n: int, quantity: Quantity
 ) -> dict[str, tuple[Tensor, float]]:
-    """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement."""
+    """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement.
 
-    def home(relevance: Tensor) -> tuple[Tensor, float]:
-        return part.bring_home(part.to_space(relevance, quantity).sum(0, keepdim=True), quantity)
+    All that belongs to a map goes home by the map's own way. A standard error (s per network voxel) so becomes A' |s|
+    for a contribution A' m: at most what the error of A' m is, whatever the network voxels' errors have in common, and
+    exactly that where one network voxel feeds a scan voxel or the errors are shared, as within a segment.
+    """
 
-    homes = [home(a.relevance[n]) for a in found]
+    def on_grid(tensor: Tensor) -> Tensor:
+        return part.to_space(tensor, quantity)[None]
+
+    def home(tensor: Tensor) -> tuple[Tensor, float]:
+        carried, outside = part.bring_home(tensor[0], quantity)
+        return carried, outside if math.isfinite(outside) else 0.0
+
+    homes = [home(over_channels(on_grid(a.relevance[n]))) for a in found]
     stack = torch.stack([h for h, _ in homes])
     maps = {"relevance": (stack.mean(0), float(np.mean([o for _, o in homes])))}
     errors = [a.standard_error for a in found]
@@ -270,8 +291,7 @@ def _bring_home(
         squares = []
         for e in errors:
             assert e is not None
-            one = part.to_space(e[n], quantity).square().sum(0, keepdim=True).sqrt()
-            squares.append(part.bring_home(one, Quantity.SCORE if quantity.sums else quantity)[0].square())
+            squares.append(home(over_channels(on_grid(e[n]).square()).sqrt())[0].square())
         maps["standard_error"] = (torch.stack(squares).sum(0).sqrt() / len(squares), 0.0)
     if len(found) > 1:
         maps["spread"] = (stack.std(0), 0.0)
@@ -312,10 +332,12 @@ def _explanation(
         reference = {"label": own, "value": float(first.reference_value[0])}
     errors = [float(a.completeness_error[0]) for a in parts if a.completeness_error is not None]
     left = float(np.mean(errors)) if errors else None
-    if left is not None and reference is not None and abs(left) > INCOMPLETE * abs(prediction - reference["value"]):
-        change = f"{prediction - reference['value']:.3g} {output_unit}"
-        warnings = [*warnings, f"the map misses {abs(left):.3g} of the change of {change} that it divides"]
-    warnings = list(dict.fromkeys([*warnings, *(w for a in parts for w in a.warnings)]))
+    if len(errors) > 1:
+        notes["completeness_error_rms"] = float(np.sqrt(np.mean(np.square(errors))))
+    warnings = [*warnings, *shortfall(parts, output_unit), *dict.fromkeys(w for a in parts for w in a.warnings)]
+    if len(parts) > 1 and not any("empty" in a.notes for a in parts):
+        # Members that each hold something may leave nothing in their mean.
+        warnings += emptiness([maps["relevance"][0][None]])
     volumes = {key: scan.with_tensor(tensor.float(), unit="") for key, (tensor, _) in maps.items()}
     return Explanation(
         relevance=replace(volumes["relevance"], unit=unit, header={}),
@@ -360,11 +382,11 @@ def _masked(explanation: Explanation, mask: Volume) -> Explanation:
 
 def _outputs(model: Model, output: object, prepared: PreparedCase) -> tuple[Volume | None, dict[str, float]]:
     """The network's own output: an image on the scan's grid, or numbers by name."""
-    if not isinstance(output, Tensor):
+    if not isinstance(output, Tensor) or output.shape[:1] != (1,):
         return None, {}
     part = prepared.parts[0]
     names = model.card.output.names
-    if has_space(output):
+    if has_space(output) and n_space(output) == n_space(prepared.inputs.tensors[0]):
         channels = output[0].float()
         labelled = model.card.output.kind == "segmentation"
         if labelled:

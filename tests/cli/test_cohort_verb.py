@@ -35,6 +35,7 @@ REGIONS = [
     "n",
     "unit",
     "space",
+    "test",
 ]
 
 

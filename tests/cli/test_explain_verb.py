@@ -14,6 +14,8 @@ from command_line import Regard
 from PIL import Image
 from safetensors.torch import save_file
 
+from regard.io.records import read_inputs
+
 SIDECAR = (
     *("schema", "case", "method", "knobs", "form", "quantity", "unit", "sign", "target", "layer", "prediction"),
     *("reference", "completeness_error", "outside", "seed", "batch_size", "threads", "device", "versions"),
@@ -265,6 +267,13 @@ def test_references(regard: Regard, model: Path, picture: Callable, tmp_path: Pa
     ):
         assert regard(*base, tmp_path / "no", *options).refused(word)
 
+    many = ("explain", model, scan, "-m", "expected-gradients:n_samples=8", "-m", "gradient", *cases)
+    assert regard(*many, "-o", tmp_path / "many").code == 0
+    stored = sidecar(tmp_path / "many", "0_desc-expectedgradients")
+    assert stored["reference"]["label"] == "the mean over 2 cases"
+    assert stored["knobs"]["n_references"] == 2
+    assert regard("weigh", tmp_path / "many", "--quick", "--measure", "completeness-error").code == 0
+
 
 def test_seed_threads_batch_size_and_device(regard: Regard, model: Path, picture: Callable, tmp_path: Path) -> None:
     scan, threads = picture(), torch.get_num_threads()
@@ -343,3 +352,51 @@ def test_a_network_that_gives_images(regard: Regard, write_model: Callable, pict
     assert seen[3:9, 3:9].all()
     assert seen.sum() == 36
     assert regard(*base, "--overwrite").code == 0
+
+
+def test_one_volume_of_several_is_explained_and_weighed_again(
+    regard: Regard, write_model: Callable, nifti: Callable, tmp_path: Path
+) -> None:
+    spec = {"name": "image", "orientation": "LPS", "shape": [16, 16, 8]}
+    model = write_model("one", kwargs={"widths": [2, 3], "spatial_dims": 3}, inputs=[spec])
+    values = np.random.default_rng(1).normal(size=(20, 18, 6, 3))
+    echoes, second = nifti("echoes.nii.gz", values=values), nifti("second.nii.gz", values=values[..., 1])
+    ask = ("-m", "gradient", "-o")
+    assert regard("explain", model, echoes, *ask, tmp_path / "none").refused(
+        "3 channels", "--volume N (0 to 2", "--input"
+    )
+    assert regard("explain", model, echoes, "--volume", 3, *ask, tmp_path / "x").refused("0 to 2")
+    chosen = regard("explain", model, echoes, "--volume", 1, *ask, tmp_path / "run", "--json").json["maps"][0]
+    alone = regard("explain", model, second, *ask, tmp_path / "alone", "--json").json["maps"][0]
+    assert chosen["prediction"] == alone["prediction"]
+    again = regard("explain", model, echoes, "--volume", 2, *ask, tmp_path / "run")
+    assert again.refused("another configuration")
+    assert np.allclose(read_inputs(tmp_path / "run")[0].read().tensor[0].numpy(), values[..., 1].astype(np.float32))
+
+
+def test_dicom_as_a_segmentation_is_refused_without_a_threshold(
+    regard: Regard, model: Path, picture: Callable, tmp_path: Path
+) -> None:
+    for words in (("--dicom", "seg:x"), ("--dicom=seg:-2",)):
+        said = regard("explain", model, picture(), "-m", "gradient", *words, "-o", tmp_path / "run")
+        assert said.refused("seg:THRESHOLD")
+    said = regard("explain", model, picture(), "-m", "gradient", "--dicom", "seg:0.5", "-o", tmp_path / "run")
+    assert said.refused("expected DICOM images")
+
+
+def test_regions_of_an_atlas_play_and_a_changed_atlas_is_told(
+    regard: Regard, model_3d: Path, nifti: Callable, tmp_path: Path
+) -> None:
+    scan, labels = nifti(), np.ones((20, 18, 6))
+    labels[10:] = 2
+    atlas = nifti("atlas.nii.gz", values=labels)
+    base = ("explain", model_3d, scan, "-m", f"shapley-exact:parts={atlas}", "-o", tmp_path / "run")
+    assert regard(*base).code == 0
+    stored = sidecar(tmp_path / "run", "scan_desc-shapleyexact")
+    assert stored["knobs"]["parts"] == "atlas.nii.gz"
+    assert stored["completeness_error"] == pytest.approx(0, abs=1e-5)
+    nifti("atlas.nii.gz", values=3 - labels)
+    assert regard(*base).refused("parts")
+    assert regard("explain", model_3d, scan, "-m", "shapley:parts=nothere.nii", "-o", tmp_path / "no").refused(
+        "nothere"
+    )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from regard.cohort.means import group_means_test, mean_test
 from regard.cohort.null import masked_surrogate
 from regard.cohort.permutation import exchanged, freedman_lane, ordinary_t, sign_flipping
 from regard.cohort.region_table import patient_means
@@ -219,3 +220,52 @@ def test_patients_count_once() -> None:
     means, names = patient_means(np.array([[1.0], [3.0], [10.0], [np.nan]]), ["a", "a", "b", "b"])
     assert names == ["a", "b"]
     assert means[:, 0].tolist() == [2.0, 10.0]
+
+
+def false_alarms(test, n_cohorts: int = 120) -> float:
+    """Share of cohorts without any effect in which some region is named at 5 %."""
+    return float(np.mean([bool((test(k) <= 0.05).any()) for k in range(n_cohorts)]))
+
+
+def test_skewed_differences_of_mean_zero_are_no_effect() -> None:
+    def skewed(k: int) -> np.ndarray:
+        return np.random.default_rng(k).exponential(size=(20, 16)) - 1
+
+    assert false_alarms(lambda k: mean_test(skewed(k), seed=k, n_draws=199).p) <= 0.1
+    assert false_alarms(lambda k: sign_flipping(skewed(k), seed=k, n_draws=199).p) >= 0.2
+
+
+@pytest.mark.parametrize(("spread", "skewed"), [(3.0, False), (1 / 3, False), (3.0, True)])
+def test_a_small_group_that_spreads_unlike_is_not_called_different(spread: float, skewed: bool) -> None:
+    group = np.r_[np.zeros(40), np.ones(8)]
+
+    def p(k: int) -> np.ndarray:
+        rng = np.random.default_rng(k)
+        values = rng.exponential(size=(48, 16)) - 1 if skewed else rng.normal(size=(48, 16))
+        values[40:] *= spread
+        return group_means_test(values, group, rng.normal(size=(48, 1)), seed=k, n_draws=199).p
+
+    assert false_alarms(p) <= 0.1
+
+
+def test_means_that_differ_are_found() -> None:
+    rng, group = np.random.default_rng(0), np.r_[np.zeros(30), np.ones(12)]
+    values = rng.normal(size=(42, 6))
+    values[group == 1, 2] = 2 + 0.5 * values[group == 1, 2]
+    found = group_means_test(values, group, np.zeros((42, 0)), n_draws=499)
+    np.testing.assert_allclose(found.t, stats.ttest_ind(values[30:], values[:30], equal_var=False).statistic)
+    assert found.p[2] == 1 / 500
+    assert found.p[[0, 1, 3, 4, 5]].min() > 0.05
+    one = mean_test(rng.exponential(size=(25, 4)) - np.array([1, 1, 0.2, 1]), n_draws=499)
+    assert one.p[2] <= 0.01
+    assert one.p[[0, 1, 3]].min() > 0.05
+
+
+def test_few_patients_are_tested_by_signs_and_small_groups_by_exchange() -> None:
+    assert "symmetry" in mean_test(drawn(9, 3)).test
+    assert "mean" in mean_test(drawn(10, 3)).test
+    group = np.r_[np.zeros(20), np.ones(5)]
+    assert "exchange" in group_means_test(drawn(25, 3), group, np.zeros((25, 0)), n_draws=19).test
+    twice = [str(k // 2) for k in range(24)]
+    group = np.repeat([0.0, 1.0], 12)
+    assert "exchange" in group_means_test(drawn(24, 3), group, np.zeros((24, 0)), blocks=twice, n_draws=19).test

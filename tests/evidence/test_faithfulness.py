@@ -69,6 +69,23 @@ def test_deletion_over_blocks_is_that_of_a_loop_over_blocks() -> None:
         assert found.notes[f"filler {name}"] == pytest.approx(figure[-1] - figure[1], rel=1e-10)
 
 
+def test_a_part_does_not_go_first_for_being_larger() -> None:
+    """Eleven places in blocks of 3, 2, 3 and 3: the part of two is denser, the others have the larger sum."""
+    numbers = blocks((11,), 4)
+    sizes = torch.bincount(numbers.flatten())
+    small = int(sizes.argmin())
+    assert sorted(sizes.tolist()) == [2, 3, 3, 3]
+    weight = torch.where(numbers == small, 1.2, 1.0)[None, None].double()
+    x = torch.ones(1, 1, 11, dtype=torch.float64)
+    case = exhibit(Linear(weight, 60.0), x, weight * x, reference=torch.zeros_like(x))
+    removals = Deletion(n_parts=4, n_steps=4, fillers=("reference", 0.5)).removals(case, "reference", numbers)
+    assert removals is not None
+    # The densest part goes first when the largest claims do, and last when the smallest do.
+    assert float(removals.largest[1]) == pytest.approx(case.value - 2.4)
+    assert float(removals.smallest[-2]) == pytest.approx(case.value - 9)
+    assert float(removals.largest_share[1]) == pytest.approx(2 / 11)
+
+
 def test_a_regressor_of_one_output_has_no_constant_curve() -> None:
     case, _ = linear((16, 16))
     found = Deletion().measure(case)

@@ -140,3 +140,17 @@ def test_what_does_not_fit_is_refused() -> None:
         RelevanceMass().measure(replace(good, places=Places(torch.ones(5, dtype=torch.bool))))
     with pytest.raises(ShapeError, match="one per axis"):
         Distance().measure(case(RELEVANCE, CORE, spacing=(1.0, 1.0)))
+
+
+def test_average_precision_by_chance_is_its_mean_over_all_orders() -> None:
+    from itertools import permutations
+
+    from regard.evidence.localisation import average_precision, average_precision_by_chance
+
+    for n_inside, n in ((1, 5), (2, 6), (4, 6)):
+        truth = (torch.arange(n) < n_inside).float()
+        orders = [average_precision(torch.tensor(order) + 1.0, truth) for order in permutations(range(n))]
+        assert abs(sum(orders) / len(orders) - average_precision_by_chance(n_inside, n)) < 1e-9
+    assert abs(average_precision_by_chance(2, 200) - 0.0343) < 1e-4  # and not the share, 0.010
+    near = [average_precision_by_chance(3, n) for n in (9_999, 10_000)]
+    assert abs(near[0] - near[1]) < 1e-6

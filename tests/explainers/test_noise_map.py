@@ -15,6 +15,7 @@ from regard.core.inputs import Inputs
 from regard.explainers.learned.extent import extent_curve
 from regard.explainers.learned.noise_map import NoiseMap
 from regard.explainers.learned.optimise import Noised, PerImage, optimise_noise
+from regard.explainers.learned.probes import estimate_change
 from regard.phantoms.oracles import BilinearOracle, LinearOracle
 from regard.report.extent import draw_extent_curve
 from regard.testing.networks import TinyNetwork, TwoInputs, example
@@ -362,3 +363,64 @@ def test_a_model_folder_takes_one_input(tmp_path: Path) -> None:
 
     with pytest.raises(ShapeError, match="2 inputs"):
         NoiseMap(Sum(), model=folder).attribute((torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8)))
+
+
+def test_lambda_and_the_change_of_a_linear_network_are_those_of_the_closed_form_for_every_seed() -> None:
+    """f = w.x: the strongest noise changes it by |s w| (root mean square), and the map's own noise by |s B w|."""
+    weights, x, s = normal(1, 8, 9), normal(1, 1, 8, 9, seed=1), 2.0
+    for seed in range(5):
+        found = NoiseMap(LinearOracle(weights, 60), s_max=s, n_steps=150, **PLAIN).compute(x, seed=seed)
+        notes, noise = found.notes, 1 - found.relevance[0][0].double()
+        squared = float((s * weights).square().sum())
+        assert notes["lambda"] == pytest.approx(0.1 * squared, rel=1e-6)
+        assert notes["prediction_change_rms_strongest_noise"] == pytest.approx(math.sqrt(squared), rel=1e-6)
+        assert notes["prediction_change_rms"] == pytest.approx(float((s * noise * weights).norm()), rel=1e-5)
+        assert notes["prediction_change_mean"] == pytest.approx(0, abs=1e-6)
+        assert max(v for k, v in notes.items() if k.endswith("standard_error")) < 1e-3 * notes["lambda"]
+        assert notes["n_probes"] == 64
+
+
+@pytest.mark.parametrize("linear_share", [0.0, 0.5, 0.95])
+def test_the_error_of_a_change_is_its_spread_over_repetitions(linear_share: float) -> None:
+    """Changes a L + b (Q^2 - 1) + b of normal L and Q: mean b, mean square a^2 + 3 b^2; 400 repetitions of 64 draws."""
+    a, b = linear_share, 1 - linear_share
+    drawn = normal(400, 2, 64, seed=5)
+    found = [
+        estimate_change(a * line + b * other.square(), line if a else None, torch.ones(64).double() if a else None)
+        for line, other in drawn
+    ]
+    for value, error, truth in (("mean", "mean_error", b), ("mean_square", "mean_square_error", a**2 + 3 * b**2)):
+        values = torch.tensor([getattr(f, value) for f in found])
+        errors = torch.tensor([getattr(f, error) for f in found])
+        assert float(values.mean()) == pytest.approx(truth, abs=4 * float(values.std()) / 20)
+        assert float(errors.square().mean().sqrt() / values.std()) == pytest.approx(1, abs=0.15)
+    roots = torch.tensor([f.rms for f in found])
+    assert float(torch.tensor([f.rms_error for f in found]).mean() / roots.std()) == pytest.approx(1, abs=0.35)
+
+
+def test_the_derivative_makes_the_figures_of_a_network_less_noisy() -> None:
+    network, x = TinyNetwork((8, 9)).eval(), example((8, 9))
+    strongest, plain, errors = [], [], []
+    for seed in range(24):
+        noised = Noised(Query(network, Inputs.of(x), seed=seed), NoiseSettings(s_max=0.5))
+        change = noised.everywhere()
+        strongest.append(change.mean_square)
+        errors.append(change.mean_square_error)
+        inside = [k.to(x) for k in noised.inside]
+        plain.append(float(noised.changes(inside, "everywhere").square().mean()))
+    truth = float(
+        Noised(Query(network, Inputs.of(x), seed=99), NoiseSettings(s_max=0.5)).changes(inside, "everywhere", 20000)
+        .square().mean()
+    )  # fmt: skip
+    spread = torch.tensor(strongest).std()
+    assert spread < 0.7 * torch.tensor(plain).std()
+    assert float(torch.tensor(strongest).mean()) == pytest.approx(
+        truth, abs=4 * float(spread) / math.sqrt(24) + 0.02 * truth
+    )
+    assert float(torch.tensor(errors).mean() / spread) == pytest.approx(1, abs=0.4)
+
+
+def test_what_a_stated_spread_leaves_no_doubt_of_has_no_error() -> None:
+    found = NoiseMap(TinyNetwork((6, 7)), spread=2.0, n_steps=5).compute(example((6, 7))).notes
+    assert found["lambda_standard_error"] == 0
+    assert NoiseMap(TinyNetwork((6, 7)), n_steps=5).compute(example((6, 7))).notes["lambda_standard_error"] > 0

@@ -15,7 +15,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 import regard
 from regard.core.errors import FileError, GeometryError, MissingDependencyError
-from regard.io import dicom_plane
+from regard.io import dicom_values
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ def test_a_missing_decoder_names_the_extra(
     class Unable:
         is_available = False
 
-    monkeypatch.setattr(dicom_plane, "get_decoder", lambda _: Unable())
+    monkeypatch.setattr(dicom_values, "get_decoder", lambda _: Unable())
     with pytest.raises(MissingDependencyError, match=r"RLE.*no decoder.*pip install 'regard\[dicom\]'"):
         regard.read(path)
 

@@ -42,10 +42,18 @@ def test_a_map_has_the_scans_shape_and_affine_in_both_forms(affine: np.ndarray, 
     assert np.array_equal(image.get_fdata(dtype=np.float32), explanation.numpy())
 
 
-def test_a_shear_goes_into_the_sform_alone(tmp_path: Path) -> None:
+def test_a_shear_goes_into_the_sform_and_the_qform_stacks_at_right_angles(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     save_map(explanation_of(scan_on(SHEARED)), tmp_path / "a_relevance.nii.gz")
+    assert "a shear (a tilted gantry), which a qform cannot hold" in caplog.text
     header = nibabel.load(tmp_path / "a_relevance.nii.gz").header
-    assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 0)
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
+    straight = header.get_qform()
+    assert np.allclose(straight[:3, [0, 1, 3]], SHEARED[:3, [0, 1, 3]], atol=1e-5)
+    assert np.allclose(np.linalg.norm(straight, axis=0), np.linalg.norm(SHEARED, axis=0), atol=1e-5)
+    assert np.allclose(straight[:3, 2] @ straight[:3, :2], 0, atol=1e-5)
+    assert straight[:3, 2] @ SHEARED[:3, 2] > 0
     assert np.allclose(nibabel.load(tmp_path / "a_relevance.nii.gz").affine, SHEARED)
 
 

@@ -156,6 +156,16 @@ def test_microns_become_millimetres(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert "microns" in caplog.text
 
 
+@pytest.mark.parametrize(("unit", "in_mm"), [("micron", 0.001), ("meter", 1000.0)])
+def test_the_origin_is_in_the_headers_unit_too(tmp_path: Path, unit: str, in_mm: float) -> None:
+    affine = np.array([[0.0, 50, 0, -1200], [-40, 0, 0, 340], [0, 0, 60, 77], [0, 0, 0, 1]])
+    image = nibabel.Nifti1Image(np.zeros((2, 3, 4), np.float32), affine)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "small.nii")
+    found = regard.read(tmp_path / "small.nii").affine
+    np.testing.assert_allclose(found[:3], affine[:3] * in_mm, rtol=1e-6)
+
+
 def test_sform_and_qform_that_differ_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.float32), np.eye(4))
     image.set_sform(np.diag([2.0, 2.0, 2.0, 1.0]), 1)

@@ -115,60 +115,56 @@ def test_a_bundle_is_its_network_with_a_card_of_its_metadata(write_bundle: Write
         "spacing_mm": (1.5, 1.5, 2.0),
         "shape": None,
         "fit": "crop-pad",
+        "levels": None,
         "rounding": "none",
         "unit": "HU",
         "window": (-57, 164),
-        "normalise": {"low": 0, "high": 1},
+        "normalise": "none",
     }
     assert card.output.kind == "segmentation"
     assert card.output.names == ("background", "spleen")
     assert card.output.grid == "input"
     assert "A spleen finder." in card.notes
+    steps = "run by MONAI: EnsureChannelFirst, Orientation, Spacing, ScaleIntensityRange, EnsureType"
+    assert steps in card.notes
     assert len(model.warnings) == 1
     assert model.warnings[0].startswith("not known from the bundle: how patches of 96 x 96 x 96 voxels are joined")
 
 
 @pytest.mark.parametrize(
-    ("transform", "wanted"),
+    ("steps", "wanted"),
     [
-        ({"_target_": "NormalizeIntensityd"}, {"normalise": "zscore"}),
-        ({"_target_": "NormalizeIntensityd", "nonzero": True}, {"normalise": "zscore-foreground"}),
+        ([{"_target_": "Spacingd", "pixdim": 2}], {"spacing_mm": (2.0, 2.0, 2.0)}),
+        ([{"_target_": "Spacingd", "pixdim": "@voxel"}], {"spacing_mm": (1.0, 2.0, 3.0)}),
         (
-            {"_target_": "NormalizeIntensityd", "subtrahend": 5, "divisor": 2},
-            {"normalise": {"mean": 5, "std": 2}},
+            [{"_target_": "Spacingd", "pixdim": "@voxel"}, {"_target_": "Orientationd", "axcodes": "LPS"}],
+            {"spacing_mm": None, "orientation": "LPS"},
+        ),
+        ([{"_target_": "Spacingd", "pixdim": [1, -1, 2]}], {"spacing_mm": None}),
+        (
+            [{"_target_": "Spacingd", "pixdim": 2}, {"_target_": "Resized", "spatial_size": [8, 8, 8]}],
+            {"spacing_mm": None},
         ),
         (
-            {"_target_": "ScaleIntensityRanged", "a_min": 100, "a_max": 300, "b_min": -1, "b_max": 1},
-            {"normalise": {"mean": 200, "std": 100}},
+            [{"_target_": "Orientationd", "axcodes": "LPS"}, {"_target_": "Flipd", "spatial_axis": 0}],
+            {"orientation": None},
         ),
-        ({"_target_": "ScaleIntensityd"}, {"normalise": "minmax"}),
-        ({"_target_": "Resized", "spatial_size": [8, 9, 10]}, {"shape": (8, 9, 10), "fit": "resize"}),
-        ({"_target_": "Spacingd", "pixdim": 2}, {"spacing_mm": (2.0, 2.0, 2.0)}),
-        ({"_target_": "Spacingd", "pixdim": "@voxel"}, {"spacing_mm": (1.0, 2.0, 3.0)}),
     ],
 )
-def test_known_transforms_become_the_card(
-    write_bundle: Write, transform: dict[str, Any], wanted: dict[str, Any]
+def test_a_card_says_only_what_single_steps_make_sure(
+    write_bundle: Write, steps: list[dict[str, Any]], wanted: dict[str, Any]
 ) -> None:
-    folder = write_bundle(network=reference(), preprocessing=[transform], voxel=[1, 2, 3])
+    folder = write_bundle(network=reference(), preprocessing=[{**s, "keys": "image"} for s in steps], voxel=[1, 2, 3])
     spec = load_model(folder).card.inputs[0].model_dump()
     assert {k: spec[k] for k in wanted} == wanted
 
 
-@pytest.mark.parametrize(
-    ("transform", "said"),
-    [
-        ({"_target_": "CropForegroundd"}, "what its transform CropForeground does"),
-        ({"_target_": "Spacingd", "pixdim": "$@a + 1"}, "what its transform Spacing does"),
-        ({"_target_": "ScaleIntensityRanged", "a_min": 1, "a_max": 1}, "what its transform ScaleIntensityRange does"),
-        ({"_target_": "ScaleIntensityd", "minv": -1}, "what its transform ScaleIntensity does"),
-    ],
-)
-def test_what_cannot_be_known_is_said(write_bundle: Write, transform: dict[str, Any], said: str) -> None:
-    model = load_model(write_bundle(network=reference(), preprocessing=[transform]))
-    assert said in model.warnings[0]
-    assert said in model.card.notes
-    assert "the direction of its axes" in model.warnings[0]
+def test_a_bundle_without_preprocessing_says_so(write_bundle: Write) -> None:
+    model = load_model(write_bundle(network=reference(), preprocessing=None))
+    assert "what is done to an image first" in model.warnings[0]
+    named = {"_target_": "Dataset", "transform": "@steps"}
+    folder = write_bundle(network=reference(), preprocessing=None, dataset=named, steps=TRANSFORMS)
+    assert "Orientation, Spacing" in load_model(folder).card.notes
 
 
 def test_other_outputs_and_a_fixed_size(write_bundle: Write) -> None:
@@ -252,9 +248,11 @@ def test_modules_of_others_are_not_even_imported(
     assert not canary.exists()
 
 
-def test_expressions_outside_the_network_are_not_even_looked_at(write_bundle: Write, canary: Path) -> None:
+def test_expressions_outside_network_and_preprocessing_are_not_even_looked_at(
+    write_bundle: Write, canary: Path
+) -> None:
     run = f"$__import__('os').mkdir('{canary}')"
-    folder = write_bundle(network=reference(), imports=[run], initialize=[run], preprocessing=[{"_target_": run}])
+    folder = write_bundle(network=reference(), imports=[run], initialize=[run], postprocessing=[{"_target_": run}])
     load_model(folder)
     assert not canary.exists()
 

@@ -259,6 +259,7 @@ def test_without_orientation_the_scans_axes_are_kept() -> None:
 
 def test_units_are_compared_when_they_are_known() -> None:
     scan = torch.rand(1, 3, 3, 3)
+    scan[0, 0, 0, 0] = -1000.0
     preparation = Preparation(InputSpec(orientation="RAS", unit="HU"))
     with pytest.raises(InputError, match="an image in grey level; expected HU"):
         preparation.prepare(Volume(scan, np.eye(4), "grey level"))
@@ -284,7 +285,10 @@ def test_mm_of_a_picture_and_constant_images_are_refused() -> None:
 def test_what_is_cropped_or_stretched_is_said() -> None:
     scan = Volume(torch.rand(1, 10, 10, 10), np.eye(4))
     cropped = Preparation(InputSpec(orientation="RAS", fit="crop-pad", shape=(5, 10, 20))).prepare(scan)
-    assert cropped.warnings == ("the network sees 50 % of the image; the rest is cropped",)
+    assert cropped.warnings == (
+        "the network sees 50 % of the image; the rest is cropped",
+        "50 % of the network's view is padding, off the image",
+    )
     stretched = Preparation(InputSpec(orientation="RAS", shape=(5, 10, 10), spacing_mm=(1, 1, 1))).prepare(scan)
     assert "2 x 1 x 1 mm" in stretched.warnings[0]
 

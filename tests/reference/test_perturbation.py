@@ -12,7 +12,7 @@ from regard.core import randomness
 from regard.core.explainer import AbstractExplainer, Attribution, Query
 from regard.core.inputs import Inputs
 from regard.core.recording import intact
-from regard.explainers.perturbation.lime import LIME
+from regard.explainers.perturbation.lime import LIME, fit_surrogate
 from regard.explainers.perturbation.occlusion import Occlusion
 from regard.explainers.perturbation.rise import RISE
 from regard.explainers.perturbation.segments import supervoxels
@@ -202,3 +202,21 @@ def test_lime(x: np.ndarray) -> None:
     same(found.relevance[0], solution[segments], 1e-9)
     assert found.notes["r2"] == pytest.approx(r2, abs=1e-9)
     assert found.notes["n_segments_used"] == m
+
+
+@pytest.mark.parametrize(("n", "p"), [(24, 12), (40, 3)])
+def test_the_errors_of_a_surrogate_are_the_robust_ones_of_its_free_samples(n: int, p: int) -> None:
+    """White's sandwich for weighted least squares, with n / (n - p - 1) for the coefficients fitted, term by term."""
+    rng = np.random.default_rng(n)
+    shown = (rng.random((n, p)) < 0.5).astype(float)
+    weights, values = rng.uniform(0.2, 1, n), shown @ rng.normal(size=p) + rng.normal(size=n) * (1 + shown[:, 0])
+    rows = np.column_stack([shown, np.ones(n)])
+    bread = np.linalg.inv(sum(w * np.outer(row, row) for w, row in zip(weights, rows, strict=True)))
+    solution = bread @ sum(w * row * value for w, row, value in zip(weights, rows, values, strict=True))
+    meat = np.zeros((p + 1, p + 1))
+    for w, row, value in zip(weights, rows, values, strict=True):
+        meat += (w * (value - row @ solution)) ** 2 * np.outer(row, row)
+    expected = np.sqrt(np.diag(bread @ meat @ bread) * n / (n - p - 1))[:p]
+    found = fit_surrogate(*(torch.from_numpy(v) for v in (shown, values, weights)), ridge=0.0)
+    np.testing.assert_allclose(found.effects, solution[:p], rtol=1e-9)
+    np.testing.assert_allclose(found.standard_errors, expected, rtol=1e-9)

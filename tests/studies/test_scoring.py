@@ -139,3 +139,10 @@ def test_hausdorff_agrees_with_monai() -> None:
             torch.tensor(a)[None, None], torch.tensor(b)[None, None], include_background=True, percentile=95
         )
         assert hausdorff_95(a, b, (1, 1)) == pytest.approx(float(theirs), abs=0.51)  # their borders are half open
+
+
+def test_a_label_of_zero_has_no_relative_error() -> None:
+    labels, predicted = np.array([0.0, 2.0, 4.0]), np.array([1.0, 3.0, 3.0])
+    statistic, _ = regression_statistics(labels, predicted)["mape"]
+    assert statistic(np.ones((1, 3)))[0] == pytest.approx((50 + 25) / 2)
+    assert np.isnan(statistic(np.array([[3.0, 0.0, 0.0]]))[0])

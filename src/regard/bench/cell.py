@@ -13,6 +13,7 @@ from regard.bench.plan import CONTROLS, BenchPlan
 from regard.core.batching import current_progress
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
+from regard.core.rows import target_values
 from regard.core.target import AbstractTarget
 from regard.evidence.measure import Exhibit, Explain
 from regard.explainers.spec import MethodSpec, parse_methods
@@ -110,7 +111,7 @@ def _subject(cell: Cell, plan: BenchPlan, trained: Trained, n: int, device: str)
     target = trained.question.target(subject)
 
     def f(images: Tensor) -> Tensor:
-        return target(trained.network(images.to(device)))
+        return target_values(target, trained.network(images.to(device)), len(images))
 
     truth = model_truth(f, made, n, seed=plan.test_seed)
     for name in truth.shapley:

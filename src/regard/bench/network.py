@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from regard.bench.plan import BenchPlan
 from regard.bench.question import Question, question_of
 from regard.core.registry import Registry
+from regard.core.rows import target_values
 from regard.models.zoo import ZOO
 from regard.phantoms.planted import Planted
 from regard.training.measure import fit, fold_scale
@@ -97,7 +98,11 @@ def train(plan: BenchPlan, phantom: str, number: int, *, zoo: Registry = ZOO, de
     network.to(device)
     with torch.no_grad():
         outputs = network(_images(test).to(device)).cpu()
-    scalars = torch.cat([question.target(s)(one[None]) for s, one in zip(test, outputs, strict=True)]).double().numpy()
+    scalars = (
+        torch.cat([target_values(question.target(s), one[None], 1) for s, one in zip(test, outputs, strict=True)])
+        .double()
+        .numpy()
+    )
     graded = _graded(question, outputs[:, 0].double().numpy(), learn, test)
     graded[question.quality] = question.quality_of(scalars, question.labels(test))
     return Trained(network, question, float(scalars.std(ddof=1)), graded)

@@ -28,14 +28,14 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     import logging
 
-    from regard.cli.app import app, interrupted, usage_error
+    from regard.cli.app import app, interrupted, plain_arguments, usage_error
     from regard.core.errors import RegardError
     from regard.io.atomic import disk_error
 
     logging.basicConfig(format="regard: %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
     verbose = any(a in ("-v", "--verbose") for a in arguments)
     try:
-        code = app(arguments, prog_name="regard", standalone_mode=False)
+        code = app(plain_arguments(arguments), prog_name="regard", standalone_mode=False)
     except RegardError as error:
         if verbose:
             traceback.print_exc()

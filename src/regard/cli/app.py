@@ -1,5 +1,6 @@
 """The program and its verbs; each verb imports what it needs when it runs."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -7,14 +8,15 @@ import typer
 from regard.cli.bench import bench
 from regard.cli.cohort import cohort
 from regard.cli.demo import demo
+from regard.cli.doctor import doctor
 from regard.cli.explain import explain
 from regard.cli.invariances import invariances
-from regard.cli.listing import doctor, measures, methods, models
+from regard.cli.listing import measures, methods, models
 from regard.cli.study import study
 from regard.cli.view import view
 from regard.cli.weigh import weigh
 
-__all__ = ["app", "interrupted", "usage_error"]
+__all__ = ["app", "interrupted", "plain_arguments", "usage_error"]
 
 app = typer.Typer(
     name="regard",
@@ -53,6 +55,19 @@ def _program(
 for verb in (demo, explain, weigh, bench, cohort, invariances, view, models, methods, measures, doctor):
     app.command()(verb)
 app.add_typer(study)
+
+
+def plain_arguments(arguments: Sequence[str]) -> list[str]:
+    """A command line with ``--dicom seg:THRESHOLD`` as an option of its own: the parser knows no optional values."""
+    plain: list[str] = []
+    for argument in arguments:
+        if argument.startswith("--dicom=seg:"):
+            plain += ["--dicom-seg", argument.removeprefix("--dicom=")]
+        elif argument.startswith("seg:") and plain and plain[-1] == "--dicom":
+            plain[-1:] = ["--dicom-seg", argument]
+        else:
+            plain.append(argument)
+    return plain
 
 
 def _is(error: Exception, name: str) -> bool:

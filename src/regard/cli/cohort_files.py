@@ -260,13 +260,15 @@ def _region_sections(folder: RunFolder, name: str, stem: str, rows: Sequence[Map
             pictures = [_picture(path)]
         if is_effect:
             title, kind = f"{name}: regions, {contrast}", "coefficient"
-            text = "The effect on each region's density, by Freedman and Lane; p of the largest |t| over all regions."
+            text = (
+                f"The effect on each region's density; test: {own[0]['test']}; p of the largest |t| over all regions."
+            )
         else:
             title, kind = f"{name}: regions" + ("" if group == "*" else f", {group}"), "density"
             text = "Density is the share of relevance over the share of volume: 1 where a map is spread evenly. "
             text += "Intervals are 95 %, over patients. "
             text += "Nothing is tested." if contrast == "none" else (
-                f"t and p are of the density minus that of the {contrast}, by flipping signs of patients; "
+                f"t and p are of the density minus that of the {contrast}; test: {own[0]['test']}; "
                 "p of the largest |t| over all regions."
             )  # fmt: skip
         shown = ("share", "t", "p_maxT")

@@ -26,6 +26,7 @@ from regard.core.volume import Volume
 from regard.explainers.spec import parse_methods
 from regard.io import Case, read
 from regard.io.contents import named_contents
+from regard.io.regions import split_region
 from regard.models import Model
 from regard.models.scans import read_scans
 
@@ -127,7 +128,7 @@ def check(request: CohortRequest, cases: Sequence[Case]) -> None:
         raise InputError(
             f"--voxelwise {request.voxelwise} without an effect", "--groups or --covariate", "name a column"
         )
-    files = [request.mask] if request.mask and not Path(request.mask.partition("#")[0]).is_file() else []
+    files = [request.mask] if request.mask and not Path(split_region(request.mask).path).is_file() else []
     text = request.reference
     if text is not None and not text.startswith("value:") and not Path(text).is_file():
         files.append(text)
@@ -298,6 +299,6 @@ def _absolute(path: str | Path) -> str:
 
 
 def _file_or_text(text: str | None) -> str | None:
-    if text is None or not Path(text.partition("#")[0]).is_file():
+    if text is None or not Path(split_region(text).path).is_file():
         return text
     return _absolute(text)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 
 import typer
@@ -29,7 +30,7 @@ from regard.cli.options import set_up
 from regard.cli.progress import shown
 from regard.cohort.cases import find_cohort, numbered_patients
 from regard.cohort.engine import Cohort, run_cases
-from regard.cohort.explaining import NULL, Explaining
+from regard.cohort.explaining import NULL, Explaining, OpenExplaining
 from regard.cohort.part import Failed
 from regard.cohort.store import MapStore
 from regard.core.errors import InputError, RegardError, SomeCasesFailed
@@ -38,12 +39,16 @@ from regard.io import Case, RunFolder
 from regard.io.atomic import plain
 from regard.models import Model, load_model
 from regard.models.provenance import versions
+from regard.probing.record import read_record, write_record
 
 __all__ = ["run"]
 
 logger = logging.getLogger(__name__)
 
 _TOLD_EVERY = 30.0
+
+_TRIED = 3
+"""Cases on which a preflight is tried before each worker makes its own."""
 
 
 def run(request: CohortRequest) -> int:
@@ -59,7 +64,7 @@ def run(request: CohortRequest) -> int:
     where = space(request, cases, model)
     function = function_of(request, where, null_of(request, model), device)
     # What is wrong for every case is said before any is done.
-    function.open()
+    opened = function.open()
     config = configuration(request, model, function, cases, threads)
     with (
         _stopped_by_sigterm(),
@@ -75,12 +80,31 @@ def run(request: CohortRequest) -> int:
             private=request.private,
         ) as folder,
     ):
+        function = _probed(function, opened, folder, model, cases)
         cohort = _all_cases(request, folder, function, model, cases, threads)
         _check_some(cohort, cases)
         written = write_all(request, folder, cohort, cases, function, where, asked(request))
         folder.finish("some_failed" if cohort.failures else "done")
     _tell(request, where, cohort, cases, written)
     return SomeCasesFailed.exit_code if cohort.failures else 0
+
+
+def _probed(
+    function: Explaining, opened: OpenExplaining, folder: RunFolder, model: Model, cases: Sequence[Case]
+) -> Explaining:
+    """The function with what the network's probes say on the first case that can be read, for all workers alike."""
+    known = read_record(folder.noted("preflight"), model)
+    for case in cases[:_TRIED] if known is None and opened.asked.specs else ():
+        try:
+            probed = opened.asked.probe(case)
+        except RegardError as error:
+            logger.info("no preflight on %s: %s", case.case, error)
+            continue
+        folder.note(preflight=write_record(probed, model, case.case))
+        # What is refused is told of every case, as its own failure.
+        known = None if any(p.state == "refused" for p in probed) else probed
+        break
+    return replace(function, question=replace(function.question, preflight=known))
 
 
 @contextmanager

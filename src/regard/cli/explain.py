@@ -7,6 +7,8 @@ import typer
 
 from regard.cli.options import (
     BatchSize,
+    ChosenSeries,
+    ChosenVolumes,
     Device,
     Json,
     Output,
@@ -35,7 +37,10 @@ def explain(
         str | None, typer.Option("--target", "-t", metavar="TARGET", help="What is explained, such as logit:1.")
     ] = None,
     reference: Annotated[str | None, typer.Option(metavar="FILE|value:NUMBER", help="What to compare with.")] = None,
-    reference_cases: Annotated[Path | None, typer.Option(metavar="TABLE", help="Cases to choose one from.")] = None,
+    reference_cases: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Cases to choose from, or all of them."),
+    ] = None,
     reference_tolerance: Annotated[
         float | None, typer.Option(metavar="FLOAT", help="Of value:NUMBER, in output units.")
     ] = None,
@@ -48,7 +53,12 @@ def explain(
     cut: Annotated[
         str | None, typer.Option("--slice", metavar="AXIS:INDEX", help="Explain one slice of a volume, such as k:12.")
     ] = None,
-    dicom: Annotated[bool, typer.Option("--dicom", help="Also write DICOM Parametric Maps (of DICOM input).")] = False,
+    volume: ChosenVolumes = None,
+    series: ChosenSeries = None,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Also DICOM Parametric Maps, or SEG: --dicom seg:0.5.")
+    ] = False,
+    dicom_seg: Annotated[str | None, typer.Option("--dicom-seg", metavar="seg:THRESHOLD", hidden=True)] = None,
     weights: Weights = None,
     trust: Trust = False,
     seed: Seed = 0,
@@ -73,8 +83,9 @@ def explain(
     request = Request(
         model=model, paths=tuple(cases), output=output, methods=tuple(method), target=target, reference=reference,
         reference_cases=reference_cases, reference_tolerance=reference_tolerance, layer=layer, reshape=reshape,
-        mask=mask, further=tuple(further or ()), cut=cut, dicom=dicom, weights=weights, trust=trust, seed=seed,
-        device=device, threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose,
-        quiet=quiet, as_json=as_json,
+        mask=mask, further=tuple(further or ()), cut=cut, volumes=tuple(volume or ()), series=tuple(series or ()),
+        dicom=dicom, dicom_seg=dicom_seg, weights=weights, trust=trust, seed=seed, device=device,
+        threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet,
+        as_json=as_json,
     )  # fmt: skip
     return run(request)

@@ -13,20 +13,26 @@ import typer
 
 from regard.cli.options import batch_size_of, set_up
 from regard.cli.progress import shown
-from regard.cli.request import Question, Request, configuration, files_of, further_inputs, read_question, scans_of
+from regard.cli.request import Question, Request, configuration, further_inputs, read_question, scans_of
 from regard.core.errors import InputError, SomeCasesFailed
 from regard.core.explanation import Explanation
 from regard.core.optional import need
 from regard.core.volume import Volume
 from regard.explain import explain_case
+from regard.explainers.of_case import takes_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import Case, RunFolder, StoredMap, find_cases, read, read_map, save_map, save_parametric_map
 from regard.io.atomic import plain
 from regard.io.maps import save_volume
 from regard.io.names import safe_name
 from regard.io.reading import is_dicom, strip_ending
+from regard.io.segmentation_map import save_segmentation, threshold_of
+from regard.io.tables import choosing
 from regard.models import Model, load_model
 from regard.models.provenance import versions
+from regard.models.scans import inputs_of
+from regard.probing.probe import Preflight
+from regard.probing.record import read_record, write_record
 from regard.report.colours import common_scales
 from regard.report.figures import overlay
 from regard.report.html import ReportCase, write_report
@@ -49,6 +55,7 @@ class _Run:
     specs: Sequence[MethodSpec]
     question: Question
     errors: list[Exception] = field(default_factory=list)
+    preflight: Preflight | None = None
 
     @property
     def input_names(self) -> list[str | None]:
@@ -67,6 +74,7 @@ def run(request: Request) -> int:
     batch_size_of(request.batch_size)
     specs = parse_methods(request.methods)
     cases = find_cases(list(request.paths), further_inputs(request.further))
+    cases = choosing(cases, request.volumes, request.series)
     _check_dicom(request, cases)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     for spec in specs:
@@ -84,7 +92,8 @@ def run(request: Request) -> int:
         overwrite=request.overwrite,
         private=request.private,
     ) as folder:
-        this = _Run(request, folder, model, specs, question)
+        known = read_record(folder.noted("preflight"), model)
+        this = _Run(request, folder, model, specs, question, preflight=known)
         for case in cases:
             if len(this.lacks(case)) < len(specs):
                 folder.check_inputs(case)
@@ -106,7 +115,9 @@ def run(request: Request) -> int:
 
 def _check_dicom(request: Request, cases: Sequence[Case]) -> None:
     """Refuse ``--dicom`` where it cannot be done, before anything is computed."""
-    if not request.dicom:
+    if request.dicom_seg is not None:
+        threshold_of(request.dicom_seg)
+    elif not request.dicom:
         return
     if request.private:
         why = "a DICOM file carries its patient's identity, as the standard asks"
@@ -151,10 +162,17 @@ def _explain(this: _Run, case: Case) -> None:
         folder.record_inputs(case)
         for explanation in [replace(e, input=None) if single else e for e in explanations]:
             path = folder.map_path(case.case, explanation.name, explanation.input)
-            if request.dicom:
-                files = files_of(case, model)
-                source = files[explanation.input] if explanation.input else next(iter(files.values()))
-                save_parametric_map(explanation, source, f"{str(path).removesuffix('.nii.gz')}.dcm")
+            if request.dicom or request.dicom_seg:
+                names = inputs_of(case, model)
+                given = names[explanation.input] if explanation.input else next(iter(names.values()))
+                place = f"{str(path).removesuffix('.nii.gz')}.dcm"
+                series = case.choice(given).series
+                if request.dicom_seg is None:
+                    save_parametric_map(explanation, case.inputs[given], place, series=series)
+                elif not save_segmentation(
+                    explanation, case.inputs[given], place, threshold_of(request.dicom_seg), series=series
+                ):
+                    logger.warning("%s, %s: no voxel reaches %s", case.case, explanation.name, request.dicom_seg)
             save_map(explanation, path)
 
     scans = scans_of(case, model, request.cut)
@@ -164,6 +182,7 @@ def _explain(this: _Run, case: Case) -> None:
         missing,
         target=this.question.target,
         reference=this.question.reference,
+        reference_cases=this.question.reference_cases if any(map(takes_cases, missing)) else (),
         layer=request.layer,
         reshape=request.reshape,
         mask=this.question.mask,
@@ -171,7 +190,10 @@ def _explain(this: _Run, case: Case) -> None:
         case=case.case,
         batch_size=batch_size_of(request.batch_size),
         when_made=save,
+        preflight=this.preflight or True,
     )
+    if this.preflight is None and not folder.noted("preflight"):
+        folder.note(preflight=write_record(explained.preflight, this.model, case.case))
     if explained.output is not None:
         save_volume(explained.output, _image_path(folder, case), "output of the network")
     _draw(this, case, scans)

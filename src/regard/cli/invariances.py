@@ -7,6 +7,8 @@ import typer
 
 from regard.cli.options import (
     BatchSize,
+    ChosenSeries,
+    ChosenVolumes,
     Device,
     Json,
     Output,
@@ -65,6 +67,8 @@ def invariances(
         str | None, typer.Option("--slice", metavar="AXIS:INDEX", help="One slice of a volume, such as k:12.")
     ] = None,
     further: Annotated[list[str] | None, typer.Option("--input", metavar="NAME=FILE", help="Further input.")] = None,
+    volume: ChosenVolumes = None,
+    series: ChosenSeries = None,
     weights: Weights = None,
     trust: Trust = False,
     seed: Seed = 0,
@@ -90,7 +94,8 @@ def invariances(
     request = InvariancesRequest(
         model=model, paths=tuple(cases), output=output, methods=(), n=n, tolerance=tolerance, target=target,
         layer=layer, noise=noise, limit=limit, steps=steps, sampler=sampler, fit=fit, null_space=null_space,
-        form=form, controls=controls, patch=patch, at=at, cut=cut, further=tuple(further or ()), weights=weights,
+        form=form, controls=controls, patch=patch, at=at, cut=cut,
+        volumes=tuple(volume or ()), series=tuple(series or ()), further=tuple(further or ()), weights=weights,
         trust=trust, seed=seed, device=device, threads=threads, batch_size=batch_size, overwrite=overwrite,
         private=private, verbose=verbose, quiet=quiet, as_json=as_json,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from regard.core.spatial import space
 from regard.explainers.generative.fit_sampler import fit_sampler
 from regard.explainers.generative.sampler import SamplerSizes, read_sampler, write_sampler
 from regard.io import RunFolder, find_cases
+from regard.io.tables import choosing
 from regard.models import load_model
 from regard.models.provenance import versions
 
@@ -30,6 +31,7 @@ def fit_run(request: InvariancesRequest) -> int:
     device = set_up(device=request.device, threads=request.threads, verbose=request.verbose, quiet=request.quiet)
     sizes = SamplerSizes.of_patch(request.patch or 64)
     cases = find_cases(list(request.paths), further_inputs(request.further))
+    cases = choosing(cases, request.volumes, request.series)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     config = settings(request, model, cases, device)
     question = read_question(request, model)

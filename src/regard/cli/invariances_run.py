@@ -26,6 +26,7 @@ from regard.explainers.generative.of_model import CaseFunction, crop
 from regard.explainers.generative.sampler import draw_invariances, read_sampler
 from regard.io import Case, RunFolder, find_cases
 from regard.io.atomic import plain, write_json, write_tsv
+from regard.io.tables import choosing
 from regard.models import Model, load_model
 from regard.models.case import prepare_case
 from regard.models.provenance import versions
@@ -53,6 +54,7 @@ def run(request: InvariancesRequest) -> int:
     device = set_up(device=request.device, threads=request.threads, verbose=request.verbose, quiet=request.quiet)
     batch_size_of(request.batch_size)
     cases = find_cases(list(request.paths), further_inputs(request.further))
+    cases = choosing(cases, request.volumes, request.series)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     config = settings(request, model, cases, device)
     question = read_question(request, model)

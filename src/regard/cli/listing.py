@@ -1,4 +1,4 @@
-"""``regard models``, ``methods``, ``measures`` and ``doctor``: listings that load nothing heavy."""
+"""``regard models``, ``methods`` and ``measures``: listings that load nothing heavy."""
 
 import json
 from typing import Annotated
@@ -7,10 +7,11 @@ import typer
 
 from regard.cli.options import Json, Quiet, Verbose
 
-__all__ = ["doctor", "measures", "methods", "models"]
+__all__ = ["measures", "methods", "models", "print_rows"]
 
 
-def _print(rows: list[dict[str, str]], as_json: bool) -> None:
+def print_rows(rows: list[dict[str, str]], as_json: bool) -> None:
+    """Print rows as a table, or as JSON."""
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -30,7 +31,7 @@ def models(verbose: Verbose = False, quiet: Quiet = False, as_json: Json = False
     """
     from regard.models.zoo import ZOO
 
-    _print([{"model": n, "output": str(ZOO.entry(n)[2]), "what it is": str(ZOO.entry(n)[1])} for n in ZOO], as_json)
+    print_rows([{"model": n, "output": str(ZOO.entry(n)[2]), "what it is": str(ZOO.entry(n)[1])} for n in ZOO], as_json)
 
 
 def methods(
@@ -52,7 +53,7 @@ def methods(
             {"method": n, "quantity": str((*METHODS.entry(n), "score")[2]), "what it does": str(METHODS.entry(n)[1])}
             for n in METHODS
         ]
-        _print(rows, as_json)
+        print_rows(rows, as_json)
         return
     from regard.explainers.describe import describe
 
@@ -76,46 +77,4 @@ def measures(verbose: Verbose = False, quiet: Quiet = False, as_json: Json = Fal
     """
     from regard.evidence import MEASURES
 
-    _print([{"measure": n, "what it says": str(MEASURES.entry(n)[1])} for n in MEASURES], as_json)
-
-
-def doctor(verbose: Verbose = False, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Say what is installed and what is missing.
-
-    Example: regard doctor
-    """
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    import torch
-
-    extras = {
-        "torch": "", "monai": "", "lightning": "", "nibabel": "", "pydicom": "",
-        "highdicom": "dicom", "gdcm": "dicom", "openjpeg": "dicom", "pynrrd": "nrrd", "captum": "captum",
-        "onnxruntime": "onnx", "nilearn": "studies", "scikit-learn": "studies", "zarr": "scale", "dask": "scale",
-    }  # fmt: skip
-    published = {"gdcm": "python-gdcm", "openjpeg": "pylibjpeg-openjpeg"}
-    rows = [
-        {"what": "regard", "found": version("regard"), "do": ""},
-        {"what": "python", "found": platform.python_version(), "do": ""},
-        {"what": "CPU threads", "found": str(torch.get_num_threads()), "do": ""},
-        {
-            "what": "CUDA",
-            "found": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
-            "do": "" if torch.cuda.is_available() else "runs on the CPU",
-        },
-    ]
-    for package, extra in extras.items():
-        try:
-            found, do = version(published.get(package, package)), ""
-        except PackageNotFoundError:
-            found, do = "missing", f"pip install 'regard[{extra}]'" if extra else "pip install regard"
-        rows.append({"what": package, "found": found, "do": do})
-    try:
-        version("torchvision")
-        import torchvision  # type: ignore[import-not-found]  # noqa: F401
-    except PackageNotFoundError:
-        pass
-    except Exception as error:
-        rows.append({"what": "torchvision", "found": f"broken ({error})"[:60], "do": "pip uninstall torchvision"})
-    _print(rows, as_json)
+    print_rows([{"measure": n, "what it says": str(MEASURES.entry(n)[1])} for n in MEASURES], as_json)

@@ -10,6 +10,8 @@ from regard.core.errors import InputError
 
 __all__ = [
     "BatchSize",
+    "ChosenSeries",
+    "ChosenVolumes",
     "Device",
     "Json",
     "Output",
@@ -34,6 +36,14 @@ Threads = Annotated[int | None, typer.Option(min=1, metavar="INT", help="CPU thr
 BatchSize = Annotated[str, typer.Option(metavar="INT|auto", help="Evaluations at once; auto fits the memory.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds another run.")]
 Private = Annotated[bool, typer.Option("--private", help="Write no path and no file name; case ids stay.")]
+ChosenVolumes = Annotated[
+    list[str] | None,
+    typer.Option("--volume", metavar="N|INPUT=N", help="Which volume, from 0, of an image of several. Repeatable."),
+]
+ChosenSeries = Annotated[
+    list[str] | None,
+    typer.Option("--series", metavar="UID|NUMBER", help="Which series of a DICOM folder (or INPUT=...). Repeatable."),
+]
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Weights, where the model does not bring its own.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Let code that comes with the model run, this time only.")]
 Reshape = Annotated[

@@ -1,6 +1,7 @@
 """A request of ``regard explain``: the options as they were given, and what they name once it has been read."""
 
 import hashlib
+import logging
 import math
 import os
 import re
@@ -9,19 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from regard.core.errors import InputError
+from regard.core.errors import InputError, ShapeError
 from regard.core.image_target import Contrast, ErrorTo, Mean
 from regard.core.places import parse_layout
 from regard.core.target import AbstractTarget
 from regard.core.volume import Volume
 from regard.explain import Scan
-from regard.explainers.spec import MethodSpec
+from regard.explainers.of_case import takes_cases
+from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import Case, read, read_table
 from regard.io.contents import named_contents
-from regard.io.tables import is_table
+from regard.io.regions import read_region
+from regard.io.tables import CHOICES, choosing, is_table
 from regard.models import Model
-from regard.models.scans import files_of, with_units
-from regard.models.target_text import absolute_target, read_region, read_target
+from regard.models.scans import read_scans
+from regard.models.target_text import absolute_target, read_target
 from regard.references import ReferenceValue
 
 __all__ = [
@@ -29,12 +32,13 @@ __all__ = [
     "Request",
     "card_sha256",
     "configuration",
-    "files_of",
     "further_inputs",
     "read_question",
     "scans_of",
     "shared_contents",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,10 @@ class Request:
     mask: Path | None = None
     further: tuple[str, ...] = ()
     cut: str | None = None
+    volumes: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
     dicom: bool = False
+    dicom_seg: str | None = None
     weights: Path | None = None
     trust: bool = False
     seed: int = 0
@@ -75,6 +82,7 @@ class Question:
     target: AbstractTarget | None
     reference: Scan | ReferenceValue | None
     mask: Volume | None
+    reference_cases: tuple[Scan, ...] = ()
 
 
 def read_question(request: Request, model: Model) -> Question:
@@ -84,6 +92,7 @@ def read_question(request: Request, model: Model) -> Question:
         target=_nameless(goal) if request.private else goal,
         reference=_reference(request, model),
         mask=None if request.mask is None else read_region(str(request.mask)),
+        reference_cases=_reference_cases(request, model),
     )
 
 
@@ -100,13 +109,15 @@ def _reference(request: Request, model: Model) -> Scan | ReferenceValue | None:
     text = request.reference or ""
     kind, _, number = text.partition(":")
     if kind != "value":
-        for name in ("reference_cases", "reference_tolerance"):
-            if getattr(request, name) is not None:
-                got = f"--{name.replace('_', '-')} without a value to come near to"
-                raise InputError(got, "--reference value:NUMBER", "give it, or leave this out")
+        unused = [] if request.reference_tolerance is None else ["reference-tolerance"]
+        if request.reference_cases is not None and not any(map(takes_cases, parse_methods(request.methods))):
+            unused.insert(0, "reference-cases")
+        if unused:
+            got = f"--{unused[0]} without a value to come near to"
+            raise InputError(got, "--reference value:NUMBER, or expected-gradients", "give it, or leave this out")
         if not text:
             return None
-        volume = _cut(read(text), request.cut)
+        volume = _cut(_read_alike(text, request), request.cut)
         return {model.card.inputs[0].name: volume} if len(model.card.inputs) == 1 else volume
     try:
         value = float(number)
@@ -119,11 +130,31 @@ def _reference(request: Request, model: Model) -> Scan | ReferenceValue | None:
         raise InputError(f"--reference-tolerance {tolerance:g}", "a number of at least 0, in output units")
     among = []
     if request.reference_cases is not None:
-        for case in read_table(request.reference_cases):
+        for case in choosing(read_table(request.reference_cases), request.volumes, request.series):
             # The reference is told by its case id, never by the name of its file.
-            volume = _cut(read(next(iter(case.inputs.values()))), request.cut)
+            volume = _cut(case.read(next(iter(case.inputs))), request.cut)
             among.append(replace(volume, source=case.case))
     return ReferenceValue(value, tuple(among), tolerance)
+
+
+def _read_alike(path: str, request: Request) -> Volume:
+    """Read a reference as the cases are read: the same volume where it has several, the same series of a folder."""
+    volumes, series = ([t for t in texts if "=" not in t] for texts in (request.volumes, request.series))
+    number = series[0] if series and Path(path).is_dir() else None
+    if volumes:
+        try:
+            return read(path, volume=int(volumes[0]), series=number)
+        except ShapeError:
+            logger.debug("%s is taken whole: it has no volume %s", path, volumes[0])
+    return read(path, series=number)
+
+
+def _reference_cases(request: Request, model: Model) -> tuple[Scan, ...]:
+    """The cases that methods average over; none where they are those among which one is chosen."""
+    if request.reference_cases is None or (request.reference or "").startswith("value:"):
+        return ()
+    cases = choosing(read_table(request.reference_cases), request.volumes, request.series)
+    return tuple(scans_of(case, model, request.cut) for case in cases)
 
 
 def further_inputs(texts: Sequence[str]) -> dict[str, Path]:
@@ -141,7 +172,7 @@ def further_inputs(texts: Sequence[str]) -> dict[str, Path]:
 
 def scans_of(case: Case, model: Model, cut: str | None) -> Mapping[str, Volume]:
     """Read the images of a case, by the model's names of its inputs; the card gives the unit that a file does not."""
-    return with_units({name: _cut(read(path), cut) for name, path in files_of(case, model).items()}, model)
+    return {name: _cut(volume, cut) for name, volume in read_scans(case, model).items()}
 
 
 def _cut(volume: Volume, text: str | None) -> Volume:
@@ -184,7 +215,9 @@ def configuration(
         **({"reshape": str(parse_layout(request.reshape))} if request.reshape is not None else {}),
         "mask": _absolute(request.mask),
         "slice": request.cut,
-        "dicom": request.dicom,
+        # Left out where nothing is chosen, so that older folders go on.
+        **({"chosen": chosen} if (chosen := _chosen(cases)) else {}),
+        "dicom": request.dicom_seg or request.dicom,
         "seed": request.seed,
         "device": device,
         "threads": request.threads,
@@ -201,11 +234,22 @@ def card_sha256(model: Model) -> str:
 def shared_contents(request: Request) -> dict[str, str]:
     """Checksums of the files that every case is explained with."""
     among = [] if request.reference_cases is None else read_table(request.reference_cases)
-    images = {f"reference_case_{c.case}": next(iter(c.inputs.values())) for c in among}
+    images: dict[str, str | Path] = {f"reference_case_{c.case}": next(iter(c.inputs.values())) for c in among}
+    images |= {f"reference_case_{c.case}_{n}": p for c in among for n, p in list(c.inputs.items())[1:]}
+    for spec in parse_methods(request.methods):
+        parts = spec.knobs.get("parts")
+        if isinstance(parts, str) and Path(parts).is_file():
+            images[f"parts_{spec.label}"] = parts
     return named_contents(
         target=request.target, reference=request.reference, reference_cases=request.reference_cases, mask=request.mask,
         **images,
     )  # fmt: skip
+
+
+def _chosen(cases: Sequence[Case]) -> dict[str, dict[str, str]]:
+    """Of each case, what says which part of its files is meant."""
+    parts = {c.case: {k: v for k, v in c.columns.items() if k.partition("_")[0] in CHOICES} for c in cases}
+    return {case: columns for case, columns in parts.items() if columns}
 
 
 def _absolute(path: str | Path | None) -> str | None:

@@ -22,12 +22,14 @@ from regard.evidence.comparison import WeighedMap
 from regard.evidence.controls import resized
 from regard.evidence.stored import OpenCase, open_case
 from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, weigh_case
+from regard.explainers.of_case import with_reference_cases
 from regard.explainers.spec import parse_methods
 from regard.io import Case, RunFolder, read_map
 from regard.io.records import read_inputs, read_run
 from regard.io.schema import read_json
 from regard.models import load_model
 from regard.models.provenance import inputs_sha256, versions
+from regard.probing.record import read_record
 
 __all__ = ["WeighRequest", "run"]
 
@@ -38,6 +40,10 @@ def run(request: WeighRequest) -> int:
     """Weigh a run folder and return the exit code."""
     device = set_up(device=request.device, threads=request.threads, verbose=request.verbose, quiet=request.quiet)
     record = finished(request.folder)
+    probed = read_record(record.get("preflight"))
+    if probed is not None and probed.alone:
+        # Its cases mix in a batch, or it takes one at a time: measured as it was explained.
+        request = replace(request, batch_size="1")
     truth = Truth(request.truth, request.boxes)
     wanted = [*request.by, *([truth.column] if truth.column else [])]
     cases = with_columns(read_inputs(request.folder), request.table, record, wanted)
@@ -48,8 +54,10 @@ def run(request: WeighRequest) -> int:
         got = f"weights {_short(model.weights_sha256)} for maps of weights {_short(record['weights_sha256'])}"
         raise InputError(got, "the network that was explained", "give its weights with --weights, or explain again")
     inputs = [s.name for s in model.card.inputs]
+    question = read_question(said, model)
+    specs = with_reference_cases(specs, question.reference_cases)
     maps = [RunMap(s, name) for s in specs for name in ([*inputs] if len(inputs) > 1 else [None])]
-    this = OpenRun(request, said, model, read_question(said, model), maps, cases, truth, request.folder)
+    this = OpenRun(request, said, model, question, maps, cases, truth, request.folder)
     this.cases = [c for c in cases if all(this.sidecar(c, m).exists() for m in maps)]
     if not this.cases:
         raise FolderError(f"'{request.folder}' without the maps of a case", "a finished run", "explain a case first")

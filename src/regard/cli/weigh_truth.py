@@ -11,6 +11,7 @@ import torch
 from regard.core.errors import CardError, FileError, InputError
 from regard.core.volume import Volume
 from regard.io import Case, read, read_table
+from regard.io.regions import split_region, whole_labels
 from regard.io.tables import is_table
 
 __all__ = ["Truth", "with_columns"]
@@ -43,7 +44,10 @@ def with_columns(
     tables = [table] if table is not None else [Path(t) for t in said if Path(t).is_file()]
     known = {c.case: c for t in tables for c in read_table(t)}
     found = [
-        replace(c, columns=known[c.case].columns, folder=known[c.case].folder) if c.case in known else c for c in cases
+        replace(c, columns={**known[c.case].columns, **c.columns}, folder=known[c.case].folder)
+        if c.case in known
+        else c
+        for c in cases
     ]
     for column in wanted:
         if not any(column in c.columns for c in found):
@@ -71,8 +75,8 @@ class Truth:
             raise InputError("both --truth and --boxes", "one of them", "weigh twice, with --overwrite")
         if self.truth is None:
             return
-        file, mark, label = self.truth.rpartition("#")
-        if mark and not label.isdecimal():
+        file, label = split_region(self.truth)
+        if label and not label.isdecimal():
             raise InputError(f"--truth {self.truth}", "FILE#LABEL with a whole number", f"check '{file}'")
 
     @property
@@ -84,12 +88,13 @@ class Truth:
     @property
     def label(self) -> int | None:
         """The label that is the core, where one is named."""
-        return int(self.truth.rpartition("#")[2]) if self.truth is not None and "#" in self.truth else None
+        label = "" if self.truth is None else split_region(self.truth).label
+        return int(label) if label else None
 
     @property
     def file(self) -> str | None:
         """The file, folder or column that ``truth`` names, without its label."""
-        return None if self.truth is None else self.truth.rpartition("#")[0] if "#" in self.truth else self.truth
+        return None if self.truth is None else split_region(self.truth).path
 
     def of(self, case: Case, scan: Volume) -> Volume | None:
         """The truth of a case, or None where there is none for it."""
@@ -106,7 +111,10 @@ class Truth:
             if path.is_dir():
                 own = [p for p in sorted(path.iterdir()) if p.name.split(".")[0] == case.case]
                 path = own[0] if own else None
-        return None if path is None else read(path)
+        if path is None:
+            return None
+        volume = read(path)
+        return volume.with_tensor(whole_labels(volume.tensor))
 
 
 def _looks_like_a_file(text: str) -> bool:

@@ -14,6 +14,7 @@ from regard.core.errors import CardError, FileError, InputError
 from regard.core.geometry import resample
 from regard.core.volume import Grid
 from regard.io import read
+from regard.io.regions import whole_labels
 
 __all__ = ["Atlas", "read_atlas", "space_of"]
 
@@ -98,6 +99,7 @@ def read_atlas(path: str | Path, grid: Grid, *, table: str | Path | None = None)
         If the table lacks a column, or a label twice.
     """
     volume = read(path)
+    volume = volume.with_tensor(whole_labels(volume.tensor))
     values = volume.tensor[0].double().numpy()
     if volume.n_channels > 1 or not np.array_equal(values, np.round(values)) or values.min(initial=0) < 0:
         raise InputError(f"the atlas '{path}'", "one whole number of at least 0 for each voxel", "give a label image")

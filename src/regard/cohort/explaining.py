@@ -1,5 +1,6 @@
 """Explaining as a function over cases: every case's maps on the cohort's grid, its prediction, its regions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,7 @@ from regard.core.explanation import Explanation
 from regard.core.quantity import Quantity
 from regard.core.volume import Grid, Volume
 from regard.io import Case
-from regard.models.case import PreparedScan
-from regard.models.preparation import Preparation
+from regard.models.case import prepare_case
 
 __all__ = ["DIFFERENCE", "IMAGE", "JACOBIAN", "NULL", "Explaining", "map_name"]
 
@@ -134,17 +134,17 @@ class OpenExplaining:
         if self.function.image:
             maps[IMAGE], _ = Carrier(first.grid, self.grid, warp).carry(_grey(first), Quantity.SCORE)
         if self.function.pattern:
-            maps |= pattern_maps(self._as_taken(first, warp), found.prediction)
+            maps |= pattern_maps(self._as_taken(scans, warp), found.prediction)
         if warp is not None:
             maps[JACOBIAN] = warp.jacobian(self.grid).astype(np.float32)
         row = {**prediction_row(case, found), "maps": facts, "regions": regions}
         return Part(moments.leaf(maps), row)
 
-    def _as_taken(self, scan: Volume, warp: Warp | None) -> np.ndarray:
+    def _as_taken(self, scans: Mapping[str, Volume], warp: Warp | None) -> np.ndarray:
         """The first input as the network takes it, the mean of its channels, on the cohort's grid."""
-        prepared = Preparation(self.asked.model.card.inputs[0]).prepare(scan)
-        part = PreparedScan(scan, prepared)
-        values = part.to_space(prepared.tensor).detach().float().mean(0).numpy()
+        prepared = prepare_case(self.asked.model, scans)
+        part = prepared.parts[0]
+        values = part.to_space(prepared.inputs.tensors[0]).detach().float().mean(0).cpu().numpy()
         return Carrier(part.grid, self.grid, warp).carry(values, Quantity.SCORE)[0]
 
     def _warp(self, case: Case) -> Warp | None:

@@ -18,9 +18,12 @@ from regard.evidence.controls import randomised
 from regard.explain import Explained, explain_case
 from regard.explainers.spec import parse_methods
 from regard.io import Case, read
+from regard.io.regions import read_region, split_region
 from regard.models import Model, load_model
 from regard.models.scans import read_scans
-from regard.models.target_text import read_region, read_target
+from regard.models.target_text import read_target
+from regard.probing.probe import Preflight
+from regard.probing.run import preflight
 from regard.references import ReferenceLike, ReferenceValue
 
 __all__ = ["OpenQuestion", "Predicting", "Question", "prediction_row"]
@@ -30,7 +33,8 @@ __all__ = ["OpenQuestion", "Predicting", "Question", "prediction_row"]
 class Question:
     """What is asked of every case, as it is written on the command line; all fields as the options of `regard cohort`.
 
-    ``reference`` and ``mask`` are a file for all cases, or a column of the table.
+    ``reference`` and ``mask`` are a file for all cases, or a column of the table; ``preflight`` is what the network's
+    probes said on one case, so that no worker makes them again.
     """
 
     model: str
@@ -45,6 +49,7 @@ class Question:
     seed: int = 0
     device: str = "cpu"
     batch_size: int | str = "auto"
+    preflight: Preflight | None = None
 
     def open(self) -> "OpenQuestion":
         """Load the network and the files that are the same for all cases."""
@@ -84,10 +89,15 @@ class OpenQuestion:
             seed=self.question.seed,
             case=case.case,
             batch_size=self.question.batch_size,  # type: ignore[arg-type]
+            preflight=(self.question.preflight or True) if model is None else False,
         )
         if len(scans) > 1:
             return found
         return replace(found, explanations=tuple(replace(e, input=None) for e in found.explanations))
+
+    def probe(self, case: Case) -> Preflight:
+        """What the network's probes say on one case."""
+        return preflight(self.model, self.scans(case), self.target, layer=self.question.layer, methods=self.specs)
 
     def explain_forgetful(self, case: Case, scans: Mapping[str, Volume]) -> Explained:
         """Explain one case with a copy of the network whose weights are drawn anew; each case has its own copy."""
@@ -167,4 +177,4 @@ def _number(text: str) -> float | None:
 
 def _file(text: str | None) -> str | None:
     """The text if it names a file, with a label or without."""
-    return text if text is not None and Path(text.partition("#")[0]).is_file() else None
+    return text if text is not None and Path(split_region(text).path).is_file() else None

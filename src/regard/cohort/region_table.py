@@ -8,7 +8,8 @@ import numpy as np
 from scipy import stats
 
 from regard.cohort.design import Contrast
-from regard.cohort.permutation import N_DRAWS, Tested, freedman_lane, sign_flipping
+from regard.cohort.means import group_means_test, mean_test
+from regard.cohort.permutation import N_DRAWS, Tested
 from regard.cohort.regions import RegionFigures
 from regard.evidence.statistics import clustered_interval
 
@@ -16,7 +17,7 @@ __all__ = ["COLUMNS", "SUBJECT_COLUMNS", "MapFacts", "contrast_rows", "group_row
 
 COLUMNS = (
     *("region", "index", "method", "contrast", "group", "mean", "sum", "positive", "negative", "share", "density"),
-    *("low", "high", "t", "p_maxT", "n", "unit", "space"),
+    *("low", "high", "t", "p_maxT", "n", "unit", "space", "test"),
 )
 """Columns of ``regions.tsv``."""
 
@@ -121,7 +122,7 @@ def group_rows(
     density = over(figures.density)
     tested = Tested(np.full(n_regions, np.nan), np.full(n_regions, np.nan), len(density), np.zeros(0))
     if null is not None:
-        tested = sign_flipping(over(figures.density - null.density), seed=seed, n_draws=n_draws)
+        tested = mean_test(over(figures.density - null.density), seed=seed, n_draws=n_draws)
     volume = np.where(figures.n > 0, figures.n, np.nan)
     means = {
         "mean": _mean(over(figures.mean)),
@@ -147,6 +148,7 @@ def group_rows(
             "n": int(np.isfinite(density[:, k]).sum()),
             "unit": facts.unit,
             "space": facts.space,
+            "test": tested.test,
         }
 
 
@@ -159,14 +161,14 @@ def contrast_rows(
     seed: int = 0,
     n_draws: int = N_DRAWS,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of one map and one effect on its density, by Freedman and Lane; ``density`` is the effect's coefficient.
+    """Rows of one map and one effect on its density (`group_means_test`); ``density`` is the effect's coefficient.
 
     Parameters as `group_rows`, of all cases; cases that lack a column are left out.
     """
     n_regions = len(facts.regions)
     values = figures.density[contrast.rows][:, :n_regions]
     blocks = [patients[row] for row in contrast.rows]
-    tested = freedman_lane(values, contrast.effect, contrast.nuisance, blocks=blocks, seed=seed, n_draws=n_draws)
+    tested = group_means_test(values, contrast.effect, contrast.nuisance, blocks=blocks, seed=seed, n_draws=n_draws)
     design = np.column_stack([contrast.effect, np.ones(len(values)), contrast.nuisance])
     slope = (np.linalg.pinv(design) @ np.nan_to_num(values))[0]
     for k, (label, name) in enumerate(facts.regions.items()):
@@ -183,6 +185,7 @@ def contrast_rows(
             "n": tested.n,
             "unit": facts.unit,
             "space": facts.space,
+            "test": tested.test,
         }
 
 

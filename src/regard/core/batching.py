@@ -13,7 +13,18 @@ from typing import Literal, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["BatchSize", "Progress", "auto_batch_size", "current_progress", "is_out_of_memory", "reporting", "run"]
+from regard.core.errors import InputError, RegardError, RowsError
+
+__all__ = [
+    "BatchSize",
+    "Progress",
+    "auto_batch_size",
+    "current_progress",
+    "is_out_of_memory",
+    "may_be_the_batch",
+    "reporting",
+    "run",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +64,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def may_be_the_batch(error: BaseException) -> bool:
+    """Whether an error may come from the number of cases in a batch, so that one case alone is worth a try.
+
+    Programs are exported for the batch that they were traced with, and networks reshape to a batch of 1 by hand.
+    """
+    return isinstance(error, RowsError) or not isinstance(error, RegardError)
+
+
 def auto_batch_size(example: Tensor, n_items: int) -> int:
     """How many copies of ``example`` (1, channel, \\*space) to evaluate at once on its device."""
     if example.is_cuda:
@@ -82,7 +101,8 @@ def run(
     reduce
         Called with the same range and the result; may return True to stop early.
     batch_size
-        Items a call at most; halved, down to 1, when memory runs out.
+        Items a call at most; halved, down to 1, when memory runs out. Where several at once fail and one does not,
+        the rest is done one by one: some networks take no other batch.
     label
         What progress is reported as.
 
@@ -102,14 +122,20 @@ def run(
         items = range(start, min(start + size, n_items))
         try:
             result = evaluate(items)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or size == 1:
+        except (RuntimeError, MemoryError, AssertionError, ValueError) as error:
+            if len(items) > 1 and not is_out_of_memory(error) and may_be_the_batch(error):
+                items = items[:1]
+                result = _alone(evaluate, items, error)
+                size = 1
+                logger.info("the network fails at a batch of more than 1 (%s); going on one by one", _first_line(error))
+            elif not is_out_of_memory(error) or size == 1:
                 raise
-            size //= 2
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            logger.warning("out of memory at %d items a batch; going on with %d", 2 * size, size)
-            continue
+            else:
+                size //= 2
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                logger.warning("out of memory at %d items a batch; going on with %d", 2 * size, size)
+                continue
         stop = reduce(items, result)
         start = items.stop
         if progress is not None:
@@ -119,3 +145,19 @@ def run(
                 progress(label, n_items, n_items)
             break
     return size
+
+
+def _alone(evaluate: Callable[[range], Result], item: range, error: Exception) -> Result:
+    """What one item alone gives; the error of the whole batch where that fails too and says no more."""
+    try:
+        return evaluate(item)
+    except Exception as again:
+        if is_out_of_memory(again) or isinstance(again, RegardError):
+            raise
+        raise error from again
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, InputError):
+        return error.got
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

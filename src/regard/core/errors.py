@@ -6,6 +6,7 @@ RegardError                     exit code 1: our failure
 |   +-- GeometryError           affine, spacing, orientation or grid does not fit
 |   +-- ShapeError              a tensor's shape does not fit
 |   +-- TargetError             the output has no such scalar
+|   |   +-- RowsError           the output or the target's value has not one row per input case
 |   +-- ReferenceInputError     a reference is missing, unusable or outside its tolerance
 |   +-- CapabilityError         the model cannot do what the method needs
 |   +-- UnknownNameError        no such method, model, layer, knob, measure
@@ -30,6 +31,7 @@ __all__ = [
     "MissingDependencyError",
     "ReferenceInputError",
     "RegardError",
+    "RowsError",
     "RunStoppedError",
     "ShapeError",
     "SomeCasesFailed",
@@ -87,6 +89,10 @@ class ShapeError(InputError):
 
 class TargetError(InputError):
     """The network's output has no such scalar."""
+
+
+class RowsError(TargetError):
+    """The network's output, or the target's value of it, has not one row per input case."""
 
 
 class ReferenceInputError(InputError):

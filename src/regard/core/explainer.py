@@ -3,6 +3,7 @@
 A new method is a subclass with one method to write, `_attribute`, which gets a `Query` and returns an `Attribution`.
 """
 
+import importlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from regard.core import first_pass, recording
-from regard.core.batching import BatchSize, auto_batch_size
-from regard.core.errors import CapabilityError, InputError, ReferenceInputError, ShapeError
+from regard.core import recording
+from regard.core.batching import BatchSize, is_out_of_memory, may_be_the_batch
+from regard.core.emptiness import examine
+from regard.core.errors import CapabilityError, InputError, ReferenceInputError, RegardError, ShapeError
 from regard.core.inputs import InputLike, Inputs
+from regard.core.mismatch import mismatch_told
 from regard.core.quantity import Promise, Quantity, Sign
+from regard.core.query import Query, no_gradient
 from regard.core.recording import GRADIENT, Network
-from regard.core.target import AbstractTarget, TargetLike, as_target
+from regard.core.target import TargetLike
 
 __all__ = ["AbstractExplainer", "Attribution", "Form", "Query", "no_gradient"]
 
@@ -26,97 +30,6 @@ logger = logging.getLogger(__name__)
 
 Form = Literal["signed", "published"]
 """``"signed"`` keeps the sign; ``"published"`` is what the paper draws (absolute value, ReLU, square)."""
-
-
-def no_gradient(network: Network, start: str) -> CapabilityError:
-    """Build the error for an output that no gradient ties to ``start``: never a silent map of zeros."""
-    return CapabilityError(
-        f"an output of {type(network).__name__} that no gradient ties to {start}",
-        "a path of differentiable operations (no argmax, no detach, no torch.no_grad)",
-        "choose another target or layer, or a perturbation method such as occlusion",
-    )
-
-
-@dataclass
-class Query:
-    """What is asked of a network: one scalar per case, of these inputs.
-
-    Parameters
-    ----------
-    network
-        The network, unwrapped, in evaluation mode with frozen parameters.
-    inputs
-        The inputs of one case, or of a batch for methods that take cases together.
-    wanted
-        The target as the user gave it; read once an output has been seen.
-    reference
-        One tensor per input, or None.
-    seed, case
-        Key of the random draws.
-    batch_size
-        Items at once in `regard.core.batching.run`.
-    mask
-        Where to look, one tensor (batch, 1, \\*space) of bool per input; None for everywhere.
-    """
-
-    network: Network
-    inputs: Inputs
-    wanted: TargetLike = None
-    reference: tuple[Tensor, ...] | None = None
-    seed: int = 0
-    case: str = ""
-    batch_size: BatchSize = "auto"
-    mask: tuple[Tensor, ...] | None = None
-    _target: AbstractTarget | None = None
-
-    def forward(self, tensors: Sequence[Tensor]) -> object:
-        """The network's output for ``tensors``, one per input."""
-        return self.inputs.call(self.network, tensors)
-
-    def target(self, output: object) -> AbstractTarget:
-        """The target, read with the help of one ``output``."""
-        if self._target is None:
-            self._target = as_target(self.wanted, output)
-        return self._target
-
-    def value(self, output: object) -> Tensor:
-        """The target's value (batch,) of an output."""
-        return self.target(output)(output)
-
-    def score(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The target's value (batch,) for ``tensors``, one per input, each (batch, channel, \\*space)."""
-        return self.value(self.forward(tensors))
-
-    def gradient(self, tensors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Value (batch,) and its gradient with respect to each of ``tensors``.
-
-        Raises
-        ------
-        CapabilityError
-            If no gradient passes through the network.
-        """
-        begun = first_pass.take(self.network, tensors)
-        if begun is None:
-            leaves = [x.detach().clone().requires_grad_() for x in tensors]
-            output = self.forward([leaf.clone() for leaf in leaves])
-        else:
-            leaves, output = begun
-        value = self.value(output)
-        if not value.requires_grad:
-            raise no_gradient(self.network, "the input")
-        gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
-        filled = [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
-        return value.detach(), tuple(filled)
-
-    def copies(self, n: int) -> list[Tensor]:
-        """The inputs of one case, n times, each (n, channel, \\*space), in memory of their own."""
-        return [x.expand(n, *x.shape[1:]).clone() for x in self.inputs.tensors]
-
-    def items_at_once(self, n_items: int) -> int:
-        """The batch size for n items, resolved when it is ``"auto"``."""
-        if self.batch_size != "auto":
-            return self.batch_size
-        return min(auto_batch_size(x, n_items) for x in self.inputs.tensors)
 
 
 @dataclass
@@ -141,7 +54,7 @@ class Attribution:
         Where each map has been looked at closely, (batch, 1, \\*space) of bool, for methods that go from coarse to
         fine; elsewhere it holds what a coarse look gave.
     warnings
-        Sentences that whoever sees the map must know.
+        Sentences that a reader must see before the map.
     """
 
     relevance: tuple[Tensor, ...]
@@ -151,7 +64,7 @@ class Attribution:
     standard_error: tuple[Tensor, ...] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     refined: tuple[Tensor, ...] | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
 
     @classmethod
     def joined(cls, parts: Sequence["Attribution"]) -> "Attribution":
@@ -171,7 +84,7 @@ class Attribution:
             values = [p.notes.get(key) for p in parts]
             notes[key] = values[0] if all(v == values[0] for v in values) else values
         names = ("relevance", "value", "reference_value", "completeness_error", "standard_error", "refined")
-        warnings = tuple(dict.fromkeys(w for p in parts for w in p.warnings))
+        warnings = list(dict.fromkeys(w for p in parts for w in p.warnings))
         return cls(**{name: cat([getattr(p, name) for p in parts]) for name in names}, notes=notes, warnings=warnings)
 
 
@@ -209,6 +122,8 @@ class AbstractExplainer(ABC):
     """Whether `_attribute` takes a batch of cases; otherwise it gets one case at a time."""
     begins_with_gradient: ClassVar[bool] = False
     """Whether the first thing `_attribute` does is `Query.gradient` at the inputs: it then shares the first pass."""
+    without_space: ClassVar[str] = "as an input of one place whose features are channels"
+    """What becomes of an input without space (batch, feature), such as age and sex beside an image."""
     breaks: ClassVar[Mapping[Promise, str]] = {}
     """Promises that the method does not make, each with the reason."""
 
@@ -256,6 +171,7 @@ class AbstractExplainer(ABC):
         case: str = "",
         batch_size: BatchSize = "auto",
         mask: Any = None,
+        preflight: bool = False,
     ) -> Any:
         """Map of what the output depends on.
 
@@ -267,7 +183,8 @@ class AbstractExplainer(ABC):
             What is explained: a `Target`, a class index, a function output -> (batch,), or None when the output is one
             scalar per case; a list gives one for each case.
         reference
-            What the inputs are compared with, where the method can: a number, or tensors that broadcast to the inputs.
+            What the inputs are compared with, where the method can: a number, or tensors that broadcast to the inputs;
+            of several inputs None for one that keeps the method's own reference.
         seed, case
             Key of the random draws; the same key gives the same draws, whatever the batch.
         batch_size
@@ -275,6 +192,9 @@ class AbstractExplainer(ABC):
         mask
             Where to look, for methods that can skip the rest: tensors that broadcast to (batch, 1, \\*space), one per
             input; true, or above 0.5. Elsewhere the map is NaN.
+        preflight
+            Whether the network is probed first, with the first case (`regard.preflight`): what a probe refuses is
+            raised, what it tells is logged and noted, and cases that mix in a batch are evaluated one by one.
 
         Returns
         -------
@@ -293,8 +213,9 @@ class AbstractExplainer(ABC):
         """
         read = Inputs.of(inputs)
         found = self.compute(
-            inputs, target, reference=reference, seed=seed, case=case, batch_size=batch_size, mask=mask
-        )
+            inputs, target, reference=reference, seed=seed, case=case, batch_size=batch_size, mask=mask,
+            preflight=preflight,
+        )  # fmt: skip
         for warning in found.warnings:
             logger.warning("%s: %s", type(self).__name__, warning)
         return read.rebuild(found.relevance)
@@ -309,6 +230,7 @@ class AbstractExplainer(ABC):
         case: str = "",
         batch_size: BatchSize = "auto",
         mask: Any = None,
+        preflight: bool = False,
     ) -> Attribution:
         """As `attribute`, with all that the method knows about its map: value, errors, notes."""
         read = Inputs.of(inputs)
@@ -331,6 +253,13 @@ class AbstractExplainer(ABC):
             raise ShapeError(f"{len(wanted)} targets", f"one for each of {read.n_cases} cases")
         if isinstance(batch_size, int) and batch_size < 1:
             raise InputError(f"batch size {batch_size}", "at least 1, or auto")
+        together = self.cases_together and wanted is None
+        warnings: list[str] = []
+        if preflight:
+            first: Any = wanted[0] if wanted is not None else target
+            alone, warnings = self._probe(read.case(0), first, compared)
+            if alone:
+                together, batch_size = False, 1
 
         def query(network: Network, part: Inputs, goal: Any, n: int | None) -> Query:
             def own(given: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
@@ -338,39 +267,47 @@ class AbstractExplainer(ABC):
 
             return Query(network, part, goal, own(compared), seed, case, batch_size, own(places))
 
-        with recording.intact(self.network) as network:
-            if (self.cases_together and wanted is None) or read.n_cases == 1:
+        def one_by_one(network: Network) -> Attribution:
+            goals = wanted if wanted is not None else [target] * read.n_cases
+            return Attribution.joined(
+                [self._attribute(query(network, read.case(n), goal, n)) for n, goal in enumerate(goals)]
+            )
+
+        with recording.intact(self.network) as network, mismatch_told(network, read.tensors):
+            if read.n_cases == 1:
                 goal = wanted[0] if wanted is not None else target
                 found = self._attribute(query(network, read, goal, None))
+            elif together:
+                try:
+                    found = self._attribute(query(network, read, target, None))
+                except (RuntimeError, AssertionError, ValueError) as error:
+                    if is_out_of_memory(error) or not may_be_the_batch(error):
+                        raise
+                    try:
+                        found = one_by_one(network)
+                    except Exception as again:
+                        raise (again if isinstance(again, RegardError) else error) from again
+                    logger.info("%s: the network takes no batch of several; done case by case", type(self).__name__)
             else:
-                found = Attribution.joined(
-                    [
-                        self._attribute(query(network, read.case(n), wanted[n] if wanted is not None else target, n))
-                        for n in range(read.n_cases)
-                    ]
-                )
+                found = one_by_one(network)
         found.relevance = tuple(r.detach().float() for r in found.relevance)
-        self._guard(found, places is not None)
+        self._guard(found, read, places is not None)
+        if warnings:
+            found.notes["preflight"] = warnings
         return found
 
-    def _guard(self, found: Attribution, masked: bool) -> None:
-        """Say so when the output's own rounding is visible in the map, or the map is not finite."""
-        value = found.value.detach().abs().max()
-        bad = sum(int((~torch.isfinite(r)).sum()) for r in found.relevance)
-        if bad and not masked:
-            logger.warning("%s: %d values of the map are NaN or infinite", type(self).__name__, bad)
-            found.notes["not_finite"] = bad
-        if self.meaning[0] is not Quantity.EFFECT:
-            return
-        rounding = float(value.double() * torch.finfo(found.value.dtype).eps)
-        seen = [m[torch.isfinite(m)] for m in found.relevance]
-        spread = max((float(r.max() - r.min()) for r in seen if r.numel()), default=0.0)
-        if spread > 0 and rounding > 0.01 * spread:
-            logger.warning(
-                "%s: one unit in the last place of the output is %.2g, more than 1 %% of the map's range %.2g; "
-                "run the network in float64",
-                type(self).__name__,
-                rounding,
-                spread,
-            )
-            found.notes["float_guard"] = f"rounding {rounding:.2g} against a range of {spread:.2g}"
+    def _probe(self, one: Inputs, target: TargetLike, compared: tuple[Tensor, ...] | None) -> tuple[bool, list[str]]:
+        """Probe the network with one case: whether evaluations must be made alone, and what must be told."""
+        # By its public name: the probes look at layers and fillers too, and so lie above the methods.
+        probe = importlib.import_module("regard").preflight
+        reference = None if compared is None else one.rebuild([r[:1] for r in compared])
+        said = probe(self.network, one.rebuild(one.tensors), target, methods=[self], reference=reference).check()
+        for sentence in said.warnings:
+            logger.warning("%s: %s", type(self).__name__, sentence)
+        return said.alone, list(said.warnings)
+
+    def _guard(self, found: Attribution, read: Inputs, masked: bool) -> None:
+        """Say so when a map is empty, hollow or not finite, or when the output's own rounding is visible in it."""
+        examine(found, self.meaning[0], read.names, masked=masked)
+        for sentence in found.warnings:
+            logger.warning("%s: %s", type(self).__name__, sentence)

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 
 from regard.core import recording
 from regard.core.inputs import Inputs
+from regard.core.mismatch import mismatch_told
 from regard.core.recording import Network
 
 __all__ = ["FirstPass", "first_pass", "offered", "take"]
@@ -48,7 +49,11 @@ _offered: ContextVar[FirstPass | None] = ContextVar("regard_first_pass", default
 
 def first_pass(network: Network, inputs: Inputs, *, graph: bool) -> FirstPass:
     """Run a network on its inputs, with the graph that a gradient needs or without."""
-    with recording.intact(network) as plain, torch.set_grad_enabled(graph):
+    with (
+        recording.intact(network) as plain,
+        mismatch_told(network, inputs.tensors),
+        torch.set_grad_enabled(graph),
+    ):
         leaves = [x.detach().clone().requires_grad_(graph) for x in inputs.tensors]
         output = inputs.call(plain, [leaf.clone() for leaf in leaves] if graph else inputs.tensors)
     bare = tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, output)

@@ -22,6 +22,21 @@ Region: TypeAlias = Tensor | Volume
 """Weights (\\*space) on the output's grid, or a mask on the scan's grid."""
 
 
+def _whole_image(output: Tensor, n_space: int, what: str) -> None:
+    """Refuse an image without its channel axis where no region tells that it has none: its rows would be channels."""
+    if 3 <= output.ndim < n_space + 2 and output.shape[1] > 1:
+        raise TargetError(
+            f"an output of shape {tuple(output.shape)} for an input of {n_space} spatial axes and the target '{what}'",
+            f"an image (N, C, *space) of {n_space} spatial axes",
+            "keep the channel axis in the network (no bare squeeze()), or give a target function output -> (N,)",
+        )
+
+
+def _read_as(output: Tensor) -> str:
+    """How an output is read, for sentences."""
+    return f"an output of {tuple(output.shape)}, read as (N, C, *space) with images of {tuple(output.shape[2:])}"
+
+
 def _image(output: Tensor, channel: int, what: str) -> Tensor:
     """Channel (batch, \\*space) of a network that gives images."""
     if output.ndim < 3:
@@ -31,7 +46,11 @@ def _image(output: Tensor, channel: int, what: str) -> Tensor:
             "choose a target for numbers: output:I, logit:K or probability:K (Output, Logit, Probability)",
         )
     if not 0 <= channel < output.shape[1]:
-        raise TargetError(f"channel {channel} of {output.shape[1]}", f"0 to {output.shape[1] - 1}")
+        raise TargetError(
+            f"channel {channel} of {output.shape[1]}, in {_read_as(output)}",
+            f"0 to {output.shape[1] - 1}",
+            "choose one of them",
+        )
     return output[:, channel]
 
 
@@ -47,18 +66,30 @@ def _carry(region: Region, grid: Grid) -> Tensor:
         return resample(region, grid).tensor[0]
 
 
-def _weights(region: Region, image: Tensor, what: str) -> Tensor:
-    if isinstance(region, Volume):
-        region = region.tensor[0]
-    weights = region.to(image)
-    if weights.numel() == image[0].numel():
-        weights = weights.reshape(image.shape[1:])
-    if weights.shape != image.shape[1:]:
-        raise TargetError(
-            f"a region of shape {tuple(weights.shape)} for an output image of {tuple(image.shape[1:])}",
-            "the same grid",
-            "give the region as a Volume, so that its affine carries it there",
-        )
+def _fitted(region: Region, image: Tensor, what: str, output: Tensor) -> Tensor:
+    """A region or image (\\*space) on the grid of ``image`` (batch, \\*space), a channel of the ``output``.
+
+    Axes of one place may be left out or given; anything else that happens to have as many numbers is refused.
+    """
+    values = (region.tensor[0] if isinstance(region, Volume) else region).to(image)
+
+    def longer(shape: Sequence[int]) -> list[int]:
+        return [n for n in shape if n > 1]
+
+    if longer(values.shape) == longer(image.shape[1:]):
+        return values.reshape(image.shape[1:])
+    lacking = longer(values.shape) == longer(output.shape[1:])
+    raise TargetError(
+        f"{what} of shape {tuple(values.shape)} for {_read_as(output)}",
+        "the same grid",
+        "keep the channel axis in the network: output[:, None]"
+        if lacking
+        else "give it as a Volume, so that its affine carries it there",
+    )
+
+
+def _weights(region: Region, image: Tensor, what: str, output: Tensor) -> Tensor:
+    weights = _fitted(region, image, "a region", output)
     if not bool((weights != 0).any()):
         raise TargetError(f"an empty region for the target '{what}'", "at least one voxel inside the output image")
     return weights
@@ -86,8 +117,12 @@ class Mean(AbstractTarget):
         image = _image(output, self.channel, self.label)
         if self.region is None:
             return image.flatten(1).mean(1)
-        weights = _weights(self.region, image, self.label)
+        weights = _weights(self.region, image, self.label, output)
         return (image * weights).flatten(1).sum(1) / weights.sum()
+
+    def check_axes(self, output: Tensor, n_space: int) -> None:
+        if self.region is None:
+            _whole_image(output, n_space, self.label)
 
     def on_grid(self, grid: Grid, scan: Grid | None = None) -> "Mean":
         return self if self.region is None else replace(self, region=_carry(self.region, grid))
@@ -126,10 +161,20 @@ class Voxel(AbstractTarget):
         while len(index) > image.ndim - 1 and index[-1] == 0:
             index = index[:-1]
         if len(index) != image.ndim - 1 or any(not 0 <= i < n for i, n in zip(index, image.shape[1:], strict=True)):
-            raise TargetError(f"voxel {index}", f"one inside the output image {tuple(image.shape[1:])}")
+            lacking = len(index) == output.ndim - 1
+            raise TargetError(
+                f"voxel {index} of {_read_as(output)}",
+                "one number per spatial axis, inside the output image",
+                "keep the channel axis in the network: output[:, None]" if lacking else "choose another",
+            )
         for i in reversed(index):
             image = image[..., i]
         return image
+
+    def check_axes(self, output: Tensor, n_space: int) -> None:
+        # A trailing 0 is the slice of a 2D image; of an output without a channel axis it would be a column.
+        if self.index is not None and len(self.index) > output.ndim - 2:
+            _whole_image(output, n_space, self.label)
 
     def on_grid(self, grid: Grid, scan: Grid | None = None) -> "Voxel":
         if self.mm is not None:
@@ -166,6 +211,10 @@ class Contrast(AbstractTarget):
     def value(self, output: Tensor) -> Tensor:
         return self.positive.value(output) - self.negative.value(output)
 
+    def check_axes(self, output: Tensor, n_space: int) -> None:
+        self.positive.check_axes(output, n_space)
+        self.negative.check_axes(output, n_space)
+
     def on_grid(self, grid: Grid, scan: Grid | None = None) -> "Contrast":
         return Contrast(self.positive.on_grid(grid, scan), self.negative.on_grid(grid, scan))
 
@@ -194,14 +243,8 @@ class ErrorTo(AbstractTarget):
 
     def value(self, output: Tensor) -> Tensor:
         predicted = _image(output, self.channel, self.label)
-        other = self.image.tensor[0] if isinstance(self.image, Volume) else self.image
-        if other.numel() != predicted[0].numel():
-            raise TargetError(
-                f"an image of shape {tuple(other.shape)} for an output image of {tuple(predicted.shape[1:])}",
-                "the same grid",
-                "give the image as a Volume, so that its affine carries it there",
-            )
-        return (predicted - other.to(predicted).reshape(predicted.shape[1:])).flatten(1).square().mean(1)
+        other = _fitted(self.image, predicted, "an image", output)
+        return (predicted - other).flatten(1).square().mean(1)
 
     def on_grid(self, grid: Grid, scan: Grid | None = None) -> "ErrorTo":
         return replace(self, image=_carry(self.image, grid))
@@ -235,8 +278,12 @@ class EdgeStrength(AbstractTarget):
                 pad = [0, 0] * (image.ndim - 1 - axis) + [0, 1]
                 squares = squares + functional.pad(image.diff(dim=axis), pad).square()
         strength = (squares + 1e-12).sqrt()
-        weights = 1.0 if self.region is None else _weights(self.region, image, self.label)
+        weights = 1.0 if self.region is None else _weights(self.region, image, self.label, output)
         return (strength * weights).flatten(1).sum(1)
+
+    def check_axes(self, output: Tensor, n_space: int) -> None:
+        if self.region is None:
+            _whole_image(output, n_space, self.label)
 
     def on_grid(self, grid: Grid, scan: Grid | None = None) -> "EdgeStrength":
         return self if self.region is None else replace(self, region=_carry(self.region, grid))

@@ -1,5 +1,6 @@
 """One input, several or named ones, in one form."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,6 +14,13 @@ __all__ = ["InputLike", "Inputs"]
 
 InputLike: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 """One input tensor (batch, channel, \\*space), a sequence of them, or a mapping of named ones."""
+
+
+def _named(x: Tensor) -> str:
+    """Shape of an empty input, with the axis that is empty in words."""
+    axis = next(n for n, size in enumerate(x.shape) if size == 0)
+    what = ("no case", "no channel")[axis] if axis < 2 else f"no place along spatial axis {axis - 2}"
+    return f"of shape {tuple(x.shape)}, with {what}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ class Inputs:
         Raises
         ------
         ShapeError
-            If there is no tensor, a tensor has no batch and channel axes, the batches differ, or a value is not finite.
+            If there is no tensor, a tensor has no batch and channel axes or is empty, the batches differ, or a value
+            is not finite.
         """
         if isinstance(inputs, Tensor):
             read = cls((inputs,))
@@ -53,7 +62,13 @@ class Inputs:
         for x in read.tensors:
             if not isinstance(x, Tensor) or x.ndim < 2 or not x.is_floating_point():
                 got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-                raise ShapeError(f"an input {got}", "a floating-point tensor (batch, channel, *space)")
+                raise ShapeError(
+                    f"an input {got}",
+                    "a floating-point tensor (batch, channel, *space)",
+                    "add the missing axes with x[None], and convert whole numbers with x.float()",
+                )
+            if x.numel() == 0:
+                raise ShapeError(f"an input {_named(x)}", "at least one along every axis", "give one that is not empty")
             if x.shape[0] != read.tensors[0].shape[0]:
                 raise ShapeError(
                     f"inputs of {read.tensors[0].shape[0]} and {x.shape[0]} cases", "as many in each", "pair them"
@@ -91,6 +106,8 @@ class Inputs:
     def like(self, values: Any, what: str) -> tuple[Tensor, ...]:
         """Read ``values`` (a number, a tensor, or the inputs' structure) as one tensor per input, of its shape.
 
+        None for one of several inputs says that it has no ``what`` of its own: its tensor is NaN everywhere.
+
         Raises
         ------
         ShapeError
@@ -108,7 +125,7 @@ class Inputs:
             raise ShapeError(f"{len(parts)} tensors as {what}", f"{len(self.tensors)}, one per input")
         fitted = []
         for part, x in zip(parts, self.tensors, strict=True):
-            part = torch.as_tensor(part, dtype=x.dtype, device=x.device)
+            part = torch.as_tensor(math.nan if part is None else part, dtype=x.dtype, device=x.device)
             try:
                 fitted.append(part.detach().broadcast_to(x.shape))
             except RuntimeError as error:

@@ -235,13 +235,13 @@ class Layout:
         else:
             many = self.grid[0]
             fits = fits and shape[0] % many == 0
-            cases = Factor("case", shape[0] // many)
+            folded = Factor("case", shape[0] // many)
             if self.kind == "slices":
                 space = [Axis((place(s, i + 1, n - 1),)) for i, s in enumerate(shape[2:])]
-                found = Arrangement((Axis((cases, place(many, 0, n - 1))), FEATURE(shape[1]), *space), n - 1)
+                found = Arrangement((Axis((folded, place(many, 0, n - 1))), FEATURE(shape[1]), *space), n - 1)
             else:
                 space = [Axis((place(s, i, n - 2),)) for i, s in enumerate(shape[2:])]
-                first_axis = Axis((cases, Factor("feature", many)))
+                first_axis = Axis((folded, Factor("feature", many)))
                 found = Arrangement((first_axis, FEATURE(shape[1]), *space), n - 2, instances=True)
         if not fits:
             raise ShapeError(

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from regard.core.choosing import plain_name, watch
 from regard.core.errors import CapabilityError, UnknownNameError
+from regard.core.one_thread import alone
 from regard.core.plainly import in_backward, plainly, without_checkpoints
 
 __all__ = [
@@ -69,12 +70,20 @@ def capabilities(network: Network) -> frozenset[str]:
 def intact(network: Network) -> Iterator[Network]:
     """Within this context the network is in evaluation mode with frozen parameters; afterwards it is as it was.
 
-    Restores modes, ``requires_grad``, buffers and the random state; ``.grad`` is never touched.
+    Restores modes, ``requires_grad``, buffers and the random state; ``.grad`` is never touched. One thread at a time:
+    another that asks waits, since modes, hooks, the random state and what tracing patches belong to the process.
     """
+    with alone(), _restored(network) as plain:
+        yield plain
+
+
+@contextmanager
+def _restored(network: Network) -> Iterator[Network]:
     network = unwrap(network)
     module = network if isinstance(network, nn.Module) else nn.Module()
     modes = [(m, m.training) for m in module.modules()]
-    flags = [(p, p.requires_grad) for p in module.parameters()]
+    # The flag of a tensor made in inference mode cannot be put back, so it stays.
+    flags = [(p, p.requires_grad) for p in module.parameters() if not p.is_inference()]
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     random_state = torch.get_rng_state()
     cuda_state = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
@@ -93,7 +102,8 @@ def intact(network: Network) -> Iterator[Network]:
         with torch.no_grad():
             for b, saved in buffers:
                 if not torch.equal(b, saved):
-                    b.copy_(saved)
+                    with torch.inference_mode(b.is_inference()):
+                        b.copy_(saved)
         torch.set_rng_state(random_state)
         if cuda_state is not None:
             torch.cuda.set_rng_state_all(cuda_state)

@@ -20,6 +20,7 @@ __all__ = [
     "has_space",
     "interpolate",
     "n_space",
+    "over_channels",
     "per_axis",
     "space",
     "space_axes",
@@ -122,6 +123,15 @@ def spread(x: Tensor, size: Sequence[int]) -> Tensor:
             down = axis_matrix(n_coarse, n_fine, ratio, ratio / 2 - 0.5)
             x = _along(x, down.T, axis)
     return x
+
+
+def over_channels(x: Tensor) -> Tensor:
+    """Sum ``x`` (batch, channel, \\*space) over the channels of which something is known, (batch, 1, \\*space).
+
+    NaN where nothing is known of any channel.
+    """
+    unknown = torch.isnan(x).all(1, keepdim=True)
+    return torch.where(unknown, torch.nan, x.nansum(1, keepdim=True))
 
 
 def blur(x: Tensor, sigma: float | Sequence[float]) -> Tensor:

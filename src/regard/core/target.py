@@ -5,8 +5,9 @@ image are the same problem; targets on image outputs are in `regard.core.image_t
 network's output and gives one value per case.
 """
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -41,14 +42,15 @@ def single_tensor(output: object) -> Tensor:
     TargetError
         If there are several tensors, or none.
     """
-    if isinstance(output, Tensor):
-        return output[None] if output.ndim == 0 else output
-    values = list(output.values()) if isinstance(output, dict) else output
-    if isinstance(values, (tuple, list)) and len(values) == 1 and isinstance(values[0], Tensor):
-        return values[0]
+    values = list(output.values()) if isinstance(output, Mapping) else output
+    tensor = values[0] if isinstance(values, (tuple, list)) and len(values) == 1 else values
+    if isinstance(tensor, Tensor):
+        return tensor[None] if tensor.ndim == 0 else tensor
     inside = f"{len(values)} values" if isinstance(values, (tuple, list)) else type(output).__name__
     raise TargetError(
-        f"a network output of {inside}", "one tensor", "give a target that takes this output: a function output -> (N,)"
+        f"a network output of {inside}",
+        "one tensor (N, ...), one row per input case",
+        "give a target that takes this output: a function output -> (N,)",
     )
 
 
@@ -84,6 +86,10 @@ class AbstractTarget(ABC):
                 "reduce every axis but the first",
             )
         return value
+
+    def check_axes(self, output: Tensor, n_space: int) -> None:
+        """Refuse an output (batch, ...) that cannot be read for an input of ``n_space`` spatial axes."""
+        return
 
     def on_grid(self, grid: Grid, scan: Grid | None = None) -> "AbstractTarget":
         """The same target with regions carried to the output's ``grid``; voxel indices are those of the ``scan``."""
@@ -280,6 +286,21 @@ class FunctionTarget(AbstractTarget):
         return f"function:{getattr(self.function, '__name__', type(self.function).__name__)}"
 
 
+def _whole(target: object) -> int:
+    """A class index, also as NumPy and torch hold whole numbers; a truth value is none."""
+    truth = isinstance(target, bool) or getattr(target, "dtype", None) == torch.bool
+    if not truth and getattr(target, "ndim", 0) == 0:
+        try:
+            return operator.index(target)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+    raise TargetError(
+        f"the target {target!r}",
+        "a Target, a class index, a function output -> (N,), or None",
+        "give a whole number, or a list of one target for each case",
+    )
+
+
 def as_target(target: TargetLike, output: object) -> AbstractTarget:
     """Read what a user gave as target, knowing one ``output`` of the network.
 
@@ -290,14 +311,13 @@ def as_target(target: TargetLike, output: object) -> AbstractTarget:
     """
     if isinstance(target, AbstractTarget):
         return target
-    if isinstance(target, bool) or (target is not None and not isinstance(target, int) and not callable(target)):
-        raise TargetError(f"the target {target!r}", "a Target, a class index, a function output -> (N,), or None")
     if callable(target):
         return FunctionTarget(target)
+    index = None if target is None else _whole(target)
     tensor = single_tensor(output)
-    if target is not None:
-        _flat(tensor, f"output:{target}")
-        return Output(int(target))
+    if index is not None:
+        _flat(tensor, f"output:{index}")
+        return Output(index)
     if tensor[0].numel() == 1:
         return Output(0)
     if tensor.ndim >= 3 and tensor[0, 0].numel() > 1:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from regard.core.errors import GeometryError, ShapeError
+from regard.core.stored import Stored
 
 __all__ = ["PIXEL_AFFINE", "Grid", "Volume", "orientation_of"]
 
@@ -106,6 +107,8 @@ class Volume:
         False for a picture whose "mm" are pixels.
     header
         Header fields that may leave with an output (see ``regard.io.privacy``).
+    stored
+        What else the file says: its range of grey levels, its NIfTI forms.
 
     Raises
     ------
@@ -121,6 +124,7 @@ class Volume:
     source: str = ""
     has_geometry: bool = True
     header: Mapping[str, str] = field(default_factory=dict)
+    stored: Stored = field(default_factory=Stored)
 
     def __post_init__(self) -> None:
         if not isinstance(self.tensor, Tensor) or self.tensor.ndim != 4:
@@ -134,9 +138,10 @@ class Volume:
 
     def __repr__(self) -> str:
         spacing = " x ".join(f"{s:.3g}" for s in self.spacing)
+        unit = "mm" if self.has_geometry or self.stored.spacing_known else "pixels"
         return (
             f"Volume({self.n_channels} channel(s), {' x '.join(map(str, self.shape))} voxels, "
-            f"{spacing} {'mm' if self.has_geometry else 'pixels'}, {self.orientation}, {self.unit})"
+            f"{spacing} {unit}, {self.orientation}, {self.unit})"
         )
 
     @classmethod
@@ -206,7 +211,22 @@ class Volume:
         index %= n
         affine = self.affine.copy()
         affine[:3, 3] += self.affine[:3, axis] * index
-        return replace(self, tensor=self.tensor.narrow(axis + 1, index, 1).clone(), affine=affine)
+        stored = replace(self.stored, forms=None)
+        return replace(self, tensor=self.tensor.narrow(axis + 1, index, 1).clone(), affine=affine, stored=stored)
+
+    def channel(self, index: int) -> "Volume":
+        """One of several volumes or channels, counted from 0.
+
+        Raises
+        ------
+        ShapeError
+            If there is no such one.
+        """
+        if not 0 <= index < self.n_channels:
+            n = self.n_channels
+            do = "choose one of them" if n > 1 else "leave the number out"
+            raise ShapeError(f"volume {index} of an image of {n}", f"0 to {n - 1}" if n > 1 else "volume 0", do)
+        return replace(self, tensor=self.tensor[index : index + 1])
 
     def check_finite(self) -> "Volume":
         """Return the volume, or say how many of its voxels are NaN or infinite.

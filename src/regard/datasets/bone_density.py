@@ -159,7 +159,7 @@ def slices_through_l1(
     FileError
         If a file cannot be read.
     """
-    scan = read(case.inputs["image"])
+    scan = case.read("image")
     if not bool(torch.isfinite(scan.tensor).all()) or scan.n_channels != 1:
         raise InputError(f"an image of {scan.n_channels} channels, or with NaN", "a CT in HU", "check the file")
     low, high = float(scan.tensor.min()), float(scan.tensor.max())

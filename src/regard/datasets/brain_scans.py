@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 
 from regard.core.errors import CardError, InputError
+from regard.core.foreground import background_level
 from regard.core.geometry import resample
 from regard.core.volume import Grid, Volume
-from regard.io import Case, read, read_table
+from regard.io import Case, read_table
 
 __all__ = ["age_of", "read_brain_table", "scan_on"]
 
@@ -69,7 +70,7 @@ def scan_on(case: Case, grid: Grid) -> Volume:
     FileError
         If the file cannot be read.
     """
-    scan = read(case.inputs["image"])
+    scan = case.read("image")
     if scan.n_channels != 1 or not scan.has_geometry:
         got = f"an image of {scan.n_channels} channels" if scan.has_geometry else "an image without geometry"
         raise InputError(got, "one T1 volume that says where it lies", "give its NIfTI file")
@@ -90,7 +91,8 @@ def scan_on(case: Case, grid: Grid) -> Volume:
     fine = resample(scan, Grid((n * i, n * j, n * k), affine), order=1, fill=float(scan.tensor.min()))
     values = torch.nn.functional.avg_pool3d(fine.tensor[None].float(), n)[0]
     found = Volume(values, grid.affine, source=case.case)
-    filled = float((values > values.min() + 0.05 * (values.max() - values.min())).sum()) * math.prod(grid.spacing) / 1e3
+    background = background_level(values)
+    filled = float((values > background + 0.05 * (values.max() - background)).sum()) * math.prod(grid.spacing) / 1e3
     if not filled >= _LEAST_BRAIN_ML:
         raise InputError(
             f"an image with {filled:.0f} ml where the template has its brain",

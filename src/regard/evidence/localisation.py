@@ -4,6 +4,7 @@ All take the size of the relevance, |r|, on the scan's grid, and a mask of the p
 voxels that the network never saw (NaN) count neither way.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,7 +12,14 @@ from torch import Tensor
 
 from regard.core.errors import InputError
 
-__all__ = ["LOCALISATION", "average_precision", "pointing_game", "relevance_mass", "relevance_rank"]
+__all__ = [
+    "LOCALISATION",
+    "average_precision",
+    "average_precision_by_chance",
+    "pointing_game",
+    "relevance_mass",
+    "relevance_rank",
+]
 
 
 def _seen(relevance: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,7 +55,10 @@ def relevance_rank(relevance: Tensor, truth: Tensor) -> float:
 
 
 def average_precision(relevance: Tensor, truth: Tensor) -> float:
-    """Area under precision and recall of the map as a detector of the truth, ties averaged; prevalence by chance."""
+    """Area under precision and recall of the map as a detector of the truth, ties averaged.
+
+    By chance it is `average_precision_by_chance`, a little above the truth's share of voxels.
+    """
     size, inside = _seen(relevance, truth)
     values, order = size.sort(descending=True)
     hits = inside[order].double().cumsum(0)
@@ -55,6 +66,19 @@ def average_precision(relevance: Tensor, truth: Tensor) -> float:
     found, taken = hits[last], torch.arange(1, len(values) + 1, device=values.device)[last].double()
     gained = torch.diff(found, prepend=torch.zeros(1, dtype=torch.float64, device=values.device))
     return float((gained * found / taken).sum() / inside.sum())
+
+
+def average_precision_by_chance(n_inside: int, n: int) -> float:
+    """Expected average precision of voxels in random order.
+
+    With K of N voxels inside and H the N-th harmonic number it is ((K - 1) / (N - 1) (N - H) + H) / N: the mean over
+    ranks r of the expected precision there, given that the voxel at r is inside, (1 + (r - 1) (K - 1) / (N - 1)) / r.
+    The share K / N that is often quoted is its limit for many voxels inside.
+    """
+    if not 0 < n_inside < n:
+        raise InputError(f"{n_inside} of {n} voxels inside", "some inside and some outside")
+    harmonic = math.fsum(1 / r for r in range(1, n + 1)) if n < 10_000 else math.log(n) + 0.5772156649015329 + 0.5 / n
+    return ((n_inside - 1) / (n - 1) * (n - harmonic) + harmonic) / n
 
 
 def pointing_game(relevance: Tensor, truth: Tensor) -> float:

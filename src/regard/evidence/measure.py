@@ -12,6 +12,8 @@ from regard.core import recording
 from regard.core.batching import BatchSize, auto_batch_size, run
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
+from regard.core.rows import target_values
+from regard.core.spatial import n_space
 from regard.core.target import AbstractTarget
 
 __all__ = ["AbstractMeasure", "Direction", "Exhibit", "Explain", "Measured", "Places"]
@@ -129,7 +131,8 @@ class Exhibit:
 
         def evaluate(items: range) -> Tensor:
             with torch.no_grad():
-                return self.target(self.network(inputs(items)))
+                changed = inputs(items)
+                return target_values(self.target, self.network(changed), len(items), n_space(changed))
 
         def keep(items: range, values: Tensor) -> None:
             found[items.start : items.stop] = values.double().cpu()

@@ -12,7 +12,8 @@ from regard.core.batching import BatchSize
 from regard.core.errors import InputError, ShapeError
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
-from regard.core.target import Probability, TargetLike, as_target
+from regard.core.rows import read_target, rows_of
+from regard.core.target import Probability, TargetLike
 from regard.evidence import MEASURES
 from regard.evidence.measure import AbstractMeasure, Exhibit, Explain, Measured, Places
 from regard.explainers.as_quantus import Array, ClassOrNumber, as_tensor, network_of, targets_of
@@ -156,7 +157,7 @@ class QuantusMetric:
             exhibit = Exhibit(
                 network,
                 x[n : n + 1],
-                as_target(goals[n], _output(network, x[n : n + 1])),
+                read_target(goals[n], _output(network, x[n : n + 1]), 1),
                 maps[n : n + 1],
                 self.quantity,
                 self.sign,
@@ -179,8 +180,8 @@ class QuantusMetric:
         raise InputError(f"{name} without all that it needs", " and ".join(needs), "give it, or choose another measure")
 
     def _probabilities(self, network: Network, x: Tensor, goals: list[TargetLike]) -> list[TargetLike]:
-        output = _output(network, x[:1])
-        if isinstance(output, Tensor) and output[0].numel() == 1:
+        output = rows_of(_output(network, x[:1]), 1)
+        if output[0].numel() == 1:
             raise InputError(
                 f"softmax=True for an output of shape {tuple(output.shape)}, which would be 1 for any image",
                 "several outputs",

@@ -16,11 +16,14 @@ from regard.core.geometry import resample
 from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
+from regard.core.rows import target_values
+from regard.core.spatial import n_space, over_channels
 from regard.core.target import AbstractTarget, TargetLike
 from regard.core.volume import Volume
 from regard.evidence.controls import random_cam
 from regard.evidence.measure import Exhibit, Explain, Places
 from regard.explain import bind_target
+from regard.explainers.of_case import fitted
 from regard.explainers.spec import MethodSpec
 from regard.io import StoredMap
 from regard.models import Ensemble, Model
@@ -87,7 +90,7 @@ def carry(stored: Volume, quantity: Quantity, part: PreparedScan) -> tuple[Tenso
     prepared = part.prepared
     if prepared is None:
         return relevance[None].float(), unseen
-    carried = prepared.resampling.apply(relevance)
+    carried = prepared.carried(relevance)
     if quantity.sums:
         ratio = np.linalg.det(prepared.grid.affine[:3, :3]) / np.linalg.det(part.scan.affine[:3, :3])
         carried = carried * abs(float(ratio))
@@ -239,17 +242,19 @@ class OpenCase:
         if isinstance(self.model, Ensemble):
             return None
 
+        of_case = fitted(spec.laid_out(self.reshape), self.prepared)
+
         def again(network: Network, x: Tensor) -> Tensor:
             inner = network.network if isinstance(network, OneInput) else network
             tensors = network.all_inputs(x) if isinstance(network, OneInput) else (x,)
             inputs = Inputs(tensors, lone=len(tensors) == 1)
-            explainer = spec.build(inner, layer=self.layer, reshape=self.reshape)
+            explainer = of_case.build(inner, layer=self.layer)
             able = self.reference if explainer.takes_reference else None
             found = explainer.compute(
                 inputs.rebuild(tensors), self.goal, reference=None if able is None else inputs.rebuild(able.tensors),
                 seed=self.seed, case=self.case, batch_size=self.batch_size,
             )  # fmt: skip
-            return found.relevance[number].sum(1, keepdim=True)
+            return over_channels(found.relevance[number])
 
         return again
 
@@ -272,7 +277,7 @@ def open_case(
     with recording.intact(prepared.network) as plain, torch.no_grad():
         output = inputs.call(plain, inputs.tensors)  # type: ignore[arg-type]
     goal = bind_target(model, target, output, prepared)
-    value = float(goal(output)[0])
+    value = float(target_values(goal, output, 1, n_space(inputs.tensors[0]))[0])
     question = Query(recording.unwrap(prepared.network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
     compared = find_reference(reference, question, prepared, model.card)
     return OpenCase(model, prepared, goal, compared, value, case, seed, layer or model.card.layer, batch_size, reshape)

@@ -1,4 +1,4 @@
-"""The methods, a folder per family: ``cam``, ``gradient``, ``perturbation``, ``learned``, and what captum brings."""
+"""The methods, a folder per family, and what captum brings."""
 
 from regard.core.registry import Registry
 
@@ -8,6 +8,8 @@ _CAM = "regard.explainers.cam"
 _GRADIENT = "regard.explainers.gradient"
 _PERTURBATION = "regard.explainers.perturbation"
 _LEARNED = "regard.explainers.learned"
+_ATTENTION = "regard.explainers.attention"
+_PROPAGATION = "regard.explainers.propagation"
 _CAPTUM = "regard.explainers.from_captum"
 
 METHODS = Registry(
@@ -36,6 +38,11 @@ METHODS = Registry(
             "derivative along the way from a reference",
             "contribution",
         ),
+        "expected-gradients": (
+            f"{_GRADIENT}.expected_gradients:ExpectedGradients",
+            "integrated gradients averaged over references",
+            "contribution",
+        ),
         "smoothgrad": (f"{_GRADIENT}.smoothgrad:SmoothGrad", "derivative averaged over noise", "sensitivity"),
         "guided-backpropagation": (
             f"{_GRADIENT}.guided_backpropagation:GuidedBackpropagation",
@@ -46,9 +53,34 @@ METHODS = Registry(
         "occlusion": (f"{_PERTURBATION}.occlusion:Occlusion", "what hiding a window does", "effect"),
         "rise": (f"{_PERTURBATION}.rise:RISE", "covariance of the output with random masks", "effect"),
         "lime": (f"{_PERTURBATION}.lime:LIME", "linear surrogate over superpixels or supervoxels", "effect"),
+        "shapley-exact": (
+            f"{_PERTURBATION}.shapley_exact:ShapleyExact",
+            "exact Shapley values of up to twelve parts or columns",
+            "contribution",
+        ),
+        "kernel-shap": (
+            f"{_PERTURBATION}.kernel_shap:KernelSHAP",
+            "Shapley values of parts or columns by weighted least squares",
+            "contribution",
+        ),
         "noise-map": (f"{_LEARNED}.noise_map:NoiseMap", "how little noise a place bears: noise tolerance", "score"),
+        "attention-rollout": (
+            f"{_ATTENTION}.attention_rollout:AttentionRollout",
+            "attention multiplied through a transformer's blocks",
+            "score",
+        ),
+        "gradient-rollout": (
+            f"{_ATTENTION}.gradient_rollout:GradientRollout",
+            "attention times its positive gradient, through the blocks",
+            "score",
+        ),
+        "lrp": (f"{_PROPAGATION}.lrp:LRP", "relevance divided layer by layer, also in attention", "contribution"),
         "deeplift": (f"{_CAPTUM}:DeepLIFT", "differences propagated from a reference (captum)", "contribution"),
-        "shapley": (f"{_CAPTUM}:ShapleySampling", "Shapley values of supervoxels by sampling (captum)", "contribution"),
+        "shapley": (
+            f"{_CAPTUM}:ShapleySampling",
+            "Shapley values of parts or columns by sampling (captum)",
+            "contribution",
+        ),
     },
 )
 """Name to class, one line, and quantity of the signed form."""

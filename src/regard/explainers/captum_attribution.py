@@ -15,9 +15,9 @@ from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import interpolate, n_space, space, spread
-from regard.explainers.captum_inside import TargetValue, without_traces
+from regard.explainers.captum_inside import TargetValue, followed, without_traces
 from regard.explainers.from_captum import checked
-from regard.explainers.reference import remainder, value_at
+from regard.explainers.reference import compared_with, remainder, value_at
 
 __all__ = ["CaptumAttribution"]
 
@@ -93,9 +93,10 @@ class CaptumAttribution(AbstractExplainer):
         inputs = query.inputs.tensors
         with torch.no_grad():
             value = query.score([x.clone() for x in inputs]).detach()
-        wrapped = TargetValue(query).eval()
+        wrapped = TargetValue(query)
         key = randomness.generator(query.seed, query.case, f"captum/{self.captum}").initial_seed()
-        with without_traces(wrapped), _drawing(key):
+        told = followed(query, self.captum, "choose a method of Regard, such as integrated-gradients or occlusion")
+        with without_traces(wrapped), _drawing(key), told:
             attribution = self._method(wrapped)
             takes = inspect.signature(attribution.attribute).parameters
             arguments = self._arguments(takes, query)
@@ -106,12 +107,12 @@ class CaptumAttribution(AbstractExplainer):
         )
         if not ("baselines" in takes and self.meaning[0].sums):
             return Attribution(maps, value)
-        reference = query.reference or tuple(torch.zeros_like(x) for x in inputs)
+        compared = compared_with(query, [torch.zeros_like(x) for x in inputs], _ZERO)
+        reference = compared.tensors
         at_reference = value_at(query, reference)
-        words = "given" if query.reference is not None else _ZERO
         error = remainder(maps, value, at_reference)
         return checked(
-            Attribution(maps, value, at_reference, error, notes={"reference": words}),
+            compared.told(Attribution(maps, value, at_reference, error, notes={"reference": compared.words})),
             self.captum,
             why="captum may not see or know one of the network's operations",
         )
@@ -126,7 +127,8 @@ class CaptumAttribution(AbstractExplainer):
             raise ReferenceInputError(
                 f"a reference for {self.captum}, which cannot compare with one", "none", "choose another method"
             )
-        return {**self._options, "baselines": tuple(r.clone() for r in query.reference)}
+        compared = compared_with(query, [torch.zeros_like(x) for x in query.inputs.tensors], _ZERO)
+        return {**self._options, "baselines": tuple(r.clone() for r in compared.tensors)}
 
 
 @contextmanager

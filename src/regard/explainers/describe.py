@@ -27,6 +27,7 @@ def describe(name: str) -> dict[str, Any]:
         "published form": "as signed" if published is None else f"{published[0]}, {published[1]}",
         "needs": ", ".join(sorted(method.needs)) or "nothing: any function",
         "reference": "can be given" if method.takes_reference else "cannot be used",
+        "an input without space (batch, feature)": method.without_space,
         "knobs": {p.name: f"default {p.default}" for p in parameters},
         "does not promise": {str(promise): reason for promise, reason in method.breaks.items()},
         "python": f"{method.__module__}.{method.__name__}",

@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 
 from regard.core import batching, randomness
-from regard.core.batching import is_out_of_memory
-from regard.core.errors import CapabilityError, InputError
+from regard.core.batching import is_out_of_memory, may_be_the_batch
 from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.optional import need
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT, LAYERS, Network
-from regard.explainers.captum_inside import TargetValue, without_traces
+from regard.explainers.captum_inside import TargetValue, followed, without_traces
 from regard.explainers.knobs import real, whole
 from regard.explainers.monte_carlo import RunningMean
-from regard.explainers.perturbation.segments import supervoxels
+from regard.explainers.perturbation.players import Parts, PartsLike
 from regard.explainers.reference import compared_with, remainder, value_at
 
 __all__ = ["DeepLIFT", "ShapleySampling", "checked"]
@@ -64,56 +63,53 @@ class DeepLIFT(AbstractExplainer):
     sign = Sign.RAISED
     needs = frozenset({GRADIENT, LAYERS})
     takes_reference = True
+    without_space = "a part for each feature with a reference, NaN without one"
 
     def __init__(self, network: Network, *, form: Form = "signed") -> None:
         super().__init__(network, form=form)
         self._captum: Any = need("captum.attr", extra="captum", purpose="deeplift")
 
     def _attribute(self, query: Query) -> Attribution:
-        reference, words = compared_with(query)
+        compared = compared_with(query)
+        reference = compared.tensors
         with torch.no_grad():
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()
         at_reference = value_at(query, reference)
-        wrapped = TargetValue(query).eval()
+        wrapped = TargetValue(query)
         inputs = tuple(x.detach().clone() for x in query.inputs.tensors)
-        with without_traces(wrapped):
-            try:
-                maps = self._captum.DeepLift(wrapped).attribute(inputs, baselines=tuple(r.clone() for r in reference))
-            except (RuntimeError, AssertionError, AttributeError, ValueError, IndexError) as error:
-                if is_out_of_memory(error) or isinstance(error, InputError):
-                    raise
-                first = (str(error) or type(error).__name__).split(". ")[0]
-                raise CapabilityError(
-                    f"a network that captum's DeepLIFT cannot follow ({first})",
-                    "activations that are modules, each used once",
-                    "choose integrated-gradients",
-                ) from error
+        with without_traces(wrapped), followed(query, "DeepLIFT", "choose integrated-gradients"):
+            maps = self._captum.DeepLift(wrapped).attribute(inputs, baselines=tuple(r.clone() for r in reference))
         maps = tuple(m.detach().double() for m in maps)
         found = Attribution(
             maps,
             value,
             reference_value=at_reference,
             completeness_error=remainder(maps, value, at_reference),
-            notes={"reference": words},
+            notes={"reference": compared.words},
         )
         return checked(
-            found, "deeplift", why="max pooling, or an activation that captum does not see or know, may be why"
+            compared.told(found),
+            "deeplift",
+            why="max pooling, or an activation that captum does not see or know, may be why",
         )
 
 
 class ShapleySampling(AbstractExplainer):
-    """Shapley values of superpixels or supervoxels over random orders, by captum, with their standard error.
+    """Shapley values of parts over random orders, by captum, with their standard error.
 
-    A segment's value is spread evenly over its voxels, so that the map sums to f(x) - f(reference). All channels of an
-    input belong together; segments of several inputs play together. Without a reference each case is compared with its
-    own smallest value per channel.
+    Parts are superpixels or supervoxels, blocks, or the regions of an atlas (what no label covers is one part of its
+    own); each column of an input without space is a part. A part's value is spread evenly over its places, so that the
+    map sums to f(x) - f(reference). All channels of an image belong together; parts of several inputs play together.
+    Without a reference each case is compared with its own smallest value per channel.
 
     Parameters
     ----------
     network
         Any callable; no gradient is needed.
+    parts
+        ``"supervoxels"``, ``"blocks"``, a file of labels such as an atlas, or labels (\\*space) for each image.
     n_segments
-        Segments wanted of each input.
+        Parts wanted of each image, where they are made.
     n_samples
         Orders at most; each costs one evaluation per segment.
     tolerance
@@ -141,11 +137,13 @@ class ShapleySampling(AbstractExplainer):
     sign = Sign.RAISED
     needs = frozenset()
     takes_reference = True
+    without_space = "a part for each feature with a reference, NaN without one"
 
     def __init__(
         self,
         network: Network,
         *,
+        parts: PartsLike = "supervoxels",
         n_segments: int = 50,
         n_samples: int = 25,
         tolerance: float | None = 0.05,
@@ -157,38 +155,55 @@ class ShapleySampling(AbstractExplainer):
         self.n_samples = whole("n_samples", n_samples)
         self.tolerance = None if tolerance is None else real("tolerance", tolerance, 0)
         self.compactness = real("compactness", compactness, 0)
+        self._parts = Parts(parts, self.n_segments, self.compactness)
+        self.parts = self._parts.name
         self._captum: Any = need("captum.attr", extra="captum", purpose="shapley")
 
     def _attribute(self, query: Query) -> Attribution:
         inputs = query.inputs.tensors
-        reference, words = compared_with(query)
+        compared = compared_with(query)
+        reference = compared.tensors
         with torch.no_grad():
             value = query.score([x.clone() for x in inputs]).detach()
         at_reference = value_at(query, reference)
-        masks, n_segments = [], 0
-        for x in inputs:
-            segments = supervoxels(x, self.n_segments, compactness=self.compactness).to(x.device) + n_segments
-            n_segments = int(segments.max()) + 1
-            masks.append(segments[None, None])
-        shares = [1 / torch.bincount(m.flatten(), minlength=n_segments).clamp(min=1)[m].double() for m in masks]
+        players = self._parts.of(query.inputs)
+        masks, n_segments = players.labels, players.n
+        shares = players.maps(torch.ones(n_segments, dtype=torch.float64))
         method = self._captum.ShapleyValueSampling(lambda *tensors: query.score([x.clone() for x in tensors]))
         running = RunningMean()
         at_once = query.items_at_once(n_segments)
 
+        def in_one_order(key: int) -> tuple[Tensor, ...]:
+            nonlocal at_once
+            torch.manual_seed(key)
+            try:
+                return played(at_once)
+            except (RuntimeError, AssertionError, ValueError) as error:
+                if at_once == 1 or is_out_of_memory(error) or not may_be_the_batch(error):
+                    raise
+                at_once = 1
+                torch.manual_seed(key)
+                values = played(1)
+                logger.info("shapley: the network takes no batch of several; going on one by one")
+                return values
+
+        def played(parts_at_once: int) -> tuple[Tensor, ...]:
+            return method.attribute(  # type: ignore[no-any-return]
+                tuple(inputs),
+                baselines=tuple(r.clone() for r in reference),
+                feature_mask=tuple(masks),
+                n_samples=1,
+                perturbations_per_eval=parts_at_once,
+            )
+
         def evaluate(items: range) -> list[tuple[Tensor, ...]]:
             found = []
             for order in items:
-                torch.manual_seed(randomness.generator(query.seed, query.case, order).initial_seed())
+                key = randomness.generator(query.seed, query.case, order).initial_seed()
                 with warnings.catch_warnings(), torch.no_grad():
                     warnings.simplefilter("ignore")
-                    values = method.attribute(
-                        tuple(inputs),
-                        baselines=tuple(r.clone() for r in reference),
-                        feature_mask=tuple(masks),
-                        n_samples=1,
-                        perturbations_per_eval=at_once,
-                    )
-                found.append(tuple(v[:, :1].double() * s for v, s in zip(values, shares, strict=True)))
+                    values = in_one_order(key)
+                found.append(tuple(v[:, : s.shape[1]].double() * s for v, s in zip(values, shares, strict=True)))
             return found
 
         def add(items: range, found: list[tuple[Tensor, ...]]) -> bool:
@@ -206,6 +221,8 @@ class ShapleySampling(AbstractExplainer):
             reference_value=at_reference,
             completeness_error=remainder(maps, value, at_reference),
             standard_error=tuple(e.float() for e in running.standard_errors()),
-            notes={"reference": words, "n_samples_used": running.n, "n_segments_used": n_segments},
+            notes={"reference": compared.words, "n_samples_used": running.n, "n_segments_used": n_segments},
         )
-        return checked(attribution, "shapley", why="the network may not give the same output for the same input")
+        return checked(
+            compared.told(attribution), "shapley", why="the network may not give the same output for the same input"
+        )

@@ -2,15 +2,14 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import yaml
-
-from regard.core.errors import InputError, UnknownNameError
+from regard.core.errors import CardError, InputError, UnknownNameError
 from regard.core.explainer import AbstractExplainer
 from regard.core.recording import LayerLike, Network
 from regard.explainers import METHODS
+from regard.io.plain_text import parse_yaml
 
 __all__ = ["MethodSpec", "parse_methods"]
 
@@ -60,12 +59,17 @@ class MethodSpec:
         """Names of the settings that the method takes."""
         return [p for p in inspect.signature(self.method).parameters if p != "network"]
 
-    def build(self, network: Network, *, layer: LayerLike = None, reshape: str | None = None) -> AbstractExplainer:
-        """Make the explainer for a network; ``layer`` and ``reshape`` are used where the method has them unset."""
+    def laid_out(self, reshape: str | None) -> "MethodSpec":
+        """The same with ``reshape``, where the method looks at a layer and says nothing of how it lies."""
+        if reshape is None or "reshape" not in self.known_knobs() or "reshape" in self.knobs:
+            return self
+        return replace(self, knobs={**self.knobs, "reshape": reshape})
+
+    def build(self, network: Network, *, layer: LayerLike = None) -> AbstractExplainer:
+        """Make the explainer for a network; ``layer`` is used where the method has one and none is set."""
         knobs = dict(self.knobs)
-        for name, value in (("layer", layer), ("reshape", reshape)):
-            if value is not None and name in self.known_knobs():
-                knobs.setdefault(name, value)
+        if layer is not None and "layer" in self.known_knobs():
+            knobs.setdefault("layer", layer)
         try:
             return self.method(network, **knobs)
         except TypeError as error:
@@ -76,7 +80,10 @@ def _value(text: str) -> Any:
     parts = text.split("x")
     if len(parts) > 1 and all(p.isdigit() for p in parts):
         return tuple(int(p) for p in parts)
-    return yaml.safe_load(text)
+    try:
+        return parse_yaml(text, largest=1000)
+    except CardError as error:
+        raise InputError(f"the value '{text[:80]}' of a setting", "a number, a word or a list", "correct it") from error
 
 
 def _parse(text: str) -> MethodSpec:

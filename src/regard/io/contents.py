@@ -8,6 +8,7 @@ from pathlib import Path
 
 from regard.core.errors import FileError, FolderError
 from regard.io.atomic import announce
+from regard.io.companions import companions
 from regard.io.tables import Case
 
 __all__ = ["CONTENTS", "Contents", "content_sha256", "fingerprint", "named_contents"]
@@ -21,7 +22,7 @@ _BLOCK = 2**20
 
 def _files_of(path: Path) -> list[Path]:
     if not path.is_dir():
-        return [path]
+        return companions(path)
     return sorted(p for p in path.rglob("*") if p.is_file())
 
 
@@ -38,7 +39,8 @@ def content_sha256(path: str | Path) -> str:
     try:
         for file in _files_of(path):
             if file != path:
-                digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+                named = file.relative_to(path if path.is_dir() else path.parent)
+                digest.update(named.as_posix().encode() + b"\0")
             with file.open("rb") as stream:
                 while block := stream.read(_BLOCK):
                     digest.update(block)

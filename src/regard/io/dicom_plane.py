@@ -1,4 +1,4 @@
-"""One image plane of a DICOM file: where it lies, and its pixels as real numbers.
+"""One image plane of a DICOM file, and where it lies.
 
 Positions are in the patient's LPS millimetres, as DICOM has them.
 """
@@ -13,11 +13,10 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.pixels import apply_modality_lut, get_decoder
 
-from regard.core.errors import FileError, GeometryError, MissingDependencyError
+from regard.core.errors import FileError, GeometryError
 
-__all__ = ["TOMOGRAPHIC", "UNREADABLE", "Place", "Plane", "file_values", "open_header", "pixel_spacing", "planes_of"]
+__all__ = ["TOMOGRAPHIC", "UNREADABLE", "Place", "Plane", "group_of", "open_header", "pixel_spacing", "planes_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +143,7 @@ def pixel_spacing(header: Dataset) -> tuple[float, float] | None:
     return None
 
 
-def _group(header: Dataset, frame: int, keyword: str) -> Dataset | None:
+def group_of(header: Dataset, frame: int, keyword: str) -> Dataset | None:
     """A functional group of one frame: its own, or the one that all frames share."""
     for groups in (header.PerFrameFunctionalGroupsSequence[frame], *header.get("SharedFunctionalGroupsSequence", [])):
         if groups.get(keyword):
@@ -194,7 +193,7 @@ def _planes_of(path: Path, header: Dataset) -> list[Plane]:
         ]
     planes = []
     for frame in range(n_frames):
-        measures = _group(header, frame, "PixelMeasuresSequence")
+        measures = group_of(header, frame, "PixelMeasuresSequence")
         spacing = _numbers(measures, "PixelSpacing", 2)
         thickness = None if measures is None else measures.get("SliceThickness")
         planes.append(
@@ -202,8 +201,8 @@ def _planes_of(path: Path, header: Dataset) -> list[Plane]:
                 path,
                 frame,
                 shape,
-                _numbers(_group(header, frame, "PlanePositionSequence"), "ImagePositionPatient", 3),
-                _numbers(_group(header, frame, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
+                _numbers(group_of(header, frame, "PlanePositionSequence"), "ImagePositionPatient", 3),
+                _numbers(group_of(header, frame, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
                 None if spacing is None or spacing.min() <= 0 else (float(spacing[0]), float(spacing[1])),
                 None if thickness in (None, "") else float(thickness),  # type: ignore[arg-type]
                 series,
@@ -211,78 +210,3 @@ def _planes_of(path: Path, header: Dataset) -> list[Plane]:
             )
         )
     return planes
-
-
-def _check_decoder(path: Path, dataset: Dataset) -> None:
-    """Say which extra brings the decoder of a compressed file, when there is none."""
-    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-    if syntax is None or not syntax.is_compressed or not syntax.is_encapsulated:
-        return
-    try:
-        able = get_decoder(syntax).is_available
-    except NotImplementedError:
-        got = f"'{path}' in the transfer syntax {syntax.name}"
-        raise FileError(got, "a still image", "export it as Explicit VR Little Endian") from None
-    if not able:
-        raise MissingDependencyError(
-            f"'{path}' is compressed ({syntax.name}), and no decoder of that is installed",
-            "the extra 'dicom'",
-            "pip install 'regard[dicom]'",
-        )
-
-
-def _rescaled(stored: np.ndarray, dataset: Dataset, transform: Dataset | None) -> np.ndarray:
-    """Stored values to real ones: slope and intercept as floats, or a lookup table."""
-    if transform is None and dataset.get("ModalityLUTSequence"):
-        return np.asarray(apply_modality_lut(stored, dataset), dtype=np.float32)
-    source = dataset if transform is None else transform
-    slope, intercept = (source.get(keyword) for keyword in ("RescaleSlope", "RescaleIntercept"))
-    slope = 1.0 if slope in (None, "") else float(slope)
-    intercept = 0.0 if intercept in (None, "") else float(intercept)
-    return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
-
-
-def _inverted(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """MONOCHROME1 to MONOCHROME2: turned about the middle of the range that BitsStored allows."""
-    signed = int(dataset.get("PixelRepresentation", 0)) == 1
-    total = -1 if signed else 2 ** int(dataset.BitsStored) - 1
-    return total - stored.astype(np.int64)
-
-
-def file_values(path: Path) -> np.ndarray:
-    """Real values of all planes of a file, float32 (plane, row, column[, channel]).
-
-    MONOCHROME1 is turned so that more is brighter, except in tomography (CT, MR, PT, NM), where the value is a
-    measurement and MONOCHROME1 a wish about its display: turned Hounsfield units would make bone of air.
-
-    Raises
-    ------
-    FileError
-        If the pixels are missing, truncated or of a kind that cannot be read.
-    MissingDependencyError
-        If the decoder of its compression is not installed.
-    """
-    try:
-        dataset = pydicom.dcmread(path, force=True)
-        if "TransferSyntaxUID" not in getattr(dataset, "file_meta", {}):
-            dataset.ensure_file_meta()
-            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-        _check_decoder(path, dataset)
-        if str(dataset.get("PhotometricInterpretation")) == "PALETTE COLOR":
-            raise FileError(f"'{path}' in colours of a palette", "grey levels or RGB", "export it as a PNG picture")
-        stored = np.asarray(dataset.pixel_array)
-        n_frames = int(dataset.get("NumberOfFrames") or 1)
-        if n_frames == 1:
-            stored = stored.reshape(1, *stored.shape[-3 if int(dataset.get("SamplesPerPixel", 1)) > 1 else -2 :])
-        measured = str(dataset.get("Modality")) in TOMOGRAPHIC
-        if str(dataset.get("PhotometricInterpretation")) == "MONOCHROME1" and not measured:
-            stored = _inverted(stored, dataset)
-        if not dataset.get("PerFrameFunctionalGroupsSequence"):
-            return _rescaled(stored, dataset, None)
-        transforms = [_group(dataset, n, "PixelValueTransformationSequence") for n in range(n_frames)]
-        return np.stack([_rescaled(p, dataset, t) for p, t in zip(stored, transforms, strict=True)])
-    except (FileError, MissingDependencyError):
-        raise
-    except UNREADABLE as error:
-        got = f"'{path}' has pixels that are missing, truncated or corrupt"
-        raise FileError(got, "a whole DICOM image", "export it again") from error

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 
 from regard.core.errors import CardError, FileError
 from regard.core.explanation import Explanation
@@ -19,6 +19,7 @@ from regard.core.volume import Volume
 from regard.io.atomic import write_bytes, write_json
 from regard.io.names import check_labels, map_stem
 from regard.io.nifti import read_nifti
+from regard.io.nifti_forms import holds_no_shear, place
 from regard.io.schema import read_json
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "sidecar",
 ]
 
+logger = logging.getLogger(__name__)
+
 _MADE = ("seed", "batch_size", "threads", "device", "versions", "weights_sha256", "inputs_sha256")
 
 SIDECAR = (
@@ -47,7 +50,6 @@ FILES = "files_sha256"
 """Key of a sidecar: name to checksum of each file of the map."""
 
 _UNCERTAINTY = {"standard_error": "se", "spread": "spread", "agreement": "agreement"}
-_SCANNER, _ALIGNED = 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +147,8 @@ def sidecar(explanation: Explanation) -> dict[str, Any]:
 
 
 def nifti_bytes(volume: Volume, description: str, *, packed: bool = True) -> bytes:
-    """A volume as a NIfTI-1 file: float32, unscaled, in mm, sform and qform both set.
+    """A volume as a NIfTI-1 file: float32, unscaled, placed as `regard.io.nifti_forms.place` says.
 
-    A qform cannot hold the shear of a tilted gantry; there the sform alone is set.
     The same volume gives the same bytes.
 
     Parameters
@@ -161,22 +162,15 @@ def nifti_bytes(volume: Volume, description: str, *, packed: bool = True) -> byt
     """
     array = volume.tensor.detach().cpu().numpy().astype(np.float32)
     data = array[0] if len(array) == 1 else np.moveaxis(array, 0, 3)
-    code = _SCANNER if volume.has_geometry else _ALIGNED
     largest = max(data.shape)
     image_class = nibabel.Nifti1Image if largest < 2**15 else nibabel.Nifti2Image
     image = image_class(data, volume.affine)
-    header = image.header
-    image.set_sform(volume.affine, code)
-    try:
-        image.set_qform(volume.affine, code, strip_shears=False)
-    except HeaderDataError:
-        image.set_qform(None, 0)
-    header.set_xyzt_units("mm")
-    header["descrip"] = description.encode("ascii", "replace")[:79]
+    image.header["descrip"] = description.encode("ascii", "replace")[:79]
     out = io.BytesIO()
     image.to_stream(out)
     # No time and no file name go into the compressed file: equal maps are equal files.
-    return gzip.compress(out.getvalue(), 6, mtime=0) if packed else out.getvalue()
+    content = place(out.getvalue(), volume)
+    return gzip.compress(content, 6, mtime=0) if packed else content
 
 
 def save_volume(volume: Volume, path: str | Path, description: str = "regard") -> None:
@@ -223,11 +217,18 @@ def save_map(explanation: Explanation, path: str | Path) -> None:
         if volume is not None:
             volumes[_beside(stem, word, ending)] = (volume, f"regard {word}")
     sums = {}
-    for place, (volume, description) in volumes.items():
-        on_scan = replace(volume, affine=explanation.scan.affine, has_geometry=explanation.scan.has_geometry)
+    scan = explanation.scan
+    for target, (volume, description) in volumes.items():
+        on_scan = replace(volume, affine=scan.affine, has_geometry=scan.has_geometry, stored=scan.stored)
         content = nifti_bytes(on_scan, description, packed=ending == ".nii.gz")
-        write_bytes(place, content)
-        sums[place.name] = hashlib.sha256(content).hexdigest()
+        write_bytes(target, content)
+        sums[target.name] = hashlib.sha256(content).hexdigest()
+    if holds_no_shear(scan):
+        logger.warning(
+            "%s: its affine has a shear (a tilted gantry), which a qform cannot hold; programs that read the qform "
+            "alone place the map with its slices at right angles",
+            explanation.case,
+        )
     said = {**sidecar(explanation), FILES: sums}
     write_json(stem.with_name(stem.name + ".json"), "explanation", said)
 

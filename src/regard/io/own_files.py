@@ -9,7 +9,7 @@ from regard.core.errors import FileError, FolderError
 from regard.io.lock import LOCK
 from regard.io.manifest import MANIFEST, Manifest
 
-__all__ = ["adopt", "clear", "foreign_files", "refuse_in_the_way"]
+__all__ = ["adopt", "adopt_top", "clear", "foreign_files", "refuse_in_the_way"]
 
 _TOP = {
     *("run.yaml", "weigh.yaml", "inputs.tsv", "report.html", "scores.json", "evidence.tsv", "evidence.json"),
@@ -48,6 +48,13 @@ def adopt(folder: Path, manifest: Manifest) -> None:
     """Put on the list what a run of Regard 0.1 wrote, which kept none: the files that have the names it gives."""
     for name, path in _files(folder):
         if not path.is_symlink() and _looks_own(name) and name not in manifest:
+            manifest.take(name)
+
+
+def adopt_top(folder: Path, manifest: Manifest) -> None:
+    """Put on the list what stands now at places that were free when the run began (`refuse_in_the_way`)."""
+    for name in sorted(_TOP):
+        if name not in manifest and (folder / name).is_file() and not (folder / name).is_symlink():
             manifest.take(name)
 
 

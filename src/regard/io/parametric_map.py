@@ -17,9 +17,11 @@ from regard.core.explanation import Explanation
 from regard.core.optional import need
 from regard.core.volume import Grid
 from regard.io.atomic import write_bytes
-from regard.io.dicom import read_planes, series_affine, sorted_planes
+from regard.io.dicom import read_planes
+from regard.io.dicom_plane import Plane
+from regard.io.dicom_series import series_affine, sorted_planes
 
-__all__ = ["save_parametric_map"]
+__all__ = ["SERIES_NUMBER", "complete_headers", "save_parametric_map", "short_code", "source_planes"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ _UCUM = {
     "%": ("%", "percent"),
 }
 _PRIVATE_SCHEME = "99REGARD"
-_SERIES_NUMBER = 9000
+SERIES_NUMBER = 9000
 
 _MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber"),
@@ -41,11 +43,12 @@ _MAY_BE_EMPTY = (
 )
 
 
-def _short_code(text: str, most: int) -> str:
+def short_code(text: str, most: int) -> str:
+    """A text as a code or label may be: letters, digits and a few marks, cut."""
     return re.sub(r"[^A-Za-z0-9 _.-]", " ", text).strip()[:most] or "regard"
 
 
-def _complete(headers: Sequence[Dataset]) -> list[Dataset]:
+def complete_headers(headers: Sequence[Dataset]) -> list[Dataset]:
     """Copies of headers with what a Parametric Map must repeat, where taking identity out has emptied it."""
     study, series = generate_uid(), generate_uid()
     if not headers[0].get("StudyInstanceUID"):
@@ -65,8 +68,37 @@ def _complete(headers: Sequence[Dataset]) -> list[Dataset]:
     return complete
 
 
+def source_planes(
+    explanation: Explanation, sources: Path | Sequence[Path], *, private: bool, series: str | int | None
+) -> list[Plane]:
+    """The planes of the series that an explanation is of, sorted; what may be refused is (`save_parametric_map`)."""
+    if private:
+        raise InputError(
+            "a DICOM file of a map in a private run",
+            "no output that identifies a patient, as that file must",
+            "leave out --dicom or --private",
+        )
+    planes = sorted_planes(read_planes(sources, series), "the source series")
+    rows, columns = planes[0].shape
+    grid = Grid((columns, rows, len(planes)), series_affine(planes))
+    if not grid.matches(explanation.scan.grid, tolerance_mm=1e-2):
+        raise GeometryError(
+            f"source images of {grid.shape} for a map of {explanation.scan.shape}",
+            "the series that was explained",
+            "give the DICOM files of this case",
+        )
+    if not planes[0].header.get("FrameOfReferenceUID"):
+        raise GeometryError("source images without FrameOfReferenceUID", "one", "export the original images")
+    return planes
+
+
 def save_parametric_map(
-    explanation: Explanation, sources: Path | Sequence[Path], path: str | Path, *, private: bool = False
+    explanation: Explanation,
+    sources: Path | Sequence[Path],
+    path: str | Path,
+    *,
+    private: bool = False,
+    series: str | int | None = None,
 ) -> None:
     """Write an explanation as one float32 Parametric Map that refers to the series it explains.
 
@@ -85,6 +117,8 @@ def save_parametric_map(
         Where to, usually ending in ``.dcm``.
     private
         Whether the run is private; then the file is refused.
+    series
+        SeriesInstanceUID or SeriesNumber, where the folder holds several series.
 
     Raises
     ------
@@ -97,34 +131,18 @@ def save_parametric_map(
     MissingDependencyError
         If highdicom is not installed.
     """
-    if private:
-        raise InputError(
-            "a DICOM Parametric Map in a private run",
-            "no output that identifies a patient, as that file must",
-            "leave out --dicom or --private",
-        )
     highdicom = need("highdicom", extra="dicom", purpose="writing DICOM Parametric Maps")
     coded = need("highdicom.sr", extra="dicom", purpose="writing DICOM Parametric Maps").CodedConcept
-    planes = sorted_planes(read_planes(sources), "the source series")
-    rows, columns = planes[0].shape
-    grid = Grid((columns, rows, len(planes)), series_affine(planes))
-    if not grid.matches(explanation.scan.grid, tolerance_mm=1e-2):
-        raise GeometryError(
-            f"source images of {grid.shape} for a map of {explanation.scan.shape}",
-            "the series that was explained",
-            "give the DICOM files of this case",
-        )
-    if not planes[0].header.get("FrameOfReferenceUID"):
-        raise GeometryError("source images without FrameOfReferenceUID", "one", "export the original images")
+    planes = source_planes(explanation, sources, private=private, series=series)
     # (column, row, slice) to (slice, row, column), as DICOM keeps frames.
     values = explanation.relevance.tensor[0].detach().cpu().to(torch.float32).permute(2, 1, 0).contiguous().numpy()
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     scheme = "UCUM" if explanation.unit in _UCUM else _PRIVATE_SCHEME
-    code, meaning = _UCUM.get(explanation.unit, (_short_code(explanation.unit, 16), explanation.unit[:64]))
-    quantity = _short_code(str(explanation.quantity), 16)
+    code, meaning = _UCUM.get(explanation.unit, (short_code(explanation.unit, 16), explanation.unit[:64]))
+    quantity = short_code(str(explanation.quantity), 16)
     mapping = highdicom.pm.RealWorldValueMapping(
-        lut_label=_short_code(explanation.name, 16),
+        lut_label=short_code(explanation.name, 16),
         lut_explanation=f"{explanation.quantity}; {explanation.sign}"[:64],
         unit=coded(code, scheme, meaning),
         value_range=(low, high),
@@ -139,14 +157,14 @@ def save_parametric_map(
         for p in planes
     ]
     first, place = planes[0], planes[0].place()
-    thickness = float(first.thickness or np.linalg.norm(grid.affine[:3, 2]))
-    headers = _complete([p.header for p in planes] if first.frame is None else [first.header])
+    thickness = float(first.thickness or np.linalg.norm(explanation.scan.affine[:3, 2]))
+    headers = complete_headers([p.header for p in planes] if first.frame is None else [first.header])
     try:
         parametric_map = highdicom.pm.ParametricMap(
             source_images=headers,
             pixel_array=values,
             series_instance_uid=highdicom.UID(),
-            series_number=_SERIES_NUMBER,
+            series_number=SERIES_NUMBER,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer="Regard",
@@ -162,14 +180,14 @@ def save_parametric_map(
             ),
             plane_positions=positions,
             content_label="RELEVANCE",
-            content_description=_short_code(f"{explanation.method} for {explanation.target}", 64),
+            content_description=short_code(f"{explanation.method} for {explanation.target}", 64),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         got = "source images whose headers a Parametric Map cannot refer to"
         raise FileError(
             got, "headers as the scanner wrote them", "give the original images, or leave out --dicom"
         ) from error
-    parametric_map.SeriesDescription = _short_code(f"Regard {explanation.name}, research use", 64)
+    parametric_map.SeriesDescription = short_code(f"Regard {explanation.name}, research use", 64)
     out = io.BytesIO()
     parametric_map.save_as(out)
     write_bytes(path, out.getvalue())

@@ -3,32 +3,42 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from regard.core.errors import FileError, GeometryError
 from regard.core.registry import Registry
 from regard.core.volume import Volume
+from regard.io.first_bytes import first_bytes, in_words, is_gzip, unpacked
+from regard.io.metaimage import is_metaimage
+from regard.io.nifti import SHORTEST, SIZES, is_analyze, is_nifti
 
 __all__ = ["READERS", "is_dicom", "kind_of", "read", "strip_ending"]
 
 logger = logging.getLogger(__name__)
 
+_NIFTI = (".nii", ".nii.gz", ".mgh", ".mgz", ".hdr", ".img", ".hdr.gz", ".img.gz")
+
 READERS = Registry(
     "image format",
     "regard.readers",
     {
-        "nifti": ("regard.io.nifti:read_nifti", "NIfTI or FreeSurfer volume", (".nii", ".nii.gz", ".mgh", ".mgz")),
+        "nifti": ("regard.io.nifti:read_nifti", "NIfTI, Analyze or FreeSurfer volume", _NIFTI),
         "dicom": ("regard.io.dicom:read_dicom", "DICOM file, series or folder", (".dcm", ".dicom", ".ima")),
         "picture": (
             "regard.io.picture:read_picture",
             "PNG, JPEG or TIFF of 8 or 16 bits",
             (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"),
         ),
+        "metaimage": ("regard.io.metaimage:read_metaimage", "MetaImage volume", (".mha", ".mhd")),
         "nrrd": ("regard.io.nrrd:read_nrrd", "NRRD volume", (".nrrd", ".nhdr")),
     },
 )
 
-_EXPECTED = "NIfTI (.nii, .nii.gz), DICOM (a file or a folder), PNG, JPEG, TIFF or NRRD"
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM")
+_EXPECTED = "NIfTI (.nii, .nii.gz), DICOM (a file or a folder), PNG, JPEG, TIFF, NRRD or MetaImage (.mha, .mhd)"
+_MGH = b"\0\0\0\1"
+_VALUE_TYPES = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+_LONGEST_VALUE = 256
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
 
 
 def _endings() -> dict[str, str]:
@@ -47,29 +57,32 @@ def strip_ending(name: str) -> str:
 
 
 def _kind_by_content(head: bytes) -> str | None:
-    if head[128:132] == b"DICM":
+    if head[128:132] == b"DICM" or _begins_with_dicom(head):
         return "dicom"
-    if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
+    if is_gzip(head):
+        inside = unpacked(head)
+        return "nifti" if is_nifti(inside) or inside[:4] == _MGH or is_analyze(inside) else None
+    if is_nifti(head):
         return "nifti"
     if head.startswith(_PICTURES):
         return "picture"
+    if is_metaimage(head):
+        return "metaimage"
     return "nrrd" if head.startswith(b"NRRD") else None
 
 
+def _begins_with_dicom(head: bytes) -> bool:
+    """Whether a file begins with an element of group 0002 or 0008, as DICOM without preamble and mark does."""
+    if len(head) < 16 or head[:2] not in (b"\x02\0", b"\x08\0") or head[3] != 0:
+        return False
+    explicit = head[4:6] in _VALUE_TYPES
+    length = int.from_bytes(head[6:8] if explicit else head[4:8], "little")
+    return (explicit or head[6:8] == b"\0\0") and 0 < length <= _LONGEST_VALUE and length % 2 == 0
+
+
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM: by its mark, or by its ending and first group where an old file lacks the mark."""
-    head = _head(path)
-    old = path.suffix.lower() in (".dcm", ".dicom", ".ima") and head[:2] in (b"\x02\0", b"\x08\0")
-    return _kind_by_content(head) == "dicom" or old
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(352)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise FileError(f"cannot read '{path}' ({why})", "a file that can be read", "check its permissions") from error
+    """Whether a file is DICOM: by its mark, or by its first element where an old file lacks the mark."""
+    return _kind_by_content(first_bytes(path)) == "dicom"
 
 
 def kind_of(path: str | Path) -> str:
@@ -85,22 +98,21 @@ def kind_of(path: str | Path) -> str:
         return "dicom"
     if not path.exists():
         raise FileError(f"no file '{path}'", "an existing file", "check the path")
-    head = _head(path)
+    head = first_bytes(path)
     if not head:
         raise FileError(f"'{path}' is empty", "an image", "copy or export it again")
     name = path.name.lower()
     endings = _endings()
     ending = next((e for e in sorted(endings, key=len, reverse=True) if name.endswith(e)), "")
     by_ending, by_content = endings.get(ending), _kind_by_content(head)
-    # A compressed file shows its kind only when opened; an old DICOM file has no mark.
-    if by_content is None and (by_ending == "nifti" or (by_ending == "dicom" and is_dicom(path))):
-        return by_ending
     third_party = by_ending is not None and len(READERS.entry(by_ending)) < 3
-    if by_content is None and third_party:
+    if by_content is None and (third_party or _has_no_mark(ending, head)):
         return str(by_ending)
     if by_content is None:
-        got = f"'{path}' ends in {ending} but does not hold that" if by_ending else f"'{path}' is no image that I know"
-        raise FileError(got, _EXPECTED, "export the image again" if by_ending else "convert it first")
+        got = f"'{path}' ends in {ending} but holds {in_words(head)}" if by_ending else (
+            f"'{path}' is no image that I know: it holds {in_words(head)}"
+        )  # fmt: skip
+        raise FileError(got, _EXPECTED, "export or download the image again" if by_ending else "convert it first")
     if by_ending is None and by_content == "nifti":
         raise FileError(f"'{path}' holds a NIfTI image without its ending", ".nii or .nii.gz", "rename the file")
     if by_ending is not None and by_ending != by_content:
@@ -110,8 +122,20 @@ def kind_of(path: str | Path) -> str:
     return by_content
 
 
-def read(path: str | Path, *, unit: str | None = None) -> Volume:
-    """Read an image: NIfTI, a DICOM file, series or folder, PNG, JPEG, TIFF, or NRRD.
+def _has_no_mark(ending: str, head: bytes) -> bool:
+    """Whether a file of this ending begins with nothing that tells its kind: MGH, and both files of an Analyze pair."""
+    if ending in (".mgh", ".mgz"):
+        return (unpacked(head) if is_gzip(head) else head)[:4] == _MGH
+    if len(head) < SHORTEST and head[:4] in SIZES:
+        return ending in _NIFTI  # cut within its header, as its reader will say
+    packed = is_gzip(head) and ending in _NIFTI  # corrupt, as its reader will say
+    return packed or ending in (".img", ".img.gz") or (ending == ".hdr" and is_analyze(head))
+
+
+def read(
+    path: str | Path, *, unit: str | None = None, volume: int | None = None, series: str | int | None = None
+) -> Volume:
+    """Read an image: NIfTI, a DICOM file, series or folder, PNG, JPEG, TIFF, NRRD or MetaImage.
 
     Parameters
     ----------
@@ -119,6 +143,10 @@ def read(path: str | Path, *, unit: str | None = None) -> Volume:
         File, or folder of one DICOM series.
     unit
         Unit of the intensities, where the file cannot say it (NIfTI of a CT: ``"HU"``).
+    volume
+        Number, from 0, of one volume (channel) of an image of several; all of them by default.
+    series
+        SeriesInstanceUID or SeriesNumber of one series, where a DICOM folder holds several.
 
     Returns
     -------
@@ -131,16 +159,24 @@ def read(path: str | Path, *, unit: str | None = None) -> Volume:
         If the file is missing, empty, truncated, corrupt or of a kind that cannot be read.
     GeometryError
         If where its voxels lie is missing or contradicts itself.
+    ShapeError
+        If there is no such volume.
     MissingDependencyError
         If its reader, or the decoder of its compression, is not installed.
     """
     path = Path(path)
     kind = kind_of(path)
+    if series is not None and kind != "dicom":
+        raise FileError(f"the series {series} of '{path}', which is not DICOM", "a DICOM folder", "leave it out")
+    # What of a file is wanted is told to those readers that need not read the rest.
+    choices: dict[str, dict[str, Any]] = {"dicom": {"series": series}, "nifti": {"volume": volume}}
     try:
-        volume: Volume = READERS.load(kind)(path)
+        image: Volume = READERS.load(kind)(path, **choices.get(kind, {}))
     except GeometryError as error:
         if str(path) in error.got:
             raise
         raise GeometryError(f"'{path}' has {error.got}", error.expected, error.do) from error
-    logger.debug("read one image of kind %s: %r", kind, volume)
-    return volume if unit is None else replace(volume, unit=unit)
+    logger.debug("read one image of kind %s: %r", kind, image)
+    if volume is not None and kind != "nifti":
+        image = image.channel(volume)
+    return image if unit is None else replace(image, unit=unit)

@@ -77,7 +77,7 @@ def read_failures(folder: str | Path) -> list[dict[str, str]]:
 
 
 def read_inputs(folder: str | Path) -> list[Case]:
-    """The cases of a run and their files, from ``inputs.tsv``.
+    """The cases of a run and their files, from ``inputs.tsv``, with the parts of them that were chosen.
 
     Raises
     ------
@@ -90,4 +90,6 @@ def read_inputs(folder: str | Path) -> list[Case]:
     found: dict[str, dict[str, Path]] = {}
     for row in _rows(path, ("case", "input", "path")):
         found.setdefault(row["case"], {})[row["input"]] = Path(row["path"])
-    return [Case(case, inputs) for case, inputs in found.items()]
+    record = read_run(folder) if (Path(folder) / "run.yaml").exists() else {}
+    chosen = {c: {k: str(v) for k, v in parts.items()} for c, parts in (record.get("chosen") or {}).items()}
+    return [Case(case, inputs, chosen.get(case, {})) for case, inputs in found.items()]

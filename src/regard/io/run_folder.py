@@ -20,7 +20,7 @@ from regard.io.lock import LOCK, Lock
 from regard.io.manifest import MANIFEST, Manifest
 from regard.io.maps import map_is_whole
 from regard.io.names import map_stem
-from regard.io.own_files import adopt, clear, refuse_in_the_way
+from regard.io.own_files import adopt, adopt_top, clear, refuse_in_the_way
 from regard.io.privacy import hide_uids
 from regard.io.records import FAILURES, State, in_words, read_failures, read_run
 from regard.io.schema import read_json
@@ -34,6 +34,9 @@ _ORDER = (
     *("verb", "argv", "model", "case_ids", "methods", "target", "reference", "seed", "device", "threads"),
     *("batch_size", "versions", "hashes", "state"),
 )
+
+_KEPT = ("preflight",)
+"""Facts that a resumed run takes over from the record of the one that it goes on with."""
 
 
 def _one_line(text: str) -> str:
@@ -165,6 +168,7 @@ class RunFolder:
                 clear(self.path, manifest)
             before = None
         self._open.enter_context(watch(lambda path, whole: manifest.claim(path, whole=whole)))
+        self._manifest = manifest
         self._contents = Contents(self.path)
         if before is not None:
             self._check_same(before, {"verb": verb, **shown}, sha256)
@@ -180,7 +184,8 @@ class RunFolder:
             "hashes": {**dict(hashes or {}), "configuration_sha256": sha256},
             "private": self.private,
         }
-        self._said = {**{k: said.pop(k) for k in _ORDER if k in said}, **said}
+        kept = {k: before[k] for k in _KEPT if k in before} if before is not None else {}
+        self._said = {**{k: said.pop(k) for k in _ORDER if k in said}, **said, **kept}
         self._set_state("running")
         for folder in (self.maps, self.figures):
             folder.mkdir(exist_ok=True)
@@ -311,6 +316,10 @@ class RunFolder:
     def _write_failures(self) -> None:
         write_tsv(self.path / "failures.tsv", FAILURES, [[r[c] for c in FAILURES] for r in self._failures])
 
+    def noted(self, key: str) -> Any:
+        """What the run's record says under ``key``; None if nothing."""
+        return self._said.get(key)
+
     def note(self, **facts: Any) -> None:
         """Add facts to the run's record, such as ``hashes`` that are known later; mappings are merged."""
         for key, value in facts.items():
@@ -340,6 +349,8 @@ class RunFolder:
                 with suppress(OSError):  # the last lines, on a full disk
                     self._log.close()
                 self._log = None
+            with suppress(FileError):  # on a full disk
+                adopt_top(self.path, self._manifest)
         finally:
             self._open.close()
 

@@ -1,13 +1,11 @@
 """Every YAML and JSON of Regard starts with ``schema: regard.<kind>/<major>``; this reads and checks it."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from regard.core.errors import CardError, FileError
+from regard.io.plain_text import parse_json, parse_yaml
 
 __all__ = ["MAJOR", "check_schema", "read_json", "read_yaml"]
 
@@ -47,6 +45,8 @@ def check_schema(content: Any, kind: str, path: str | Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise FileError(f"'{path}', which is no file", "a text file in UTF-8", "check the path")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise FileError(f"no file '{path}'", "an existing file", "check the path") from error
@@ -66,8 +66,8 @@ def read_json(path: str | Path, kind: str) -> dict[str, Any]:
     """
     text = _text(Path(path))
     try:
-        content = json.loads(text)
-    except ValueError as error:
+        content = parse_json(text)
+    except CardError as error:
         raise FileError(f"'{path}' is not JSON, or was cut off", "a whole JSON file", "write it again") from error
     return check_schema(content, kind, path)
 
@@ -76,7 +76,7 @@ def read_yaml(path: str | Path, kind: str) -> dict[str, Any]:
     """Read a YAML file of Regard, as data only; raises as `read_json`."""
     text = _text(Path(path))
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content = parse_yaml(text)
+    except CardError as error:
         raise FileError(f"'{path}' is not YAML, or was cut off", "a whole YAML file", "write it again") from error
     return check_schema(content, kind, path)

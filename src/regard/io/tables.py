@@ -5,16 +5,29 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from regard.core.errors import CardError, FileError
-from regard.io.reading import is_dicom, strip_ending
+from regard.core.volume import Volume
+from regard.io.reading import is_dicom, read, strip_ending
 
-__all__ = ["IMAGE", "Case", "find_cases", "is_table", "read_table"]
+__all__ = ["CHOICES", "IMAGE", "Case", "Choice", "choosing", "find_cases", "is_table", "read_table"]
 
 IMAGE = "image"
 """Name of the only input of a case, as its column is called."""
 
 _DELIMITERS = {".tsv": "\t", ".csv": ","}
+
+
+CHOICES = ("volume", "series")
+"""Columns that say which part of a file is meant; ``volume_<input>``, ``series_<input>`` for one input of several."""
+
+
+class Choice(NamedTuple):
+    """Which part of a file is meant: one volume of several, one series of a DICOM folder; None is all there is."""
+
+    volume: int | None = None
+    series: str | None = None
 
 
 @dataclass(frozen=True)
@@ -28,7 +41,7 @@ class Case:
     inputs
         File or DICOM folder of each input; the only one is called ``"image"``.
     columns
-        The table's other columns, as text; empty cells are left out.
+        The table's other columns, as text; empty cells are left out. ``volume`` and ``series`` choose a part of a file.
     folder
         Folder of the table, which paths in it are relative to.
     """
@@ -42,6 +55,25 @@ class Case:
     def patient(self) -> str:
         """The patient, who may have several cases; the case itself if the table does not say."""
         return self.columns.get("patient", self.case)
+
+    def choice(self, name: str = IMAGE) -> Choice:
+        """Which part of an input's file is meant.
+
+        Raises
+        ------
+        CardError
+            If the column ``volume`` holds no whole number.
+        """
+        text, series = (self.columns.get(f"{c}_{name}", self.columns.get(c)) for c in CHOICES)
+        if text is not None and not text.isdecimal():
+            got = f"volume '{text}' of case '{self.case}'"
+            raise CardError(got, "a whole number from 0", "correct --volume, or the table")
+        return Choice(None if text is None else int(text), series)
+
+    def read(self, name: str = IMAGE, *, unit: str | None = None) -> Volume:
+        """Read the image of an input, the part that is meant; see `regard.io.read`."""
+        choice = self.choice(name)
+        return read(self.inputs[name], unit=unit, volume=choice.volume, series=choice.series)
 
     def file(self, column: str) -> Path | None:
         """The file that a column names (``truth``, ``boxes``), or None where the cell is empty.
@@ -176,6 +208,40 @@ def _named(path: Path) -> Case:
     # What a file holds is found when its turn comes: one bad image does not cost the others.
     dicom = path.is_dir() or is_dicom(path)
     return Case("" if dicom else strip_ending(path.name), {IMAGE: path})
+
+
+def choosing(cases: Sequence[Case], volumes: Sequence[str] = (), series: Sequence[str] = ()) -> list[Case]:
+    """The same cases with the parts of their files that a command line chooses; a table's own cell goes first.
+
+    Parameters
+    ----------
+    cases
+        The cases.
+    volumes, series
+        ``N`` for every input, or ``INPUT=N`` for one.
+
+    Raises
+    ------
+    CardError
+        If an input is named twice, or no case has it.
+    """
+    chosen: dict[str, str] = {}
+    names = {name for c in cases for name in c.inputs}
+    for column, texts in zip(CHOICES, (volumes, series), strict=True):
+        for text in texts:
+            name, equals, value = text.partition("=")
+            key, value = (f"{column}_{name}", value) if equals else (column, text)
+            if key in chosen:
+                raise CardError(f"--{column} {text}, given before", "one for each input", "leave one out")
+            if equals and name not in names:
+                got = f"--{column} {text}"
+                raise CardError(got, f"N, or INPUT=N with an input among {', '.join(sorted(names))}", "correct it")
+            chosen[key] = value
+    changed = [replace(c, columns={**chosen, **c.columns}) for c in cases] if chosen else list(cases)
+    for case in changed:
+        for name in case.inputs:
+            case.choice(name)
+    return changed
 
 
 def _distinct(cases: list[Case]) -> list[Case]:

@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from regard.models.card import InputSpec, ModelCard, OutputSpec, TrainedOn, read_card, write_card
     from regard.models.load import load_model
     from regard.models.model import BlackBox, Chain, Ensemble, Model
-    from regard.models.preparation import Preparation, Prepared, PreparedNetwork
+    from regard.models.preparation import Preparation, Prepared
+    from regard.models.prepared import PreparedNetwork
     from regard.models.sliding_window import SlidingWindow
     from regard.models.training_range import outside_training
     from regard.models.zoo import ZOO
@@ -36,7 +37,8 @@ _HOMES = {
     "card": ("InputSpec", "ModelCard", "OutputSpec", "TrainedOn", "read_card", "write_card"),
     "load": ("load_model",),
     "model": ("BlackBox", "Chain", "Ensemble", "Model"),
-    "preparation": ("Preparation", "Prepared", "PreparedNetwork"),
+    "preparation": ("Preparation", "Prepared"),
+    "prepared": ("PreparedNetwork",),
     "sliding_window": ("SlidingWindow",),
     "training_range": ("outside_training",),
     "zoo": ("ZOO",),

@@ -1,14 +1,15 @@
 """MONAI bundles: a folder with ``configs/metadata.json``, ``configs/inference.json`` and ``models/model.pt``.
 
-Only the network is taken, and only by walking its definition as data: a class of `monai.networks.nets`, with arguments
-that are plain values or modules of `monai.networks` and `torch.nn`. MONAI's own parser imports and runs whatever a
-configuration names; it is used with trust alone.
+The network and its preprocessing are taken by walking their definitions as data: a class of `monai.networks.nets`, with
+arguments that are plain values or modules of `monai.networks` and `torch.nn`, and deterministic transforms of
+`monai.transforms`. MONAI's own parser imports and runs whatever a configuration names; it is used with trust alone.
 """
 
 import importlib
 import inspect
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from torch import nn
 
 from regard.core.errors import CardError, FileError, InputError, TrustError
 from regard.models.bundle_card import card_of_bundle
+from regard.models.bundle_chain import BundleChain, chain_of
+from regard.models.bundle_prepared import BundlePreparation
+from regard.models.bundle_values import Values
 from regard.models.card import ModelCard
 from regard.models.code import on_path
 from regard.models.paths import inside
 
-__all__ = ["bundle_network", "bundle_weights", "is_bundle", "read_bundle"]
+__all__ = ["Bundle", "bundle_network", "bundle_weights", "is_bundle", "read_bundle"]
 
 _CONFIGURATIONS = ("inference.json", "inference.yaml", "inference.yml")
 _NETS = "monai.networks.nets"
@@ -36,24 +40,46 @@ def is_bundle(folder: Path) -> bool:
     return (folder / "configs" / "metadata.json").is_file()
 
 
-def read_bundle(folder: Path) -> tuple[dict[str, Any], ModelCard, list[str]]:
-    """Read a bundle's configuration, and make a card of its metadata; no code runs.
+@dataclass(frozen=True)
+class Bundle:
+    """What a bundle's files say.
 
-    Returns
-    -------
+    Parameters
+    ----------
     configuration
         Content of the inference configuration.
     card
-        What the metadata and the named transforms say.
+        What the metadata say.
     doubts
         What they do not say.
+    preparation
+        The preprocessing, which MONAI runs.
+    """
+
+    configuration: dict[str, Any]
+    card: ModelCard
+    doubts: list[str]
+    preparation: BundlePreparation
+
+
+def read_bundle(folder: Path, *, trust: bool = False) -> Bundle:
+    """Read a bundle's configuration, make a card of its metadata and its preprocessing of MONAI's transforms.
+
+    Parameters
+    ----------
+    folder
+        The bundle.
+    trust
+        Whether expressions and transforms of the bundle's author may run.
 
     Raises
     ------
     FileError
         If a file is missing or leaves the folder.
     CardError
-        If one is not valid.
+        If one is not valid, or a step of the preprocessing cannot be run or followed home.
+    TrustError
+        If a step would run code and ``trust`` is False.
     """
     metadata = _read(inside(folder, "configs/metadata.json", "metadata"))
     found = [n for n in _CONFIGURATIONS if (folder / "configs" / n).is_file()]
@@ -62,7 +88,70 @@ def read_bundle(folder: Path) -> tuple[dict[str, Any], ModelCard, list[str]]:
     configuration = _read(inside(folder, f"configs/{found[0]}", "configuration"))
     if "network_def" not in configuration:
         raise CardError(f"configs/{found[0]} without network_def", "this key", "choose a bundle that defines a network")
-    return configuration, *card_of_bundle(folder.resolve().name, metadata, configuration)
+    data = metadata.get("network_data_format")
+    inputs = data.get("inputs") if isinstance(data, dict) else None
+    inputs = inputs if isinstance(inputs, dict) else {}
+    entry = next(iter(inputs.values()), None)
+    entry = entry if isinstance(entry, dict) else {}
+    size, channels = entry.get("spatial_shape"), entry.get("num_channels")
+    n_axes = len(size) if isinstance(size, list) and 1 <= len(size) <= 3 else 3
+    chain = _chain(folder, configuration, [str(k) for k in inputs], n_axes, trust=trust)
+    card, doubts = card_of_bundle(folder.resolve().name, metadata, configuration, chain)
+    chain = chain or BundleChain((), tuple(s.name for s in card.inputs), None, channel_first="loader", n_axes=n_axes)
+    wanted = channels if isinstance(channels, int) and channels > 0 else None
+    return Bundle(configuration, card, doubts, BundlePreparation(chain, card.inputs, wanted))
+
+
+def _chain(
+    folder: Path, configuration: Mapping[str, Any], inputs: list[str], n_axes: int, *, trust: bool
+) -> BundleChain | None:
+    """The preprocessing; None if there is none."""
+    node: Any = configuration.get("preprocessing")
+    if node is None:
+        dataset = configuration.get("dataset")
+        node = dataset.get("transform") if isinstance(dataset, Mapping) else None
+    if node is None:
+        return None
+    try:
+        return chain_of(_definitions(Values(configuration).read(node)), inputs, n_axes)
+    except TrustError:
+        if not trust:
+            raise
+    made, transforms = _parsed(folder, node, instantiate=False), {}
+    definitions = _definitions(made)
+    for number, definition in enumerate(definitions):
+        try:
+            chain_of([definition], inputs, n_axes)
+        except TrustError:
+            transforms[number] = _instance(folder, definition)
+        except CardError:
+            continue  # said again, with its place in the chain
+    return chain_of(definitions, inputs, n_axes, trusted=transforms)
+
+
+def _instance(folder: Path, definition: Mapping[str, Any]) -> Any:
+    from monai.bundle import ConfigComponent
+
+    try:
+        with on_path(folder):
+            return ConfigComponent(config=dict(definition), id="").instantiate()
+    except Exception as error:
+        got = f"{definition.get('_target_')!s:.60} that raised {type(error).__name__}: {str(error)[:120]}"
+        raise CardError(got, "a transform", "correct the bundle") from error
+
+
+def _definitions(node: Any) -> list[Any]:
+    """The transforms of a chain in order; a Compose within it is opened."""
+    node = node.get_config() if hasattr(node, "get_config") else node
+    if isinstance(node, Mapping) and str(node.get("_target_", "")).rpartition(".")[2] == "Compose":
+        lazy = node.get("lazy", False)
+        if lazy is not False:
+            raise CardError(f"a Compose with lazy = {lazy!r:.40}", "steps one after the other", "leave lazy out")
+        node = node.get("transforms")
+        node = node.get_config() if hasattr(node, "get_config") else node
+    if isinstance(node, (list, tuple)):
+        return [d for inner in node for d in _definitions(inner)]
+    return [] if node is None else [node]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -111,13 +200,14 @@ def bundle_network(folder: Path, configuration: Mapping[str, Any], *, trust: boo
     except TrustError:
         if not trust:
             raise
-        network = _parsed(folder)
+        network = _parsed(folder, "network_def")
     if not isinstance(network, nn.Module):
         raise CardError(f"network_def that gives {type(network).__name__}", "a torch.nn.Module", "correct the bundle")
     return network
 
 
-def _parsed(folder: Path) -> Any:
+def _parsed(folder: Path, wanted: Any, *, instantiate: bool = True) -> Any:
+    """What MONAI's parser makes of a key, or of a definition itself, with the bundle's own code and expressions."""
     from monai.bundle import ConfigParser
 
     name = next(n for n in _CONFIGURATIONS if (folder / "configs" / n).is_file())
@@ -126,9 +216,12 @@ def _parsed(folder: Path) -> Any:
         try:
             parser.read_config(str(inside(folder, f"configs/{name}", "configuration")))
             parser["bundle_root"] = str(folder)
-            return parser.get_parsed_content("network_def")
+            key = wanted if isinstance(wanted, str) and wanted == "network_def" else "preprocessing"
+            if key == "preprocessing":
+                parser[key] = wanted
+            return parser.get_parsed_content(key, instantiate=instantiate)
         except Exception as error:
-            raise CardError(f"network_def that raised {type(error).__name__}: {error}", "a network") from error
+            raise CardError(f"{key} that raised {type(error).__name__}: {error}", "a network") from error
 
 
 class _Walker:

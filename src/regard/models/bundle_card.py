@@ -1,21 +1,19 @@
-"""A card from a MONAI bundle's metadata and the transforms that it names; what cannot be known is said in the notes."""
+"""A card from a MONAI bundle's metadata; what they do not say is said in the notes."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from regard.core.errors import CardError
+from regard.models.bundle_chain import BundleChain
+from regard.models.bundle_values import Values
 from regard.models.card import ModelCard, validate_card
 
 __all__ = ["card_of_bundle"]
 
-_HARMLESS = frozenset(
-    {"LoadImage", "EnsureChannelFirst", "EnsureType", "CastToType", "ToTensor", "AddChannel", "AsChannelFirst",
-     "SelectItems", "Identity", "ToDevice"}
-)  # fmt: skip
-
 
 def card_of_bundle(
-    name: str, metadata: Mapping[str, Any], configuration: Mapping[str, Any]
+    name: str, metadata: Mapping[str, Any], configuration: Mapping[str, Any], chain: BundleChain | None = None
 ) -> tuple[ModelCard, list[str]]:
     """Make a card of a bundle; no code runs.
 
@@ -26,7 +24,9 @@ def card_of_bundle(
     metadata
         Content of ``metadata.json``.
     configuration
-        Content of ``inference.json``; of its preprocessing, the transforms that a card can say are taken.
+        Content of ``inference.json``.
+    chain
+        Its preprocessing, which is run as it is; the card only describes it. None: there is none.
 
     Returns
     -------
@@ -46,12 +46,22 @@ def card_of_bundle(
             "a metadata.json without network_data_format.inputs and .outputs", "both", "write a card.yaml instead"
         )
     unknown: list[str] = []
-    windows = _sliding_window(configuration)
+    windows = _sliding_window(configuration, unknown)
     inputs = []
     for key, entry in _table(data, "inputs").items():
         spec = {"name": str(key), **_input(entry, unknown, joined=windows is not None)}
-        _read_transforms(configuration, len(spec.pop("_size")), spec, unknown)
+        size = spec.pop("_size")
+        if chain is not None:
+            spec |= _described(chain, len(size))
         inputs.append(spec)
+    if chain is None:
+        unknown.append("what is done to an image first, so it is given as it is")
+    elif len(inputs) == 1:
+        # Images that the bundle puts together are inputs of their own, so that each has its map.
+        n = inputs[0]["channels"]
+        parts = len(chain.sources)
+        each = n // parts if isinstance(n, int) and n % parts == 0 else 1
+        inputs = [{**inputs[0], "name": source, "channels": each} for source in chain.sources]
     first_name, first = next(iter(_table(data, "outputs").items()))
     notes = [str(metadata[k]) for k in ("description", "intended_use") if metadata.get(k)]
     doubts = [f"not known from the bundle: {'; '.join(dict.fromkeys(unknown))}"] if unknown else []
@@ -63,7 +73,7 @@ def card_of_bundle(
         "sliding_window": windows,
         "output": _output(str(first_name), first),
         "trained_on": {"site": None if site is None else str(site)},
-        "notes": " ".join([*notes, *doubts]),
+        "notes": " ".join([*notes, *doubts, *([] if chain is None else [_steps(chain)])]),
     }
     return validate_card(content, "the card made of metadata.json"), doubts
 
@@ -75,20 +85,24 @@ def _table(data: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
     return {str(k): v for k, v in found.items() if isinstance(v, Mapping)}
 
 
-def _sliding_window(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
+def _sliding_window(configuration: Mapping[str, Any], unknown: list[str]) -> dict[str, Any] | None:
     """How the configuration's inferer runs windows over an image, where it says so in plain values."""
-    inferer = configuration.get("inferer")
+    values = Values(configuration)
+    inferer = values.read(configuration.get("inferer"))
     if (
         not isinstance(inferer, Mapping)
         or str(inferer.get("_target_", "")).rpartition(".")[2] != "SlidingWindowInferer"
     ):
         return None
-    roi = _value(configuration, inferer.get("roi_size"))
-    overlap = _value(configuration, inferer.get("overlap", 0.25))
-    blend = _value(configuration, inferer.get("mode", "constant"))
+    roi, overlap, blend = inferer.get("roi_size"), inferer.get("overlap", 0.25), inferer.get("mode", "constant")
     plain = isinstance(roi, list) and all(isinstance(n, int) and n > 0 for n in roi)
     if not plain or not isinstance(overlap, (int, float)) or blend not in ("gaussian", "constant"):
         return None
+    padding, value = inferer.get("padding_mode", "constant"), inferer.get("cval", 0.0)
+    if padding != "constant" or value != 0:
+        unknown.append(f"how an image smaller than a window is padded ({padding}), so it is padded with 0")
+    if inferer.get("sigma_scale", 0.125) != 0.125:
+        unknown.append("how wide the weights of its windows are, so an eighth of a window is taken")
     return {"roi": roi, "overlap": overlap, "blend": blend}
 
 
@@ -111,71 +125,39 @@ def _input(entry: Mapping[str, Any], unknown: list[str], *, joined: bool) -> dic
     }
 
 
-def _read_transforms(configuration: Mapping[str, Any], n_axes: int, spec: dict[str, Any], unknown: list[str]) -> None:
-    """Orientation, spacing, window and normalising, as far as the transforms named in the configuration say them."""
-    for step in _transforms(configuration.get("preprocessing")):
-        name = str(step.get("_target_", "")).rpartition(".")[2].removesuffix("Dict").removesuffix("d")
-        plain = {k: _value(configuration, v) for k, v in step.items()}
-        if name in _HARMLESS or step.get("_disabled_") is True:
-            continue
-        try:
-            understood = _read_transform(name, plain, n_axes, spec)
-        except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError):
-            understood = False
-        if not understood:
-            unknown.append(f"what its transform {name or '?'} does")
-    if "orientation" not in spec:
-        unknown.append("the direction of its axes, so the scan's own are kept")
-    if "normalise" not in spec:
-        unknown.append("how intensities are scaled, so they are given as they are")
+def _described(chain: BundleChain, n_axes: int) -> dict[str, Any]:
+    """Orientation, spacing and window of what the network gets, where a single step says them."""
+    said: dict[str, Any] = {}
+    for step in chain.steps:
+        given = step.arguments
+        if step.name == "Orientation" and isinstance(given.get("axcodes"), str):
+            said["orientation"] = given["axcodes"].upper()[:n_axes]
+            if len(set(said.get("spacing_mm") or ())) > 1:
+                del said["spacing_mm"]
+        elif step.name == "Spacing":
+            said["spacing_mm"] = _spacing(given.get("pixdim"), n_axes)
+        elif step.name in ("Flip", "Rotate90") or step.kind == "foreign":
+            said.pop("orientation", None)
+            said.pop("spacing_mm", None)
+        elif step.name in ("Resize", "Zoom"):
+            said.pop("spacing_mm", None)
+    scaled = [s for s in chain.steps if s.kind in ("intensity", "foreign")]
+    if len(scaled) == 1 and scaled[0].name == "ScaleIntensityRange" and scaled[0].arguments.get("clip"):
+        said["window"] = [scaled[0].arguments["a_min"], scaled[0].arguments["a_max"]]
+    return {k: v for k, v in said.items() if v}
 
 
-def _transforms(node: Any) -> list[Mapping[str, Any]]:
-    steps = node.get("transforms") if isinstance(node, Mapping) else node
-    return [s for s in steps if isinstance(s, Mapping)] if isinstance(steps, list) else []
+def _spacing(pixdim: Any, n_axes: int) -> list[float] | None:
+    each = pixdim if isinstance(pixdim, list) else [pixdim] * n_axes
+    plain = len(each) == n_axes and all(isinstance(p, (int, float)) and p > 0 for p in each)
+    return [float(p) for p in each] if plain else None
 
 
-def _value(configuration: Mapping[str, Any], value: Any) -> Any:
-    """A plain value, or the top-level plain value that ``"@name"`` refers to; anything else raises when it is used."""
-    if isinstance(value, str) and value.startswith("@"):
-        found = configuration.get(value[1:])
-        return found if not isinstance(found, str) or not found.startswith(("@", "$", "%")) else None
-    return None if isinstance(value, str) and value.startswith(("$", "%")) else value
-
-
-def _read_transform(name: str, step: Mapping[str, Any], n_axes: int, spec: dict[str, Any]) -> bool:
-    if name == "Orientation":
-        spec["orientation"] = str(step["axcodes"]).upper()[:n_axes]
-    elif name == "Spacing":
-        pixdim = step["pixdim"]
-        spec["spacing_mm"] = [float(p) for p in (pixdim if isinstance(pixdim, list) else [pixdim] * n_axes)][:n_axes]
-    elif name == "ScaleIntensityRange":
-        low, high = float(step["a_min"]), float(step["a_max"])
-        to_low, to_high = float(step.get("b_min", 0.0)), float(step.get("b_max", 1.0))
-        if step.get("clip"):
-            spec.update(window=[low, high], normalise={"low": to_low, "high": to_high})
-        else:
-            std = (high - low) / (to_high - to_low)
-            if std == 0:
-                return False
-            spec["normalise"] = {"mean": low - to_low * std, "std": std}
-    elif name == "NormalizeIntensity":
-        if step.get("channel_wise") and spec["channels"] > 1:
-            return False
-        if step.get("subtrahend") is not None or step.get("divisor") is not None:
-            spec["normalise"] = {"mean": step.get("subtrahend", 0.0), "std": step.get("divisor", 1.0)}
-        else:
-            spec["normalise"] = "zscore-foreground" if step.get("nonzero") else "zscore"
-    elif name == "ScaleIntensity":
-        if (step.get("minv", 0.0), step.get("maxv", 1.0)) != (0.0, 1.0) or step.get("factor") is not None:
-            return False
-        spec["normalise"] = "minmax"
-    elif name in ("Resize", "ResizeWithPadOrCrop"):
-        spec["shape"] = [int(n) for n in step["spatial_size"]]
-        spec["fit"] = "resize" if name == "Resize" else "crop-pad"
-    else:
-        return False
-    return True
+def _steps(chain: BundleChain) -> str:
+    """The steps with their arguments, so that another preparation is another card."""
+    content = repr([(s.name, s.keys, sorted(s.arguments.items(), key=str)) for s in chain.steps])
+    mark = hashlib.sha256(content.encode()).hexdigest()[:12]
+    return f"Its preprocessing is run by MONAI: {chain.words} ({mark})."
 
 
 def _output(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,24 @@ A card is a YAML file, ``schema: regard.card/1``. It is data only: reading one r
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from regard.core.errors import CardError, FileError, UnknownNameError
 from regard.io.atomic import write_yaml
+from regard.io.plain_text import parse_yaml
 from regard.io.schema import check_schema
+from regard.models.normalise_spec import TAGS, Normalise, QuantileRange, Standard, WindowRange
 from regard.models.windows_spec import SlidingWindowSpec
 
 __all__ = [
@@ -32,64 +42,9 @@ __all__ = [
 _LARGEST_BYTES = 2**20
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
-NormaliseName: TypeAlias = Literal["none", "zscore", "zscore-foreground", "minmax"]
-
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WindowRange(_Strict):
-    """The window goes to ``low`` .. ``high``."""
-
-    low: float
-    high: float
-
-
-class Standard(_Strict):
-    """Minus ``mean``, divided by ``std``: numbers of the training data, for all channels or one per channel."""
-
-    mean: float | tuple[float, ...]
-    std: float | tuple[float, ...]
-
-    @field_validator("std")
-    @classmethod
-    def _not_zero(cls, value: float | tuple[float, ...]) -> float | tuple[float, ...]:
-        if 0 in (value if isinstance(value, tuple) else (value,)):
-            raise ValueError("numbers other than 0")
-        return value
-
-
-class QuantileRange(_Strict):
-    """These two quantiles of the image go to 0 and 1; nothing is clipped."""
-
-    quantiles: tuple[float, float]
-
-    @field_validator("quantiles")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0 <= value[0] < value[1] <= 1:
-            raise ValueError("two rising numbers from 0 to 1")
-        return value
-
-
-def _kind_of_normalise(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "quantiles" if "quantiles" in value else "mean, std" if {"mean", "std"} & set(value) else "low, high"
-    kinds: dict[type, str] = {QuantileRange: "quantiles", Standard: "mean, std", WindowRange: "low, high"}
-    return kinds.get(type(value), "name")
-
-
-_TAGS = ("name", "low, high", "mean, std", "quantiles")
-
-Normalise: TypeAlias = Annotated[
-    Annotated[NormaliseName, Tag("name")]
-    | Annotated[WindowRange, Tag("low, high")]
-    | Annotated[Standard, Tag("mean, std")]
-    | Annotated[QuantileRange, Tag("quantiles")],
-    Discriminator(_kind_of_normalise),
-]
-"""How intensities are scaled: by the image's own numbers (a name, quantiles) or by fixed ones."""
 
 
 class InputSpec(_Strict):
@@ -100,7 +55,7 @@ class InputSpec(_Strict):
     name
         Keyword of the input when there are several.
     channels
-        Number of channels; a 1-channel image is repeated for 3, a picture of 3 is turned to luminance for 1.
+        Number of channels; a 1-channel image is repeated for 3, a picture in colours is turned to its luminance for 1.
     orientation
         Anatomical direction in which each tensor axis runs: three letters for a 3D network (``"RAS"``), two for a 2D
         one (``"PL"``: rows run to posterior, columns to the patient's left). None keeps the scan's axes.
@@ -116,6 +71,9 @@ class InputSpec(_Strict):
         8-bit pictures; some networks that were trained on those depend on it. ``"none"`` otherwise.
     unit
         Unit that the intensities must have.
+    levels
+        Lowest and highest grey level of the images that it was made for, such as ``[0, 255]``; images of other bits are
+        brought to them. Only for images in grey levels, which have no other unit.
     window
         Intensities are clipped to these two, or None.
     normalise
@@ -130,6 +88,7 @@ class InputSpec(_Strict):
     fit: Literal["resize", "crop-pad"] = "resize"
     rounding: Literal["none", "whole"] = "none"
     unit: str = "intensity"
+    levels: tuple[float, float] | None = None
     window: tuple[float, float] | None = None
     normalise: Normalise = "none"
 
@@ -144,7 +103,7 @@ class InputSpec(_Strict):
             raise ValueError("letters of different axes, one per tensor axis, such as RAS or PL")
         return letters
 
-    @field_validator("window")
+    @field_validator("window", "levels")
     @classmethod
     def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value is not None and not value[0] < value[1]:
@@ -163,6 +122,14 @@ class InputSpec(_Strict):
                 if isinstance(values, tuple) and len(values) != self.channels:
                     raise ValueError(f"one mean and one std for each of {self.channels} channels, or one for all")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unsaid_levels(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A card that says no levels is the card that it was before there were any: runs of it go on.
+        content: dict[str, Any] = plain(self)
+        if content.get("levels") is None:
+            content.pop("levels", None)
+        return content
 
     @property
     def n_axes(self) -> int:
@@ -323,7 +290,7 @@ def validate_card(content: Mapping[str, Any], origin: str = "the card") -> Model
         first = error.errors(include_url=False)[0]
         loc = first["loc"]
         # Pydantic puts the tag of the matching form after the key `normalise`; users never wrote it.
-        key = ".".join(str(p) for n, p in enumerate(loc) if n == 0 or loc[n - 1] != "normalise" or p not in _TAGS)
+        key = ".".join(str(p) for n, p in enumerate(loc) if n == 0 or loc[n - 1] != "normalise" or p not in TAGS)
         where = f"key '{key}' of {origin}" if key else origin
         kinds = {"extra_forbidden": "no such key", "missing": "this key, which is required"}
         expected = kinds.get(first["type"], first["msg"].removeprefix("Value error, "))
@@ -369,16 +336,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise CardError(f"a card of {path.stat().st_size} bytes", f"at most {_LARGEST_BYTES}", "shorten it")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"{path} that cannot be read ({error.strerror})", "a readable card") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        if isinstance(error, CardError):
-            raise
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark is not None else ""
-        raise CardError(f"{path.name}{line}: {problem}", "plain YAML without tags", "correct the card") from error
+    except UnicodeDecodeError as error:
+        raise CardError(f"{path.name}, which is not text in UTF-8", "plain YAML", "correct the card") from error
+    except CardError as error:
+        raise CardError(f"{path.name}: {error.got}", error.expected, "correct the card") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise CardError(f"{path.name} that holds {type(content).__name__}", "keys and values", "correct the card")
     return content

@@ -15,8 +15,10 @@ from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity
 from regard.core.recording import Network
 from regard.core.volume import Grid, Volume
+from regard.models.levels import at_card_levels
 from regard.models.model import Ensemble, Model
-from regard.models.preparation import Preparation, Prepared, PreparedNetwork
+from regard.models.preparation import CardPreparation
+from regard.models.prepared import AbstractCasePreparation, AbstractPrepared, PreparedNetwork
 
 __all__ = ["PreparedCase", "PreparedScan", "prepare_case"]
 
@@ -34,7 +36,7 @@ class PreparedScan:
     """
 
     scan: Volume
-    prepared: Prepared | None
+    prepared: AbstractPrepared | None
 
     @property
     def grid(self) -> Grid:
@@ -77,12 +79,11 @@ class PreparedScan:
         """
         if self.prepared is None:
             return relevance, 0.0
-        way = self.prepared.resampling
         if quantity.sums:
-            home, outside = way.adjoint(relevance)
-            seen, _ = way.adjoint(torch.ones_like(relevance))
+            home, outside = self.prepared.adjoint(relevance)
+            seen, _ = self.prepared.adjoint(torch.ones_like(relevance))
             return torch.where(seen > 0, home, torch.nan), float(outside[0])
-        home = way.home(relevance)
+        home = self.prepared.home(relevance)
         return (home.round() if nearest else home), 0.0
 
     def places(self, mask: Volume) -> Tensor:
@@ -127,6 +128,8 @@ class PreparedCase:
         One per input.
     warnings
         Sentences a reader must see.
+    preparation
+        How its scans, and those that they are compared with, become inputs.
     """
 
     network: Network
@@ -134,6 +137,7 @@ class PreparedCase:
     inputs: Inputs
     parts: tuple[PreparedScan, ...]
     warnings: tuple[str, ...]
+    preparation: AbstractCasePreparation
 
     @property
     def grid(self) -> Grid:
@@ -148,12 +152,11 @@ class PreparedCase:
             volumes = list(reference.values())
         if len(volumes) != len(self.parts):
             raise InputError(f"{len(volumes)} reference images", f"{len(self.parts)}, one per input")
-        tensors = []
-        for part, volume, x in zip(self.parts, volumes, self.inputs.tensors, strict=True):
-            if part.prepared is None:
-                raise InputError("a reference scan for the whole pipeline", "the network alone", "leave one out")
-            tensors.append(part.prepared.with_reference(volume).to(x))
-        return tuple(tensors)
+        prepared = [part.prepared for part in self.parts if part.prepared is not None]
+        if len(prepared) < len(self.parts):
+            raise InputError("a reference scan for the whole pipeline", "the network alone", "leave one out")
+        made = self.preparation.references(prepared, volumes)
+        return tuple(r.to(x) for r, x in zip(made, self.inputs.tensors, strict=True))
 
 
 def prepare_case(model: Model, scans: Mapping[str, Volume], *, through_preparation: bool = False) -> PreparedCase:
@@ -185,9 +188,15 @@ def prepare_case(model: Model, scans: Mapping[str, Volume], *, through_preparati
     example = next((p for p in getattr(model.network, "parameters", lambda: iter(()))() if p.is_floating_point()), None)
     dtype = torch.float32 if example is None else example.dtype
     parts, tensors, warnings = [], [], list(model.warnings)
-    for name, spec in specs.items():
-        scan = scans[name].check_finite()
-        prepared = Preparation(spec).prepare(scan)
+    preparation = model.preparation or CardPreparation(model.card.inputs)
+    taken = {name: scans[name].check_finite() for name in specs}
+    if model.preparation is None:
+        for name, spec in specs.items():
+            # The scan itself, so that maps per grey level and pictures are of the levels that the network knows.
+            taken[name], told = at_card_levels(taken[name], spec)
+            warnings += list(told)
+    for name, prepared in preparation.prepare(taken).items():
+        scan = taken[name]
         warnings += list(prepared.warnings)
         parts.append(PreparedScan(scan, None if through_preparation else prepared))
         tensor = scan.tensor[None] if through_preparation else prepared.tensor
@@ -203,4 +212,5 @@ def prepare_case(model: Model, scans: Mapping[str, Volume], *, through_preparati
         Inputs(tuple(tensors), lone=len(tensors) == 1),
         tuple(parts),
         tuple(warnings),
+        preparation,
     )

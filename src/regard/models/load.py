@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from regard.core.errors import CardError, FileError, InputError, UnknownNameError
+from regard.core.one_thread import alone
 from regard.core.recording import Network
 from regard.models.bundle import bundle_network, bundle_weights, is_bundle, read_bundle
+from regard.models.bundle_prepared import BundlePreparation, JoinedChannels
 from regard.models.card import InputSpec, ModelCard, OutputSpec, read_card, read_program_card
 from regard.models.code import build_from_file
 from regard.models.model import Model
@@ -72,7 +74,8 @@ def load_model(
         raise FileError(f"no model {path}", "a folder, a file or a name of the zoo", "check its name")
     else:
         raise UnknownNameError.suggest("model", str(source), ZOO)
-    model.network = _in_windows(model.network, model.card)
+    if not isinstance(model.preparation, BundlePreparation):
+        model.network = _in_windows(model.network, model.card, len(model.card.inputs), model.card.inputs[0].n_axes)
     for sentence in model.warnings:
         logger.warning("%s: %s", model.card.name, sentence)
     if device == "auto":
@@ -80,15 +83,15 @@ def load_model(
     return model.to(device)
 
 
-def _in_windows(network: Network, card: ModelCard) -> Network:
+def _in_windows(network: Network, card: ModelCard, n_inputs: int, n_axes: int) -> Network:
     """The network run window by window, where the card says so."""
     windows = card.sliding_window
     if windows is None:
         return network
-    if len(card.inputs) > 1 or len(windows.roi) != card.inputs[0].n_axes:
+    if n_inputs > 1 or len(windows.roi) != n_axes:
         raise CardError(
             f"sliding_window.roi = {list(windows.roi)} in the card of {card.name}",
-            f"one input, and one number for each of its {card.inputs[0].n_axes} axes",
+            f"one input, and one number for each of its {n_axes} axes",
             "correct the card",
         )
     return SlidingWindow(network, windows.roi, overlap=windows.overlap, blend=windows.blend).eval()
@@ -133,12 +136,20 @@ def _from_zoo(name: str, weights: Path | None) -> Model:
 
 
 def _from_bundle(folder: Path, weights: Path | None, trust: bool) -> Model:
-    configuration, card, doubts = read_bundle(folder)
+    bundle = read_bundle(folder, trust=trust)
+    card, doubts = bundle.card, bundle.doubts
     chosen = weights if weights is not None else bundle_weights(folder)
     if weights is None and chosen.suffix == ".ts":
-        return _program(chosen, card, None, trust, doubts)
-    network = _built(lambda: bundle_network(folder, configuration, trust=trust), "network_def")
-    return _with_weights(network, card, chosen, str(folder), doubts)
+        model = _program(chosen, card, None, trust, doubts)
+    else:
+        network = _built(lambda: bundle_network(folder, bundle.configuration, trust=trust), "network_def")
+        model = _with_weights(network, card, chosen, str(folder), doubts)
+    model.preparation = bundle.preparation
+    joined = bundle.preparation.chain.key is not None
+    model.network = _in_windows(model.network, card, 1 if joined else len(card.inputs), bundle.preparation.chain.n_axes)
+    if joined:
+        model.network = JoinedChannels(model.network).eval()
+    return model
 
 
 def _from_file(path: Path, weights: Path | None, trust: bool) -> Model:
@@ -186,9 +197,15 @@ def _of_zoo(name: str, kwargs: Mapping[str, Any]) -> nn.Module:
 
 def _built(build: Callable[[], Any], what: str) -> Network:
     """Build a network from a random state of its own, which leaves that of the process as it was."""
-    with torch.random.fork_rng(devices=[]):
+    with alone(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        network = build()
+        try:
+            network = build()
+        except (RuntimeError, MemoryError, OverflowError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise CardError(
+                f"{what} that cannot be built ({why})", "settings of a network", "correct kwargs"
+            ) from error
     if not callable(network):
         raise CardError(f"{what} that gives {type(network).__name__}", "a torch.nn.Module or a function of tensors")
     return network  # type: ignore[no-any-return]

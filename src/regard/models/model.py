@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from regard.core import recording
 from regard.core.errors import InputError, ShapeError
 from regard.core.recording import LAYERS, Network
+from regard.core.target import single_tensor
 from regard.models.card import ModelCard
+from regard.models.prepared import AbstractCasePreparation
 
 __all__ = ["BlackBox", "Chain", "Ensemble", "FunctionNetwork", "Model"]
 
@@ -30,6 +32,8 @@ class Model:
         Checksum of its weight file, for sidecars.
     warnings
         Sentences that whoever uses the model must see.
+    preparation
+        How a case's scans become its inputs; None: as the card says.
     """
 
     def __init__(
@@ -40,12 +44,14 @@ class Model:
         source: str = "",
         weights_sha256: str | None = None,
         warnings: Sequence[str] = (),
+        preparation: AbstractCasePreparation | None = None,
     ) -> None:
         self.network: Network = _network_of(network)
         self.card = card
         self.source = source
         self.weights_sha256 = weights_sha256
         self.warnings = tuple(warnings)
+        self.preparation = preparation
         self._device = torch.device("cpu")
 
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Any:
@@ -127,7 +133,7 @@ class Chain(Model):
             card = last.model_copy(update=update)
         self.members = tuple(members)
         joined = _ChainModule(networks) if _all_modules(networks) else _ChainFunction(networks)
-        super().__init__(joined, card, warnings=_warnings(members))
+        super().__init__(joined, card, warnings=_warnings(members), preparation=_preparation(members))
 
 
 class Ensemble(Model):
@@ -153,7 +159,7 @@ class Ensemble(Model):
             card = one.model_copy(update={"name": f"mean of {len(networks)} x {one.name}", **_NO_ORIGIN})
         self.members = tuple(m if isinstance(m, Model) else Model(m, card) for m in members)
         mean = _MeanModule(networks) if _all_modules(networks) else _MeanFunction(networks)
-        super().__init__(mean, card, warnings=_warnings(members))
+        super().__init__(mean, card, warnings=_warnings(members), preparation=_preparation(members))
 
 
 class BlackBox(Model):
@@ -271,11 +277,12 @@ def _in_turn(networks: Sequence[Network], *inputs: Tensor, **named: Tensor) -> A
     return x
 
 
-def _mean(outputs: Sequence[Tensor]) -> Tensor:
+def _mean(given: Sequence[object]) -> Tensor:
+    outputs = [single_tensor(o) for o in given]
     shapes = {tuple(o.shape) for o in outputs}
     if len(shapes) > 1:
         raise ShapeError(f"members that give {' and '.join(map(str, sorted(shapes)))}", "outputs of one shape")
-    return torch.stack(tuple(outputs)).mean(0)
+    return torch.stack(outputs).mean(0)
 
 
 def _move(networks: Iterable[Network], device: torch.device) -> None:
@@ -310,6 +317,11 @@ def _card_of(member: Any) -> ModelCard:
     if not isinstance(member, Model):
         raise InputError(f"a member of type {type(member).__name__} without a card", "a card", "give card=...")
     return member.card
+
+
+def _preparation(members: Sequence[Any]) -> AbstractCasePreparation | None:
+    """How the first member's inputs are made, when it brings more than a card."""
+    return members[0].preparation if isinstance(members[0], Model) else None
 
 
 def _warnings(members: Sequence[Any]) -> list[str]:

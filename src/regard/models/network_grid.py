@@ -27,10 +27,11 @@ def oriented_grid(grid: Grid, spec: InputSpec) -> Grid:
     oriented = reorient_grid(grid, letters + rest)
     if math.prod(oriented.shape[spec.n_axes :]) > 1:
         size = " x ".join(map(str, oriented.shape))
+        axis = next(n for n, c in enumerate(have) if c in rest and grid.shape[n] > 1)
         raise GeometryError(
             f"a volume of {size} voxels along {letters + rest} for a network of {spec.n_axes} axes ({letters})",
             f"one voxel along {' and '.join(rest)}",
-            "cut a slice: --slice, or Volume.slice in Python",
+            f"cut a slice: --slice {'ijk'[axis]}:{grid.shape[axis] // 2}, or Volume.slice({axis}, ...) in Python",
         )
     return oriented
 
@@ -45,11 +46,11 @@ def network_grid(scan: Volume, spec: InputSpec) -> Grid:
     """
     oriented = oriented_grid(scan.grid, spec)
     needs_mm = spec.spacing_mm is not None and not (spec.fit == "resize" and spec.shape is not None)
-    if needs_mm and not scan.has_geometry:
+    if needs_mm and not (scan.has_geometry or scan.stored.spacing_known):
         raise GeometryError(
-            "a picture without geometry, whose spacing is in pixels",
+            "a picture whose file does not say the size of a pixel",
             f"a spacing in mm, as the network works at {' x '.join(f'{s:g}' for s in spec.spacing_mm or ())} mm",
-            "give a DICOM or NIfTI file",
+            "give a file that says it: DICOM with PixelSpacing or ImagerPixelSpacing, or NIfTI",
         )
     affine, shape = oriented.affine.copy(), list(oriented.shape)
     for axis in range(spec.n_axes):

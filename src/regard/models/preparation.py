@@ -4,24 +4,25 @@ Every step is linear interpolation between grids of parallel axes, a clip, or on
 """
 
 import logging
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regard.core import recording
-from regard.core.errors import ReferenceInputError, ShapeError
+from regard.core.errors import ReferenceInputError
+from regard.core.foreground import background_level
 from regard.core.geometry import AxisResampling, resample
-from regard.core.recording import Network
 from regard.core.volume import Grid, Volume
 from regard.models.card import InputSpec
-from regard.models.intensities import check_unit, constants, fit_channels
-from regard.models.network_grid import network_grid, oriented_grid
+from regard.models.intensities import check_channels, check_unit, constants, fit_channels
+from regard.models.levels import at_card_levels
+from regard.models.network_grid import network_grid
+from regard.models.prepared import AbstractCasePreparation, AbstractPrepared, PreparedNetwork
 from regard.models.training_range import outside_training
+from regard.models.view import check_view, share_of_image, view_warnings
 
-__all__ = ["Preparation", "Prepared", "PreparedNetwork", "outside_training"]
+__all__ = ["CardPreparation", "Preparation", "Prepared", "PreparedNetwork", "outside_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +48,13 @@ class Preparation:
             If unit, channels, axes or contrast do not fit the network.
         """
         check_unit(volume, self.spec)
+        check_channels(volume, self.spec)
+        volume, told = at_card_levels(volume, self.spec)
         grid = network_grid(volume, self.spec)
         resampling = AxisResampling(volume.grid, grid)
+        check_view(volume, self.spec, resampling)
         x, scale, shift = self.transform(volume.tensor.double(), resampling)
-        warnings = tuple(self._warnings(volume, resampling))
+        warnings = (*told, *view_warnings(volume, self.spec, resampling, x))
         return Prepared(
             tensor=_to_network(x.float(), self.spec.n_axes),
             grid=grid,
@@ -89,7 +93,11 @@ class Preparation:
         lowest = inside.min() if self.spec.window is None else tensor.new_tensor(self.spec.window[0])
         if present is not None:
             x = torch.where(present, x, lowest)
-        share = _share(resampling).to(x)
+        share = share_of_image(resampling).to(x)
+        if self.spec.window is None and bool((share < 1).any()):
+            # A stray voxel below the background is not what the image is padded with.
+            level = background_level(inside)
+            lowest = level if bool(level > lowest) else lowest
         seen = share > 0.5
         if present is not None:
             seen = seen & (resampling.apply(present.double()).to(share.device) > 0.5)
@@ -100,25 +108,9 @@ class Preparation:
         scale, shift = constants(x, seen, self.spec)
         return x * scale + shift, scale, shift
 
-    def _warnings(self, volume: Volume, resampling: AxisResampling) -> list[str]:
-        spec, grid, found = self.spec, resampling.destination, []
-        oriented = oriented_grid(volume.grid, spec)
-        steps = np.linalg.norm(grid.affine[:3, :3], axis=0) / oriented.spacing
-        kept = math.prod(min(1.0, n * s / m) for n, s, m in zip(grid.shape, steps, oriented.shape, strict=True))
-        if spec.fit == "crop-pad" and kept < 0.995:
-            found.append(f"the network sees {100 * kept:.0f} % of the image; the rest is cropped")
-        if spec.fit == "resize" and spec.shape is not None and spec.spacing_mm is not None and volume.has_geometry:
-            got = grid.spacing[: spec.n_axes]
-            if any(abs(g / w - 1) > 0.1 for g, w in zip(got, spec.spacing_mm, strict=True)):
-                found.append(
-                    f"resized to {_product(spec.shape)} voxels the spacing is {_product(got)} mm; "
-                    f"the network works at {_product(spec.spacing_mm)} mm"
-                )
-        return found
-
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class Prepared(AbstractPrepared):
     """A scan as a network takes it, with all that brings a map home.
 
     Parameters
@@ -151,29 +143,22 @@ class Prepared:
     preparation: Preparation
     has_geometry: bool = True
 
-    def to_space(self, tensor: Tensor) -> Tensor:
-        """Network tensor (batch, channel, \\*space) as (batch, channel, i, j, k) on `grid`.
+    def home(self, tensor: Tensor) -> Tensor:
+        """Carry ``tensor`` (..., i, j, k) on `grid` to the scan by interpolation; NaN where nothing was seen."""
+        return self.resampling.home(tensor)
 
-        Raises
-        ------
-        ShapeError
-            If it is not on the network's grid.
-        """
-        if tuple(tensor.shape[2:]) != tuple(self.tensor.shape[2:]):
-            raise ShapeError(f"a tensor of shape {tuple(tensor.shape)}", f"space {tuple(self.tensor.shape[2:])}")
-        return tensor.reshape(*tensor.shape[:2], *self.grid.shape)
+    def adjoint(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """Carry ``tensor`` (..., i, j, k) on `grid` to the scan by the exact adjoint, and what lay off the scan."""
+        return self.resampling.adjoint(tensor)
 
-    def to_network(self, tensor: Tensor) -> Tensor:
-        """Image (channel, i, j, k) or (batch, channel, i, j, k) on `grid` as network tensor (batch, channel, \\*space).
+    def carried(self, tensor: Tensor) -> Tensor:
+        """Carry ``tensor`` (..., i, j, k) from the scan to `grid` by interpolation; 0 off the scan."""
+        return self.resampling.apply(tensor)
 
-        Raises
-        ------
-        ShapeError
-            If it is not on `grid`.
-        """
-        if tuple(tensor.shape[-3:]) != self.grid.shape:
-            raise ShapeError(f"a tensor of shape {tuple(tensor.shape)}", f"(channel, {self.grid.shape})")
-        return tensor.reshape(-1, tensor.shape[-4], *self.tensor.shape[2:])
+    def through(self, scan: Tensor) -> Tensor:
+        """Prepare other intensities (channel, i, j, k) of the scan's grid, (1, channel, \\*space); differentiable."""
+        x, _, _ = self.preparation.transform(scan, self.resampling)
+        return _to_network(x, self.preparation.spec.n_axes)
 
     def with_reference(self, volume: Volume) -> Tensor:
         """Prepare another scan with its own constants on the same network grid.
@@ -193,6 +178,8 @@ class Prepared:
         """
         steps = self.preparation
         check_unit(volume, steps.spec)
+        check_channels(volume, steps.spec)
+        volume, _ = at_card_levels(volume, steps.spec)
         if not (self.has_geometry and volume.has_geometry):
             alone = steps.prepare(volume).tensor
             if alone.shape != self.tensor.shape:
@@ -220,39 +207,22 @@ class Prepared:
         x, _, _ = steps.transform(on_grid, self.resampling, there)
         return _to_network(x.float(), steps.spec.n_axes)
 
-    def as_function(self) -> "PreparedNetwork":
-        """The steps alone as a differentiable module: scan (batch, channel, i, j, k) to network input."""
-        return PreparedNetwork(nn.Identity(), self)
 
-
-class PreparedNetwork(nn.Module):
-    """A network with its preparation before it: takes scans (batch, channel, i, j, k), with constants that follow them.
-
-    Explaining it explains the whole pipeline; gradients pass through resampling, clip and normalisation.
+class CardPreparation(AbstractCasePreparation):
+    """Each scan prepared by itself, as the model's card says.
 
     Parameters
     ----------
-    network
-        Takes what `Preparation` makes.
-    prepared
-        A prepared scan, whose grids are used.
+    specs
+        The card's inputs.
     """
 
-    def __init__(self, network: Network, prepared: Prepared) -> None:
-        super().__init__()
-        self.network = network
-        self._steps = prepared.preparation
-        self._resampling = prepared.resampling
+    def __init__(self, specs: Sequence[InputSpec]) -> None:
+        self.specs = tuple(specs)
 
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """What the network can do."""
-        return recording.capabilities(self.network)
-
-    def forward(self, scan: Tensor) -> object:
-        """Prepare each scan of the batch and run the network."""
-        cases = [self._steps.transform(x, self._resampling)[0] for x in scan]
-        return self.network(torch.cat([_to_network(x, self._steps.spec.n_axes) for x in cases]))
+    def prepare(self, scans: Mapping[str, Volume]) -> dict[str, AbstractPrepared]:
+        """Prepare the scans of a case, by their names."""
+        return {spec.name: Preparation(spec).prepare(scans[spec.name]) for spec in self.specs}
 
 
 def _to_network(x: Tensor, n_axes: int) -> Tensor:
@@ -269,15 +239,3 @@ def _in_whole_numbers(x: Tensor, resampling: AxisResampling) -> Tensor:
         x = torch.tensordot(x, matrix.to(x), dims=([axis], [1])).movedim(-1, axis)
         x = x + ((x + 0.5).floor() - x).detach()
     return x
-
-
-def _share(resampling: AxisResampling) -> Tensor:
-    """How much of each destination voxel (i, j, k) lies on the source: 1 or 0."""
-    share = torch.ones(1, dtype=torch.float64)
-    for matrix in resampling.matrices():
-        share = share[..., None] * matrix.sum(1)
-    return share[0]
-
-
-def _product(values: tuple[float, ...] | tuple[int, ...]) -> str:
-    return " x ".join(f"{v:.3g}" for v in values)

@@ -5,19 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from regard.core.volume import Volume
-from regard.io import Case, read
+from regard.io import Case
+from regard.io.tables import IMAGE
 from regard.models.model import Model
 
-__all__ = ["files_of", "read_scans", "with_units"]
+__all__ = ["files_of", "inputs_of", "read_scans", "with_units"]
+
+
+def inputs_of(case: Case, model: Model) -> dict[str, str]:
+    """The case's own names of its inputs by the model's names; a lone image is the first input."""
+    first = model.card.inputs[0].name
+    names = {name: name for name in case.inputs}
+    if first not in names and IMAGE in names:
+        del names[IMAGE]
+        names = {first: IMAGE, **names}
+    return names
 
 
 def files_of(case: Case, model: Model) -> dict[str, Path]:
-    """Files of a case by the model's names of its inputs; a lone image is the first input."""
-    first = model.card.inputs[0].name
-    files = dict(case.inputs)
-    if first not in files and "image" in files:
-        files = {first: files.pop("image"), **files}
-    return files
+    """Files of a case by the model's names of its inputs."""
+    return {name: case.inputs[given] for name, given in inputs_of(case, model).items()}
 
 
 def with_units(scans: Mapping[str, Volume], model: Model) -> dict[str, Volume]:
@@ -28,4 +35,4 @@ def with_units(scans: Mapping[str, Volume], model: Model) -> dict[str, Volume]:
 
 def read_scans(case: Case, model: Model) -> dict[str, Volume]:
     """Read the images of a case, by the model's names of its inputs."""
-    return with_units({name: read(path) for name, path in files_of(case, model).items()}, model)
+    return with_units({name: case.read(given) for name, given in inputs_of(case, model).items()}, model)

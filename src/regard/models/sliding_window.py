@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from regard.core.errors import InputError, ShapeError
 from regard.core.recording import Network, capabilities
+from regard.core.rows import rows_of
 from regard.core.spatial import per_axis, space
 
 __all__ = ["Blend", "SlidingWindow"]
@@ -167,7 +168,7 @@ class SlidingWindow(nn.Module):
             raise ShapeError(
                 f"{got} for a window of {tuple(windows.shape)}", "an image of the window's size", "wrap the network"
             )
-        return given
+        return rows_of(given, len(windows))
 
 
 class _OnDemand(torch.autograd.Function):
@@ -176,19 +177,22 @@ class _OnDemand(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, network: Network, windows: Tensor) -> Any:
         context.network = network
+        context.set_materialize_grads(False)
         context.save_for_backward(windows)
         return network(windows.clone())
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(context: Any, gradient: Tensor) -> Any:
+    def backward(context: Any, gradient: Tensor | None) -> Any:
         (windows,) = context.saved_tensors
+        if gradient is None:
+            return None, None
         if not bool(gradient.any()):
             return None, torch.zeros_like(windows)
         with torch.enable_grad():
             leaf = windows.detach().requires_grad_()
             output = context.network(leaf.clone())
-            return None, torch.autograd.grad(output, leaf, gradient)[0]
+            return None, torch.autograd.grad(output, leaf, gradient, allow_unused=True)[0]
 
 
 class _Stitched:

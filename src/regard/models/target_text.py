@@ -4,11 +4,11 @@ import os
 import re
 from pathlib import Path
 
-from regard.core.errors import InputError, TargetError
+from regard.core.errors import TargetError
 from regard.core.image_target import Contrast, ErrorTo, Mean, Voxel
 from regard.core.target import AbstractTarget, Expectation, Logit, Output, Probability
-from regard.core.volume import Volume
 from regard.io import read
+from regard.io.regions import read_region, split_region
 from regard.models.card import ModelCard
 
 __all__ = ["GRAMMAR", "absolute_target", "read_region", "read_target"]
@@ -49,8 +49,8 @@ def read_target(text: str | None, card: ModelCard) -> AbstractTarget | None:
     if kind in ("output", "logit", "probability") and rest:
         index = _index(rest, card, text)
         return {"output": Output, "logit": Logit, "probability": Probability}[kind](index)
-    body, at, channel = rest.rpartition("@")
-    place, number = (body, _index(channel, card, text)) if at and body else (rest, 0)
+    places, channel = _split(kind, rest)
+    place, number = places[0], _index(channel, card, text) if channel else 0
     if kind == "voxel" and place:
         return Voxel(tuple(int(v) for v in _numbers(place, text)), channel=number)
     if kind == "voxel-mm" and place:
@@ -58,10 +58,9 @@ def read_target(text: str | None, card: ModelCard) -> AbstractTarget | None:
     if kind == "mean" and place:
         return _mean(place, number)
     if kind == "contrast" and place:
-        parts = place.split(",")
-        if len(parts) != 2:
+        if len(places) != 2:
             raise TargetError(f"the target '{text}'", "contrast:FILE#A,FILE#B", "give two regions")
-        return Contrast(_mean(parts[0], number), _mean(parts[1], number))
+        return Contrast(_mean(places[0], number), _mean(places[1], number))
     if kind == "error" and place:
         return ErrorTo(read(place), channel=number, name=Path(place).name)
     raise TargetError(f"the target '{text}'", GRAMMAR, "choose one of these")
@@ -72,12 +71,35 @@ def absolute_target(text: str | None) -> str | None:
     kind, colon, rest = (text or "").partition(":")
     if not colon or kind not in ("mean", "contrast", "error"):
         return text
+    places, channel = _split(kind, rest)
+    parts = [split_region(p) for p in places]
+    files = [os.path.abspath(p.path) + (f"#{p.label}" if p.label else "") for p in parts]
+    return f"{kind}:{','.join(files)}" + (f"@{channel}" if channel else "")
+
+
+def _split(kind: str, rest: str) -> tuple[list[str], str]:
+    """The regions (or the place) of a target, and its channel, empty where none is given.
+
+    A folder or a file may hold the characters that divide a target: where a way to divide it names files that exist,
+    it is meant.
+    """
     body, at, channel = rest.rpartition("@")
-    places = body if at and body else rest
-    # Only a contrast has two files; the name of another one may hold a comma.
-    parts = places.split(",") if kind == "contrast" else [places]
-    files = [f"{os.path.abspath(file)}{mark}{label}" for file, mark, label in (p.partition("#") for p in parts)]
-    return f"{kind}:{','.join(files)}" + (f"@{channel}" if at and body else "")
+    ways = ([(body, channel)] if at and body else []) + [(rest, "")]
+    for text, number in ways:
+        places = _places(kind, text)
+        if all(split_region(p).exists for p in places):
+            return places, number
+    text, number = ways[-1] if "/" in channel else ways[0]
+    return _places(kind, text), number
+
+
+def _places(kind: str, text: str) -> list[str]:
+    """Only a contrast has two regions; the name of another one may hold a comma."""
+    if kind != "contrast":
+        return [text]
+    parts = text.split(",")
+    halves = [(",".join(parts[:n]), ",".join(parts[n:])) for n in range(1, len(parts))]
+    return next((list(h) for h in halves if all(split_region(p).exists for p in h)), parts)
 
 
 def _index(text: str, card: ModelCard, whole: str) -> int:
@@ -100,24 +122,3 @@ def _numbers(text: str, whole: str) -> list[float]:
 
 def _mean(place: str, channel: int) -> Mean:
     return Mean(read_region(place), channel=channel, name=Path(place).name)
-
-
-def read_region(text: str) -> Volume:
-    """Read a region ``FILE`` (its voxels above 0) or ``FILE#LABEL`` (its voxels of that label).
-
-    Raises
-    ------
-    InputError
-        If the label is no whole number, or no voxel has it.
-    """
-    path, _, label = text.partition("#")
-    volume = read(path)
-    if label and not re.fullmatch(r"-?[0-9]+", label):
-        raise InputError(f"the label '{label}' of {path}", "a whole number")
-    mask = (volume.tensor[:1] == int(label)) if label else (volume.tensor[:1] > 0)
-    if not bool(mask.any()):
-        present = volume.tensor.unique()[:12].tolist()
-        raise InputError(
-            f"the region {text}, in which no voxel lies", f"a label among {present}", "choose another label"
-        )
-    return volume.with_tensor(mask.float(), unit="label")

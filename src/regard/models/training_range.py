@@ -6,6 +6,7 @@ import numpy as np
 
 from regard.core.volume import Volume
 from regard.models.card import ModelCard
+from regard.models.levels import at_card_levels
 from regard.models.network_grid import oriented_grid
 
 __all__ = ["outside_training"]
@@ -54,10 +55,11 @@ def outside_training(
     for spec in card.inputs:
         if spec.name not in volumes:
             continue
-        volume, prefix = volumes[spec.name], f"{spec.name}: " if len(card.inputs) > 1 else ""
+        volume, _ = at_card_levels(volumes[spec.name], spec)
+        prefix = f"{spec.name}: " if len(card.inputs) > 1 else ""
         grid = oriented_grid(volume.grid, spec)
         for key in ("spacing_mm", "spacing"):
-            if key in ranges and not volume.has_geometry:
+            if key in ranges and not (volume.has_geometry or volume.stored.spacing_known):
                 found.append(
                     f"{prefix}spacing unknown; trained on {_number(ranges[key][0])} to {_number(ranges[key][1])} mm"
                 )

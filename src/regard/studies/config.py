@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from regard.core.errors import CardError, FileError, InputError, UnknownNameError
 from regard.explainers.spec import parse_methods
+from regard.io.plain_text import parse_yaml
 from regard.studies import ACTS, SIZES
 
 __all__ = ["Count", "Methods", "Positive", "Section", "Share", "StudyConfig", "resolve"]
@@ -76,10 +76,10 @@ def _merged(base: dict[str, Any], over: Mapping[str, Any], where: str) -> dict[s
 
 def _from_file(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"), largest=2**20)
     except FileNotFoundError as error:
         raise FileError(f"no file '{path}'", "a YAML file of settings", "check the path") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, CardError) as error:
         raise FileError(f"'{path}' cannot be read", "a YAML file of settings", "correct it") from error
     if not isinstance(content, Mapping):
         raise CardError(f"'{path}' with {type(content).__name__}", "settings by name", "see `regard study show`")
@@ -90,7 +90,7 @@ def _from_text(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise CardError(f"the setting '{text}'", "KEY=VALUE, such as train.n_members=3", "correct it")
-    found: Any = yaml.safe_load(value)
+    found: Any = parse_yaml(value, largest=10_000)
     for part in reversed(key.strip().split(".")):
         found = {part: found}
     return dict(found)

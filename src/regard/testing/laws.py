@@ -13,13 +13,20 @@ from regard.core import recording
 from regard.core.errors import ReferenceInputError
 from regard.core.explainer import AbstractExplainer
 from regard.core.quantity import Promise
-from regard.testing.networks import Faulty, TinyNetwork, TwoInputs, example
+from regard.testing.networks import Faulty, TinyNetwork, TwoInputs, example, tiny_network_for
 
 __all__ = ["LAWS", "Make", "check", "promised_laws"]
 
 Make: TypeAlias = Callable[[Any], AbstractExplainer]
+"""Makes an explainer for a network; its attribute ``network``, where it has one, makes the network of the laws."""
 
 SIZE = (8, 9)
+
+
+def _tiny(make: Make) -> Callable[..., TinyNetwork]:
+    """The network that a method is checked on."""
+    network: Callable[..., TinyNetwork] = getattr(make, "network", TinyNetwork)
+    return network
 
 
 def _close(a: Tensor, b: Tensor, what: str, tolerance: float = 1e-5) -> None:
@@ -59,7 +66,7 @@ def _same(before: Any, after: Any, where: str = "network") -> None:
 
 def restores(make: Make) -> None:
     """The network comes back byte for byte, in either mode, also after an exception at any call."""
-    network = TinyNetwork(SIZE, in_place=True)
+    network = _tiny(make)(SIZE, in_place=True)
     network.train()
     network.last.eval()
     network.first.weight.requires_grad_(False)
@@ -82,7 +89,7 @@ def restores(make: Make) -> None:
 
 def batch(make: Make) -> None:
     """A batch gives what its cases give one by one."""
-    network, x = TinyNetwork(SIZE), example(SIZE, 3)
+    network, x = _tiny(make)(SIZE), example(SIZE, 3)
     explainer = make(network)
     together = explainer.attribute(x)
     for n in range(3):
@@ -91,18 +98,18 @@ def batch(make: Make) -> None:
 
 def dimension(make: Make) -> None:
     """An image gives the same as a signal, an image or a volume of one slice; and a volume gives a volume."""
-    flat, thick = TinyNetwork(SIZE), TinyNetwork((*SIZE, 1))
+    flat, thick = _tiny(make)(SIZE), _tiny(make)((*SIZE, 1))
     x = example(SIZE)
     _close(make(thick).attribute(x[..., None])[..., 0], make(flat).attribute(x), "2D and 3D of one slice")
-    volume = make(TinyNetwork((6, 5, 4))).attribute(example((6, 5, 4)))
+    volume = make(_tiny(make)((6, 5, 4))).attribute(example((6, 5, 4)))
     assert volume.shape == (1, 1, 6, 5, 4), f"a map of shape {tuple(volume.shape)} for a volume of (6, 5, 4)"
-    signal = make(TinyNetwork((16,))).attribute(example((16,)))
+    signal = make(_tiny(make)((16,))).attribute(example((16,)))
     assert signal.shape == (1, 1, 16), f"a map of shape {tuple(signal.shape)} for a signal of 16"
 
 
 def deterministic(make: Make) -> None:
     """The same seed gives the same bits, whatever the batch size and the random state outside."""
-    network, x = TinyNetwork(SIZE), example(SIZE)
+    network, x = _tiny(make)(SIZE), example(SIZE)
     torch.manual_seed(1)
     first = make(network).attribute(x, seed=3)
     torch.manual_seed(2)
@@ -112,7 +119,7 @@ def deterministic(make: Make) -> None:
 
 def constant(make: Make) -> None:
     """A network whose output is constant gives zeros."""
-    network = TinyNetwork(SIZE)
+    network = _tiny(make)(SIZE)
     network.head.weight.data.zero_()
     found = make(network).attribute(example(SIZE))
     assert float(found.abs().max()) <= 1e-12, f"a constant network gives {float(found.abs().max()):.3g}"
@@ -120,7 +127,7 @@ def constant(make: Make) -> None:
 
 def shift(make: Make) -> None:
     """Adding a constant to the output changes no map."""
-    network, x = TinyNetwork(SIZE), example(SIZE)
+    network, x = _tiny(make)(SIZE), example(SIZE)
     before = make(network).attribute(x)
     network.head.bias.data += 5
     _close(make(network).attribute(x), before, "a constant added to the output")
@@ -128,7 +135,7 @@ def shift(make: Make) -> None:
 
 def scale(make: Make) -> None:
     """Three times the output gives three times the map."""
-    network, x = TinyNetwork(SIZE), example(SIZE)
+    network, x = _tiny(make)(SIZE), example(SIZE)
     before = make(network).attribute(x)
     network.head.weight.data *= 3
     network.head.bias.data *= 3
@@ -137,7 +144,7 @@ def scale(make: Make) -> None:
 
 def complete(make: Make) -> None:
     """The stated remainder is what the map leaves of f(x) - f(reference)."""
-    network, x = TinyNetwork(SIZE), example(SIZE)
+    network, x = _tiny(make)(SIZE), example(SIZE)
     found = make(network).compute(x)
     assert found.completeness_error is not None, "completeness is promised, and no error is stated"
     base = 0 if found.reference_value is None else found.reference_value
@@ -148,14 +155,14 @@ def complete(make: Make) -> None:
 def in_place(make: Make) -> None:
     """In-place activations make no difference."""
     x = example(SIZE)
-    plain = make(TinyNetwork(SIZE)).attribute(x)
-    _close(make(TinyNetwork(SIZE, in_place=True)).attribute(x), plain, "in-place activations")
+    plain = make(_tiny(make)(SIZE)).attribute(x)
+    _close(make(_tiny(make)(SIZE, in_place=True)).attribute(x), plain, "in-place activations")
 
 
 def bf16(make: Make) -> None:
     """A bfloat16 network gives a float32 map that agrees with the float64 one."""
     x = example(SIZE)
-    network = TinyNetwork(SIZE)
+    network = _tiny(make)(SIZE)
     exact = make(network).attribute(x)
     found = make(copy.deepcopy(network).bfloat16()).attribute(x.bfloat16())
     assert found.dtype == torch.float32, f"a map of {found.dtype}"
@@ -179,13 +186,13 @@ def several_inputs(make: Make) -> None:
 
 def compiled(make: Make) -> None:
     """A compiled network gives what the network itself gives."""
-    network, x = TinyNetwork(SIZE), example(SIZE)
+    network, x = _tiny(make)(SIZE), example(SIZE)
     _close(make(torch.compile(network)).attribute(x), make(network).attribute(x), "a compiled network")
 
 
 def leak_free(make: Make) -> None:
     """A hundred calls leave no tensors and no hooks behind."""
-    network, x = TinyNetwork((5, 4)), example((5, 4))
+    network, x = _tiny(make)((5, 4)), example((5, 4))
 
     def living() -> int:
         gc.collect()
@@ -202,7 +209,7 @@ def leak_free(make: Make) -> None:
 
 def reference(make: Make) -> None:
     """Another reference gives another map, or the method refuses one."""
-    network, x = TinyNetwork(SIZE), example(SIZE)
+    network, x = _tiny(make)(SIZE), example(SIZE)
     explainer = make(network)
     if not explainer.takes_reference:
         try:
@@ -217,7 +224,7 @@ def reference(make: Make) -> None:
 def refuses(make: Make) -> None:
     """An image output without a target, and NaN in the input, are one-sentence errors."""
     x = example(SIZE)
-    for network, bad in ((TinyNetwork(SIZE, n_outputs=3), x), (TinyNetwork(SIZE), torch.full_like(x, torch.nan))):
+    for network, bad in ((_tiny(make)(SIZE, n_outputs=3), x), (_tiny(make)(SIZE), torch.full_like(x, torch.nan))):
         try:
             make(network).attribute(bad)
         except ValueError as error:
@@ -228,7 +235,7 @@ def refuses(make: Make) -> None:
 
 def capabilities(make: Make) -> None:
     """A method that needs no gradient runs on any function; one that does says so."""
-    network, x = TinyNetwork(SIZE), example(SIZE)
+    network, x = _tiny(make)(SIZE), example(SIZE)
     plain = make(network)
 
     class Function:
@@ -294,4 +301,9 @@ def check(law: str, method: type[AbstractExplainer], knobs: Mapping[str, Any] | 
         If the law is broken.
     """
     settings = dict(knobs or {})
-    {str(name): function for name, function in LAWS.items()}[law](lambda network: method(network, **settings))
+
+    def make(network: Any) -> AbstractExplainer:
+        return method(network, **settings)
+
+    make.network = tiny_network_for(method)  # type: ignore[attr-defined]
+    {str(name): function for name, function in LAWS.items()}[law](make)

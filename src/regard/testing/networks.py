@@ -1,11 +1,12 @@
 """Tiny networks on which the laws are checked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Faulty", "TinyNetwork", "TwoInputs", "example"]
+__all__ = ["Faulty", "TinyNetwork", "TinyTransformer", "TwoInputs", "example", "tiny_network_for"]
 
 
 class TinyNetwork(nn.Module):
@@ -51,6 +52,39 @@ class TinyNetwork(nn.Module):
         x = self.relu(self.first(x))
         x = self.norm(x.flatten(2)).reshape(x.shape)
         return self.head(self.flatten(self.last(self.second(x))))  # type: ignore[no-any-return]
+
+
+class TinyTransformer(TinyNetwork):
+    """A class token, two blocks of attention among the places, and a linear head on the class token.
+
+    Parameters as `TinyNetwork`, whose first layer makes the tokens; every place is one.
+    """
+
+    def __init__(
+        self, size: Sequence[int], *, n_outputs: int = 1, in_place: bool = False, seed: int = 0, channels: int = 1
+    ) -> None:
+        super().__init__(size, n_outputs=n_outputs, in_place=in_place, seed=seed, channels=channels)
+        self.token = nn.Parameter(torch.zeros(1, 1, 4, dtype=torch.float64))
+        self.blocks = nn.ModuleList([nn.MultiheadAttention(4, 2, batch_first=True) for _ in range(2)])
+        self.head = nn.Linear(4, n_outputs)
+        del self.second
+        generator = torch.Generator().manual_seed(seed)
+        for part in (self.blocks, self.head):
+            for parameter in part.parameters():
+                values = torch.randn(parameter.numel(), generator=generator, dtype=torch.float64)
+                parameter.data = 0.5 * values.reshape(parameter.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.relu(self.first(x)).flatten(2))
+        x = torch.cat([self.token.expand(len(x), -1, -1), x.transpose(1, 2)], 1)
+        for block in self.blocks:
+            x = x + block(x, x, x, need_weights=False)[0]
+        return self.head(self.last(x[:, 0]))  # type: ignore[no-any-return]
+
+
+def tiny_network_for(method: Any) -> Callable[..., TinyNetwork]:
+    """The network that the laws run a method on: one with attention where the method reads attention."""
+    return TinyTransformer if getattr(method, "reads_attention", False) else TinyNetwork
 
 
 class TwoInputs(nn.Module):

@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from regard.core import batching, recording
 from regard.core.errors import FileError, InputError, ShapeError
 from regard.core.recording import Network
+from regard.core.rows import read_target, rows_of, target_values
 from regard.core.spatial import n_space
-from regard.core.target import TargetLike, as_target, single_tensor
+from regard.core.target import TargetLike
 from regard.io.atomic import atomic
 from regard.models.zoo import ZOO
 from regard.models.zoo.unoise import UNoise
@@ -80,10 +81,10 @@ class NoiseTraining(lightning.LightningModule):
 
     def value(self, noisy: Sequence[Tensor], wanted: Tensor) -> Tensor:
         """The target's value (batch,), or the cross entropy with the wanted segmentation."""
-        output = self._frozen[0](noisy[0])
+        output, n = self._frozen[0](noisy[0]), len(noisy[0])
         if self.loss == "squared":
-            return as_target(self.target, output)(output)
-        logits = single_tensor(output)
+            return target_values(read_target(self.target, output, n), output, n, n_space(noisy[0]))
+        logits = rows_of(output, n)
         return (
             functional.binary_cross_entropy_with_logits(logits, wanted.to(logits), reduction="none").flatten(1).mean(1)
         )
@@ -108,6 +109,7 @@ class NoiseTraining(lightning.LightningModule):
                 [added],
                 wanted if squared else None,
                 [covariance] if self.estimator == "paired" and squared else None,
+                network=self._frozen[0],
             )
             slope += slopes[0].to(slope) * (self.settings.s_max - self.settings.s_min) / self.n_draws
         n_places = inside.flatten(1).sum(1)
@@ -300,7 +302,10 @@ def _answers(network: Network, images: Tensor, target: TargetLike, loss: str, de
     found = []
     for n in range(len(images)):
         output = network(images[n : n + 1].to(device))  # type: ignore[operator]
-        found.append(as_target(target, output)(output) if loss == "squared" else single_tensor(output).sigmoid())
+        if loss == "squared":
+            found.append(target_values(read_target(target, output, 1), output, 1, n_space(images)))
+        else:
+            found.append(rows_of(output, 1).sigmoid())
     return torch.cat(found).to(images.device)
 
 

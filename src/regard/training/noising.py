@@ -9,6 +9,9 @@ from torch import Tensor
 
 from regard.core import randomness
 from regard.core.errors import InputError
+from regard.core.explainer import no_gradient
+from regard.core.foreground import background_level
+from regard.core.recording import Network
 from regard.core.spatial import blur, box_mean, expand_cases, interpolate, space, space_axes
 
 __all__ = [
@@ -97,7 +100,12 @@ class NoiseSettings:
         """Foreground of ``x`` (batch, channel, \\*space): booleans (batch, 1, \\*space); a bare image is all of it."""
         if self.foreground == "all":
             return torch.ones_like(x[:, :1], dtype=torch.bool)
-        low = x.amin(space_axes(x), keepdim=True) if self.foreground == "auto" else float(self.foreground)
+        low: Tensor | float
+        if self.foreground == "auto":
+            levels = torch.stack([background_level(channel) for channel in x.flatten(0, 1)])
+            low = levels.reshape(*x.shape[:2], *[1] * (x.ndim - 2))
+        else:
+            low = float(self.foreground)
         found = (x > low).any(1, keepdim=True)
         share = found.flatten(1).double().mean(1)
         # A darkest value that hardly any place has is no background.
@@ -192,6 +200,8 @@ def noise_gradient(
     disturbances: Sequence[Tensor],
     reference: Tensor | None,
     covariances: Sequence[Callable[[Tensor], Tensor]] | None = None,
+    *,
+    network: Network | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Loss of each noisy item, and an estimate of its derivative with respect to the noise's strength at each place.
 
@@ -205,11 +215,18 @@ def noise_gradient(
         y: the loss is (f - y)^2.
     covariances
         For the paired estimate: each input's covariance of the noise of strength 1, as a function of a tensor.
+    network
+        What ``value`` asks, named where no gradient passes through it.
 
     Returns
     -------
     tuple
         Loss (n,) and per input the derivative (n, 1, \\*space).
+
+    Raises
+    ------
+    CapabilityError
+        If no gradient ties the value to any input.
 
     Notes
     -----
@@ -231,7 +248,10 @@ def noise_gradient(
         with torch.enable_grad():
             # A copy: an in-place first layer must not write to what the derivative is taken by.
             values = value([z.clone() for z in noisy])
-            found = torch.autograd.grad(values.sum(), noisy, allow_unused=True)
+            tied = values.requires_grad
+            found = torch.autograd.grad(values.sum(), noisy, allow_unused=True) if tied else ()
+        if all(g is None for g in found):
+            raise no_gradient(network, "the input")
         return values.detach(), [torch.zeros_like(z) if g is None else g for g, z in zip(found, noisy, strict=True)]
 
     def wide(values: Tensor, like: Tensor) -> Tensor:

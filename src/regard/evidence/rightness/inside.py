@@ -4,7 +4,13 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from regard.evidence.localisation import average_precision, pointing_game, relevance_mass, relevance_rank
+from regard.evidence.localisation import (
+    average_precision,
+    average_precision_by_chance,
+    pointing_game,
+    relevance_mass,
+    relevance_rank,
+)
 from regard.evidence.measure import Exhibit, Measured
 from regard.evidence.rightness.places import AbstractRight, counted
 
@@ -16,6 +22,10 @@ class _Inside(AbstractRight):
     def _figure(self, size: Tensor, core: Tensor) -> float:
         """The figure, of |relevance| and the core at the voxels that count, each (n,)."""
 
+    def _chance(self, core: Tensor) -> float:
+        """What a map in random order gives on average: the core's share, unless the figure has another."""
+        return float(core.double().mean())
+
     def measure(self, exhibit: Exhibit) -> Measured:
         if exhibit.blank:
             return Measured.undefined("the map is zero everywhere")
@@ -24,7 +34,11 @@ class _Inside(AbstractRight):
             return Measured.undefined(f"a truth of {int(core.sum())} among {len(core)} voxels that count")
         if not bool(size.any()):
             return Measured.undefined("the map is zero wherever a voxel counts")
-        notes = {"share of the core": float(core.double().mean()), "n_counted": len(core)}
+        notes = {
+            "share of the core": float(core.double().mean()),
+            "by chance": self._chance(core),
+            "n_counted": len(core),
+        }
         return Measured(self._figure(size, core), "1", notes)
 
 
@@ -49,13 +63,16 @@ class RelevanceRank(_Inside):
 
 
 class AveragePrecision(_Inside):
-    """Area under precision and recall of |relevance| as a detector of the core; the core's share by chance.
+    """Area under precision and recall of |relevance| as a detector of the core; what chance gives stands beside it.
 
-    See `regard.evidence.localisation.average_precision`.
+    See `regard.evidence.localisation.average_precision` and `average_precision_by_chance`.
     """
 
     def _figure(self, size: Tensor, core: Tensor) -> float:
         return average_precision(size, core)
+
+    def _chance(self, core: Tensor) -> float:
+        return average_precision_by_chance(int(core.sum()), len(core))
 
 
 class PointingGame(_Inside):

@@ -41,7 +41,7 @@ class AblationCAM(AbstractCAM):
             def without(channels: range) -> Tensor:
                 changed = activations.repeat(len(channels), *[1] * (activations.ndim - 1))
                 changed[range(len(channels)), channels] = 0
-                return query.value(evaluate(recorded.as_output(changed))).to(activations)
+                return query.value(evaluate(recorded.as_output(changed)), len(channels)).to(activations)
 
             values = in_batches(query, activations.shape[1], without, "ablation-cam")
         weights = (recorded.value.to(activations) - values)[None]

@@ -71,6 +71,7 @@ class AbstractCAM(AbstractExplainer):
 
     needs = frozenset({GRADIENT, LAYERS})
     cases_together = True
+    without_space = "NaN: the layer's places are none of its features"
     compared_with: ClassVar[str] = "the layer's activations at 0"
     """What a positive value is compared with."""
 
@@ -121,7 +122,7 @@ class AbstractCAM(AbstractExplainer):
         )
         names = [f"{name}.{p.notes['layer']}" for (name, _), p in zip(choice.members, parts, strict=True)]
         found.notes = {"layer": ", ".join(names), "compared_with": self.compared_with, "members": len(parts)}
-        found.warnings = tuple(dict.fromkeys(w for p in parts for w in p.warnings))
+        found.warnings = list(dict.fromkeys(w for p in parts for w in p.warnings))
         self._state_remainder(
             found, [p.completeness_error + p.value for p in parts if p.completeness_error is not None]
         )
@@ -130,7 +131,10 @@ class AbstractCAM(AbstractExplainer):
     def _of_layers(self, query: Query, layers: Sequence[LayerLike]) -> Attribution:
         """The map of one layer, or for inputs that no one layer depends on the map of a layer each."""
         maps: list[Tensor | None] = [None] * len(query.inputs.tensors)
-        totals, names, warnings, notes = [], [], [], dict[str, object]()
+        totals: list[Tensor] = []
+        names: list[str] = []
+        warnings: list[str] = []
+        notes: dict[str, object] = {}
         first: Recorded | None = None
         for layer in layers:
             recorded = record(query, layer, self._reshape)
@@ -148,15 +152,15 @@ class AbstractCAM(AbstractExplainer):
             names.append(recorded.name)
             notes |= {**looked_at.notes, **self._notes(query, recorded)}
         assert first is not None
-        like = {"dtype": first.activations.dtype, "device": first.activations.device}
+        empty = first.activations.new_full((), torch.nan)
         found = Attribution(
             tuple(
-                torch.full((x.shape[0], 1, *space(x)), torch.nan, **like) if m is None else m  # type: ignore[arg-type]
+                empty.expand(x.shape[0], 1, *space(x)).clone() if m is None else m
                 for m, x in zip(maps, query.inputs.tensors, strict=True)
             ),
             first.value,
             notes={"layer": ", ".join(names), "compared_with": self.compared_with, **notes},
-            warnings=tuple(dict.fromkeys([*warnings, *_unreached(query, maps, names)])),
+            warnings=list(dict.fromkeys([*warnings, *_unreached(query, maps, names)])),
         )
         self._state_remainder(found, [torch.stack(totals).sum(0)])
         return found

@@ -50,7 +50,7 @@ def choose(query: Query) -> Choice:
     values: list[Tensor] = []
 
     def read(output: object) -> Tensor:
-        values.append(query.value(output))
+        values.append(query.value(output, query.inputs.n_cases))
         return values[0]
 
     watched = watch(network, lambda: query.forward(tensors), inputs=tensors, read=read)

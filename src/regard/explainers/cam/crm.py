@@ -1,7 +1,7 @@
 """What removing one cell of a layer does to the output."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,11 +12,16 @@ from regard.core.explainer import Form, Query
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.randomness import normal
 from regard.core.recording import LayerLike, Network
+from regard.core.rows import rows_of
 from regard.core.spatial import space
 from regard.explainers.cam.base import AbstractCAM
 from regard.explainers.cam.recorded import Recorded, Reshape, in_batches, open_tail
 
 __all__ = ["CRM"]
+
+
+_Read: TypeAlias = Callable[[object, int], Tensor]
+"""An output of the network for n cases to numbers (n, outputs)."""
 
 
 class CRM(AbstractCAM):
@@ -87,29 +92,29 @@ class CRM(AbstractCAM):
     def _published(self, coarse: Tensor) -> Tensor:
         return coarse
 
-    def _outputs(self, query: Query) -> Callable[[object], Tensor]:
+    def _outputs(self, query: Query) -> _Read:
         """What the effects are on, (n, outputs): the target, or in the published form everything the network gives."""
         if self.form == "published":
             return _everything
-        return lambda output: query.value(output)[:, None]
+        return lambda output, n: query.value(output, n)[:, None]
 
     def _reduce(self, effects: Tensor) -> Tensor:
         """Effects (cell, output) to the map's values (cell,)."""
         return effects.square().sum(1) if self.form == "published" else effects[:, 0]
 
 
-def _everything(output: object) -> Tensor:
-    """All numbers of a network's output, (n, outputs)."""
-    tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.is_floating_point() and t.ndim]
-    return torch.cat([t.flatten(1) if t.ndim > 1 else t[:, None] for t in tensors], 1)
+def _everything(output: object, n: int) -> Tensor:
+    """All numbers of a network's output for n cases, (n, outputs)."""
+    found = [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.is_floating_point()]
+    # A lone number beside the output, such as a loss, belongs to no case; a lone output of a lone case is its row.
+    tensors = [t for t in found if t.ndim or len(found) == 1]
+    return torch.cat([rows_of(t, n).reshape(n, -1) for t in tensors], 1)
 
 
 class _Tail:
     """The network after a layer, for one case: its outputs, and how they depend on the layer's cells."""
 
-    def __init__(
-        self, evaluate: Callable[[Tensor], object], recorded: Recorded, read: Callable[[object], Tensor]
-    ) -> None:
+    def __init__(self, evaluate: Callable[[Tensor], object], recorded: Recorded, read: _Read) -> None:
         self.evaluate, self.recorded, self.read = evaluate, recorded, read
         self.activations = recorded.activations
         self.n_cells = int(self.activations[0, 0].numel())
@@ -118,12 +123,13 @@ class _Tail:
         self.n_outputs = int(self.outputs.shape[1])
 
     def _run(self, activations: Tensor) -> Tensor:
-        return self.read(self.evaluate(self.recorded.as_output(activations))).to(self.activations)
+        output = self.evaluate(self.recorded.as_output(activations))
+        return self.read(output, int(activations.shape[0])).to(self.activations)
 
     def linear_effects(self, query: Query) -> Tensor | None:
         """Effects (cell, output) as gradient times activation; None where the tail is not linear."""
         leaf = self.recorded.output.clone().requires_grad_()
-        outputs = self.read(self.evaluate(leaf))[0]
+        outputs = self.read(self.evaluate(leaf), 1)[0]
         gradients = torch.stack([self._gradient(output, leaf) for output in outputs])
         probes = self._probes(query)
         values = in_batches(query, len(probes), lambda items: self._run(probes[items.start : items.stop]), "crm")

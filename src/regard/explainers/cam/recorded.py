@@ -183,10 +183,10 @@ def record(query: Query, layer: LayerLike, reshape: Reshape | None = None) -> Re
         If its output is not (batch, channel, \\*space) with as many spatial axes as an input and more than one place.
     """
     if layer is None:
-        return record(query, chosen(query).layers[0], reshape)
+        return record(query, _first_layer(query), reshape)
     network, tensors = query.network, query.inputs.tensors
     module = recording.find_layer(network, layer, lambda: None)
-    key = ("pass", *_case(query), id(module), id(reshape))
+    key = ("pass", *_case(query), id(module), reshape if isinstance(reshape, Layout) else id(reshape))
     held = (network, tensors, module, reshape)
     return _remembered(key, held, lambda: _record(query, module, reshape))  # type: ignore[no-any-return]
 
@@ -195,6 +195,14 @@ def chosen(query: Query) -> Choice:
     """The layers that are looked at when none is named, found once in a shared pass."""
     held = (query.network, query.inputs.tensors)
     return _remembered(("layer", *_case(query)), held, lambda: choose(query))  # type: ignore[no-any-return]
+
+
+def _first_layer(query: Query) -> nn.Module:
+    """The layer that is looked at when none is named; of a mean of networks, the first one's."""
+    choice = chosen(query)
+    if choice.layers:
+        return choice.layers[0]
+    return _first_layer(Query(choice.members[0][1], query.inputs, query.wanted))
 
 
 def _case(query: Query) -> tuple[Hashable, ...]:
@@ -258,7 +266,7 @@ def _record(query: Query, layer: nn.Module, reshape: Reshape | None) -> Recorded
 
 def _gradient(query: Query, value: Tensor, leaf: Tensor, name: str) -> Tensor:
     try:
-        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        (gradient,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
     except RuntimeError as error:
         if "inplace" not in str(error):
             raise
@@ -267,6 +275,8 @@ def _gradient(query: Query, value: Tensor, leaf: Tensor, name: str) -> Tensor:
             "operations that autograd can follow",
             "name a layer after that, or choose a perturbation method such as occlusion",
         ) from error
+    if gradient is None:
+        raise no_gradient(query.network, f"the layer '{name}'")
     return gradient
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from regard.core import batching, randomness
 from regard.core.batching import BatchSize
 from regard.core.errors import InputError
+from regard.core.rows import counted
 from regard.core.spatial import blur, has_space, space
 from regard.explainers.generative.controls import equal_blur, gaussian_filter, identity
 from regard.explainers.generative.detectability import Detectability, usable_scales
@@ -124,6 +125,7 @@ class Invariances:
 
 def _of(noise: Tensor, function: Function, image: Tensor) -> Tensor:
     """What draws of noise do to the output."""
+    function = counted(function)
     with torch.no_grad():
         before = function(image)
         return torch.cat([function(image + one[None]) - before for one in noise])
@@ -177,6 +179,7 @@ def check(
     function: Function, image: Tensor, samples: Tensor, calibration: Calibration, tolerance: float
 ) -> dict[str, Tensor]:
     """Run the network on each sample and compare: outputs, distance, d_prime, leakage and accepted, (sample, ...)."""
+    function = counted(function)
     with torch.no_grad():
         before = function(image)
         outputs = torch.cat([function(s[None]) for s in samples])
@@ -255,6 +258,7 @@ def find_invariances(
     """
     if n < 1 or not limit > 0 or (tolerance is not None and not tolerance > 0):
         raise InputError(f"{n} samples, limit {limit:g}, tolerance {tolerance}", "numbers above 0")
+    function = counted(function)
     calibration = calibrate(function, image, noise, n_draws=n_draws, anatomy=anatomy, seed=seed, case=case)
     scalar = calibration.outside is None
     allowed = tolerance if tolerance is not None else (calibration.spread if scalar else 1.0)

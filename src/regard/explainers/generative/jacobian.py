@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from regard.core.errors import InputError
+from regard.core.rows import counted
 
 __all__ = ["Directions", "Jacobian", "principal_angles", "singular_directions"]
 
@@ -31,12 +32,12 @@ class Jacobian:
     """
 
     def __init__(self, function: Function, point: Tensor, basis: Tensor | None = None) -> None:
-        self.function = function
+        self.function = counted(function)
         self.point = point.detach()
         self.basis = None if basis is None else basis.detach().reshape(len(basis), -1)
         with torch.enable_grad():
             self._x = self.point.clone().requires_grad_(True)
-            output = function(self._x)
+            output = self.function(self._x)
             self._shape = output.shape
             # The transposed product is linear in what it is applied to: its own derivative is the product itself.
             self._probe = torch.zeros_like(output, requires_grad=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from regard.core import batching
 from regard.core.errors import InputError, ShapeError
+from regard.core.rows import counted
 from regard.core.spatial import has_space, n_space, space
 from regard.explainers.generative.controls import equal_blur, gaussian_filter, identity
 from regard.explainers.generative.detectability import Detectability
@@ -145,6 +146,7 @@ def hidden_amplitude(
         of both ways, with its sign.
     """
     amplitudes = largest * _SHARES
+    function = counted(function)
 
     def visible(amounts: Tensor) -> Tensor:
         tried = image + amounts.reshape(-1, *[1] * (image.ndim - 1)).to(image) * direction.to(image)

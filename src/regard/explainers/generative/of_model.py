@@ -9,7 +9,8 @@ from torch import Tensor
 from regard.core import recording
 from regard.core.errors import CapabilityError, InputError, TargetError
 from regard.core.quantity import Quantity
-from regard.core.spatial import has_space, space
+from regard.core.rows import rows_of, target_values
+from regard.core.spatial import has_space, n_space, space
 from regard.core.target import AbstractTarget
 from regard.core.volume import Volume
 from regard.models.case import PreparedCase
@@ -113,11 +114,12 @@ class CaseFunction:
             output = inputs.call(asked, (seen * scale + shift, *others))
             if self.layer is not None:
                 # Features without places are watched one by one.
-                assert isinstance(output, Tensor)
+                output = rows_of(output, len(image))
                 return output if has_space(output) else output.reshape(len(output), -1, *[1] * len(space(image)))
             if self.goal is not None:
-                return self.goal(output)
-            if not (isinstance(output, Tensor) and has_space(output)):
+                return target_values(self.goal, output, len(image), n_space(image))
+            output = rows_of(output, len(image))
+            if not has_space(output):
                 raise TargetError("an output that is no image", "a target", "give one with -t")
             return output
 

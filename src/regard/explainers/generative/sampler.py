@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from regard.core import randomness
 from regard.core.errors import FileError, InputError, ShapeError
+from regard.core.rows import counted
 from regard.core.spatial import has_space, interpolate, space
 from regard.explainers.generative.conditional_inn import ConditionalINN, ConditionEmbedder
 from regard.explainers.generative.conditional_vae import ConditionalVAE
@@ -180,6 +181,7 @@ def draw_invariances(
     side = sampler.sizes.size
     if space(image) != (side, side):
         raise ShapeError(f"a patch of {space(image)}", f"{side} x {side}, as the sampler's", f"give --patch {side}")
+    function = counted(function)
     scalar = calibration.outside is None
     allowed = tolerance if tolerance is not None else (calibration.spread if scalar else 1.0)
     with torch.no_grad():

@@ -21,6 +21,7 @@ class Gradient(AbstractExplainer):
     sign = Sign.RAISES
     published_meaning = (Quantity.SENSITIVITY, Sign.UNSIGNED)
     cases_together = True
+    without_space = "a derivative for each feature"
     begins_with_gradient = True
     breaks = {Promise.COMPLETE: "a slope at one point, not a share of the output"}
 

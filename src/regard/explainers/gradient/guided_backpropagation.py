@@ -27,13 +27,15 @@ class _GuidedRectifier(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, ceiling: float) -> Tensor:
+        # An operation without a derivative sends nothing back; as a tensor of zeros it would pass for a gradient.
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward((x > 0) & (x < ceiling))
         return x.clamp(min=0, max=ceiling)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (passed,) = ctx.saved_tensors
-        return gradients[0].clamp(min=0) * passed, None
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
+        (passed,), (gradient,) = ctx.saved_tensors, gradients
+        return None if gradient is None else gradient.clamp(min=0) * passed, None
 
 
 class _Guided(TorchFunctionMode):
@@ -89,6 +91,7 @@ class GuidedBackpropagation(AbstractExplainer):
     shows. The published form is the largest absolute value over the channels.
     """
 
+    without_space = "a derivative for each feature, with negative signals stopped"
     quantity = Quantity.SCORE
     sign = Sign.UNSIGNED
     cases_together = True

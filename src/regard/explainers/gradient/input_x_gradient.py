@@ -4,7 +4,7 @@ import torch
 
 from regard.core.explainer import AbstractExplainer, Attribution, Query
 from regard.core.quantity import Quantity, Sign
-from regard.explainers.reference import remainder, value_at
+from regard.explainers.reference import compared_with, remainder, value_at
 
 __all__ = ["InputXGradient"]
 
@@ -23,22 +23,25 @@ class InputXGradient(AbstractExplainer):
     quantity = Quantity.CONTRIBUTION
     sign = Sign.RAISED
     takes_reference = True
+    without_space = "a part for each feature; the reference is 0 unless one is given"
     cases_together = True
     begins_with_gradient = True
 
     def _attribute(self, query: Query) -> Attribution:
-        given = query.reference is not None
-        reference = query.reference or tuple(torch.zeros_like(x) for x in query.inputs.tensors)
+        zeros = [torch.zeros_like(x) for x in query.inputs.tensors]
+        compared = compared_with(query, zeros, "0 in the network's input units")
+        reference = compared.tensors
         value, gradients = query.gradient(query.inputs.tensors)
         maps = tuple(
             (x.double() - r.double()) * g.double()
             for x, r, g in zip(query.inputs.tensors, reference, gradients, strict=True)
         )
         at_reference = value_at(query, reference)
-        return Attribution(
+        found = Attribution(
             maps,
             value,
             reference_value=at_reference,
             completeness_error=remainder(maps, value, at_reference),
-            notes={"reference": "given" if given else "0 in the network's input units"},
+            notes={"reference": compared.words},
         )
+        return compared.told(found)

@@ -52,6 +52,7 @@ class IntegratedGradients(AbstractExplainer):
     quantity = Quantity.CONTRIBUTION
     sign = Sign.RAISED
     takes_reference = True
+    without_space = "a part for each feature with a reference, NaN without one"
 
     def __init__(
         self, network: Network, *, n_steps: int = 50, checkpoint: Checkpoint = "auto", form: Form = "signed"
@@ -63,7 +64,8 @@ class IntegratedGradients(AbstractExplainer):
     def _attribute(self, query: Query) -> Attribution:
         nodes, weights = np.polynomial.legendre.leggauss(self.n_steps)
         shares, weights = (nodes + 1) / 2, weights / 2
-        reference, words = compared_with(query)
+        compared = compared_with(query)
+        reference = compared.tensors
         starts = [r.double() for r in reference]
         ways = [x.double() - r for x, r in zip(query.inputs.tensors, starts, strict=True)]
 
@@ -75,10 +77,11 @@ class IntegratedGradients(AbstractExplainer):
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()
         at_reference = value_at(query, reference)
         maps = along_path(query, self.n_steps, place, "integrated gradients", self.checkpoint)
-        return Attribution(
+        found = Attribution(
             maps,
             value,
             reference_value=at_reference,
             completeness_error=remainder(maps, value, at_reference),
-            notes={"reference": words},
+            notes={"reference": compared.words},
         )
+        return compared.told(found)

@@ -11,7 +11,7 @@ from regard.core.recording import Network
 from regard.core.spatial import blur
 from regard.explainers.gradient.path import along_path
 from regard.explainers.knobs import real, whole
-from regard.explainers.reference import remainder, value_at
+from regard.explainers.reference import Compared, remainder, value_at
 
 __all__ = ["LAM"]
 
@@ -49,6 +49,7 @@ class LAM(AbstractExplainer):
     quantity = Quantity.CONTRIBUTION
     sign = Sign.RAISED
     published_meaning = (Quantity.SCORE, Sign.UNSIGNED)
+    without_space = "NaN: it has nothing to blur, and another reference cannot be given"
 
     def __init__(self, network: Network, *, sigma: float = 4.0, n_steps: int = 50, form: Form = "signed") -> None:
         super().__init__(network, form=form)
@@ -69,14 +70,17 @@ class LAM(AbstractExplainer):
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()
         blurred = tuple(b.to(x) for b, x in zip(at(0), query.inputs.tensors, strict=True))
         at_reference = value_at(query, blurred)
+        words = f"the image blurred by {self.sigma:g} voxels"
         maps = along_path(query, self.n_steps, place, "lam")
         error = remainder(maps, value, at_reference)
         if self.form == "published":
             maps = tuple(m.abs().sum(1, keepdim=True) for m in maps)
-        return Attribution(
+        found = Attribution(
             maps,
             value,
             reference_value=at_reference,
             completeness_error=error,
-            notes={"reference": f"the image blurred by {self.sigma:g} voxels"},
+            notes={"reference": words},
         )
+        given = (False,) * len(blurred)
+        return Compared(query.inputs, blurred, words, given, takes_reference=False).told(found)

@@ -12,12 +12,26 @@ from regard.core.errors import InputError, ShapeError
 from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
+from regard.core.spatial import space
 from regard.explainers.knobs import real, whole
-from regard.explainers.learned.optimise import Loss, Noised, Optimised, PerImage, optimise_noise, read_preserve
+from regard.explainers.learned.optimise import (
+    N_PROBES,
+    Loss,
+    Noised,
+    Optimised,
+    PerImage,
+    optimise_noise,
+    read_preserve,
+)
+from regard.explainers.perturbation.fillers import nothing_known
+from regard.explainers.reference import input_name
 from regard.training.noise_files import NoiseModel, network_sha256, read_noise_model
 from regard.training.noising import Estimator, Foreground, NoiseSettings
 
-__all__ = ["NoiseMap"]
+__all__ = ["LEARNED_PROBES", "NoiseMap"]
+
+LEARNED_PROBES = 16
+"""Draws that the figures of a learned map rest on."""
 
 
 class NoiseMap(AbstractExplainer):
@@ -26,7 +40,7 @@ class NoiseMap(AbstractExplainer):
     B minimises E (f(x + sigma(B) noise) - y)^2 - lambda mean log B, with sigma = s_min + B (s_max - s_min). It is
     *noise tolerance*, a score: a wide region whose evidence is averaged bears more noise than a small one of equal
     effect. Where the noise is not added (outside the foreground) the map is 0. The notes say what the noise of the map
-    does to the output, in its unit, in fresh draws.
+    does to the output, in its unit, in fresh draws; these figures and lambda come with their standard errors.
 
     Parameters
     ----------
@@ -52,7 +66,7 @@ class NoiseMap(AbstractExplainer):
     scales
         Length scales of the noise in voxels, gone through draw by draw.
     foreground
-        ``"auto"`` (above the image's smallest value), ``"all"``, or a number that foreground is above.
+        ``"auto"`` (above the background: `regard.core.foreground`), ``"all"``, or a number that foreground is above.
     preserve
         ``"prediction"``, or the label: a number in output units.
     loss
@@ -83,6 +97,7 @@ class NoiseMap(AbstractExplainer):
 
     quantity = Quantity.SCORE
     sign = Sign.UNSIGNED
+    without_space = "no noise is put on it, and its map is NaN: features have no scale in common"
     breaks = {
         Promise.COMPLETE: "a tolerance, not a share of the output",
         Promise.SCALE: "an output of three times the size bears the same noise, as lambda grows with it",
@@ -176,14 +191,30 @@ class NoiseMap(AbstractExplainer):
             )
 
     def _attribute(self, query: Query) -> Attribution:
-        noised = Noised(query, self.settings, self.loss)
-        found = self._learned(noised) if self._noise_model is not None else optimise_noise(query, self.per_image)
+        learned = self._noise_model is not None
+        # A learned map costs one pass; what is said of it must not cost many, nor a pass back.
+        n_probes = LEARNED_PROBES if learned else N_PROBES
+        noised = Noised(query, self.settings, self.loss, n_probes=n_probes, by_derivative=not learned)
+        found = self._learned(noised) if learned else optimise_noise(query, self.per_image)
         noise = found.noise
         if self.form == "published":
             maps = tuple(_published(b, k) for b, k in zip(noise, found.inside, strict=True))
         else:
             maps = tuple(torch.where(k, 1 - b, 0.0) for b, k in zip(noise, found.inside, strict=True))
-        return Attribution(maps, noised.value, notes=self._notes(noised, found))
+        warnings = []
+        for n, x in enumerate(query.inputs.tensors):
+            if not space(x):
+                maps = (*maps[:n], nothing_known(x), *maps[n + 1 :])
+                warnings.append(
+                    f"{input_name(query.inputs, n)} has no space (batch, feature), and its features no scale of noise "
+                    "in common: no noise is put on it and its map is NaN; choose occlusion or shapley, with a reference"
+                )
+            elif self.settings.unit == "image" and bool((x.flatten(2).amin(2) == x.flatten(2).amax(2)).any()):
+                warnings.append(
+                    f"a channel of {input_name(query.inputs, n)} is constant and has no deviation of its own: noise of "
+                    "strength 1 is 1 in the network's input units there; set unit=input and s_max"
+                )
+        return Attribution(maps, noised.value, notes=self._notes(noised, found), warnings=warnings)
 
     def _learned(self, noised: Noised) -> Optimised:
         assert self._noise_model is not None
@@ -195,7 +226,7 @@ class NoiseMap(AbstractExplainer):
             )
         noise = self._noise_model.noise(noised.inputs[0])
         everywhere = noised.everywhere()
-        weight, weight_from = noised.weight(self.strength, self._noise_model.spread, everywhere)
+        weight, _, weight_from = noised.weight(self.strength, self._noise_model.spread, everywhere)
         return Optimised((noise,), noised.inside, weight, f"{weight_from} of the cohort", everywhere)
 
     def _origin(self) -> str:
@@ -205,18 +236,23 @@ class NoiseMap(AbstractExplainer):
 
     def _notes(self, noised: Noised, found: Optimised) -> dict[str, Any]:
         """What the map's noise does to the output, and how much of the image bears it."""
-        changes = noised.changes(found.noise, "check")
+        change = noised.change(found.noise, "check")
         places = torch.cat([b[k] for b, k in zip(found.noise, found.inside, strict=True)]).double()
         whole_image = sum(k.numel() for k in found.inside)
         name = "prediction_change" if self.loss == "squared" else "loss_change"
         return {
-            f"{name}_rms": float(changes.square().mean().sqrt()),
-            f"{name}_mean": float(changes.mean()),
-            f"{name}_rms_strongest_noise": float(found.everywhere.square().mean().sqrt()),
+            f"{name}_rms": change.rms,
+            f"{name}_rms_standard_error": change.rms_error,
+            f"{name}_mean": change.mean,
+            f"{name}_mean_standard_error": change.mean_error,
+            f"{name}_rms_strongest_noise": found.everywhere.rms,
+            f"{name}_rms_strongest_noise_standard_error": found.everywhere.rms_error,
+            "n_probes": change.n_draws,
             "mean_noise": float(places.mean()),
             "share_important": float((places < 0.5).double().mean()),
             "foreground_share": places.numel() / whole_image,
             "lambda": found.weight,
+            "lambda_standard_error": found.weight_error,
             "lambda_from": found.weight_from,
             "noise": self._origin(),
         }

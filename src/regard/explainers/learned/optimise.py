@@ -14,21 +14,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from regard.core import batching
-from regard.core.errors import FileError, InputError
+from regard.core.errors import CapabilityError, FileError, InputError
 from regard.core.explainer import Query
+from regard.core.rows import rows_of
 from regard.core.spatial import interpolate, space
-from regard.core.target import single_tensor
+from regard.explainers.learned.probes import Change, estimate_change
 from regard.io.atomic import write_bytes
 from regard.training.noising import Estimator, NoiseSettings, noise_gradient, roughness
 
-__all__ = ["Loss", "Noised", "Optimised", "PerImage", "optimise_noise"]
+__all__ = ["N_PROBES", "Loss", "Noised", "Optimised", "PerImage", "optimise_noise"]
 
 logger = logging.getLogger(__name__)
 
 Loss = Literal["squared", "segmentation"]
 """``"squared"``: (f(noisy) - y)^2 of the target; ``"segmentation"``: binary cross entropy of an output of logits."""
 
-_N_PROBES = 16
+N_PROBES = 64
+"""Draws that a change of the output is estimated from."""
+
 _START = math.log(0.05)
 
 
@@ -69,14 +72,17 @@ class Optimised:
     weight_from
         Where its scale comes from, in words.
     everywhere
-        Changes under the strongest noise, a number per draw; see `Noised.everywhere`.
+        Change under the strongest noise; see `Noised.everywhere`.
+    weight_error
+        Standard error of lambda, where its scale is what the strongest noise changes.
     """
 
     noise: tuple[Tensor, ...]
     inside: tuple[Tensor, ...]
     weight: float
     weight_from: str
-    everywhere: Tensor
+    everywhere: Change
+    weight_error: float = 0.0
 
 
 class Noised:
@@ -90,6 +96,15 @@ class Noised:
         The noise.
     loss, preserve
         As `PerImage`.
+    n_probes
+        Draws that changes of the output are estimated from.
+    by_derivative
+        Whether the derivative at the image helps to estimate them, for one pass back through the network.
+
+    Raises
+    ------
+    CapabilityError
+        If no input has space: unlike features bear no noise of one scale.
     """
 
     def __init__(
@@ -98,16 +113,30 @@ class Noised:
         settings: NoiseSettings,
         loss: Loss = "squared",
         preserve: float | Literal["prediction"] = "prediction",
+        *,
+        n_probes: int = N_PROBES,
+        by_derivative: bool = True,
     ) -> None:
+        self.n_probes = n_probes
+        self._by_derivative = by_derivative and loss == "squared" and settings.family in ("gaussian", "correlated")
+        self._slopes: tuple[Tensor, ...] | None = None
         self.query, self.settings, self.loss = query, settings, loss
         self.inputs = query.inputs.tensors
-        self.inside = tuple(settings.inside(x) for x in self.inputs)
+        if not any(space(x) for x in self.inputs):
+            raise CapabilityError(
+                f"a noise map of inputs without space, {[tuple(x.shape) for x in self.inputs]}",
+                "an input with places, as unlike features bear no noise of one scale",
+                "choose occlusion or shapley, with a reference",
+            )
+        self.inside = tuple(
+            settings.inside(x) if space(x) else torch.zeros_like(x[:, :1], dtype=torch.bool) for x in self.inputs
+        )
         self.deviations = tuple(settings.deviation(x, k) for x, k in zip(self.inputs, self.inside, strict=True))
         with torch.no_grad():
             output = query.forward([x.clone() for x in self.inputs])
-            self.value = query.value(output).detach()
+            self.value = query.value(output, query.inputs.n_cases).detach()
         self.reference = self.value if preserve == "prediction" else torch.full_like(self.value, float(preserve))
-        self._likely = single_tensor(output).detach().sigmoid() if loss == "segmentation" else None
+        self._likely = rows_of(output, 1).detach().sigmoid() if loss == "segmentation" else None
 
     def disturbances(self, items: Sequence[str], numbers: Sequence[int]) -> list[Tensor]:
         """What is added at strength 1 in the draws ``items``, per input (n, channel, \\*space)."""
@@ -129,7 +158,7 @@ class Noised:
     def losses(self, noisy: list[Tensor]) -> Tensor:
         """Loss of each item, where it is no square of the target's change."""
         assert self._likely is not None
-        logits = single_tensor(self.query.forward(noisy))
+        logits = rows_of(self.query.forward(noisy), len(noisy[0]))
         likely = self._likely.expand_as(logits)
         return functional.binary_cross_entropy_with_logits(logits, likely, reduction="none").flatten(1).mean(1)
 
@@ -164,6 +193,7 @@ class Noised:
                 drawn,
                 self.reference.expand(n) if squared else None,
                 functions if paired else None,
+                network=self.query.network,
             )
 
         def add(items: range, result: tuple[Tensor, tuple[Tensor, ...]]) -> None:
@@ -177,9 +207,10 @@ class Noised:
         return sum(losses) / n_draws, tuple(totals)
 
     @torch.no_grad()
-    def changes(self, noise: Sequence[Tensor], label: str, n_draws: int = _N_PROBES) -> Tensor:
+    def changes(self, noise: Sequence[Tensor], label: str, n_draws: int | None = None) -> Tensor:
         """f(noisy) - f(clean) in fresh draws, (n_draws,), float64; of ``"segmentation"`` the loss above that at x."""
         sigmas, found = self.sigmas(noise), []
+        n_draws = self.n_probes if n_draws is None else n_draws
 
         def evaluate(items: range) -> Tensor:
             drawn = self.disturbances([f"{label}/{k}" for k in items], list(items))
@@ -193,16 +224,42 @@ class Noised:
             batching.run(evaluate, n_draws, lambda _, values: found.append(values), batch_size=size)
         return torch.cat(found)
 
-    def everywhere(self) -> Tensor:
-        """Changes under the strongest noise, B = 1 at every place of the foreground."""
-        return self.changes([k.to(x) for x, k in zip(self.inputs, self.inside, strict=True)], "everywhere")
+    def change(self, noise: Sequence[Tensor], label: str) -> Change:
+        """Mean and mean square of f(noisy) - f(clean) in fresh draws, with their errors.
 
-    def weight(self, strength: float, spread: float | None, everywhere: Tensor) -> tuple[float, str]:
-        """Lambda and where its scale comes from: ``spread``, or what the strongest noise changes in this case."""
+        For normal noise the derivative at the image serves as a control: what it says of each draw is known to have
+        the mean 0 and the mean square g . C g.
+        """
+        changes = self.changes(noise, label)
+        if not self._by_derivative:
+            return estimate_change(changes)
+        if self._slopes is None:
+            self._slopes = self.query.gradient(self.inputs)[1]
+        linear, expected = torch.zeros_like(changes), torch.zeros_like(changes)
+        sigmas = self.sigmas(noise)
+        for k in range(len(changes)):
+            drawn = self.disturbances([f"{label}/{k}"], [k])
+            for g, s, eta, deviation in zip(self._slopes, sigmas, drawn, self.deviations, strict=True):
+                scaled = (g * s.to(g)).double()
+                linear[k] += (scaled * eta.double()).sum()
+                expected[k] += (scaled * self.settings.covariance(scaled, deviation.double(), k)).sum()
+        return estimate_change(changes, linear, expected)
+
+    def everywhere(self) -> Change:
+        """Change under the strongest noise, B = 1 at every place of the foreground."""
+        return self.change([k.to(x) for x, k in zip(self.inputs, self.inside, strict=True)], "everywhere")
+
+    def weight(self, strength: float, spread: float | None, everywhere: Change) -> tuple[float, float, str]:
+        """Lambda, its standard error, and where its scale comes from.
+
+        The scale is ``spread``, or what the strongest noise changes in this case.
+        """
         if spread is not None:
-            return strength * spread**2, f"the stated spread {spread:g}"
-        own = everywhere.square() if self.loss == "squared" else everywhere
-        return strength * max(0.0, float(own.mean())), "what the strongest noise changes in this case"
+            return strength * spread**2, 0.0, f"the stated spread {spread:g}"
+        own, error = everywhere.mean_square, everywhere.mean_square_error
+        if self.loss != "squared":
+            own, error = everywhere.mean, everywhere.mean_error
+        return strength * max(0.0, own), strength * error, "what the strongest noise changes in this case"
 
 
 def optimise_noise(query: Query, how: PerImage, *, checkpoint: str | Path | None = None, every: int = 25) -> Optimised:
@@ -231,13 +288,13 @@ def optimise_noise(query: Query, how: PerImage, *, checkpoint: str | Path | None
     how.settings.check(how.estimator if how.loss == "squared" else "pathwise")
     noised = Noised(query, how.settings, how.loss, how.preserve)
     everywhere = noised.everywhere()
-    weight, weight_from = noised.weight(how.strength, how.spread, everywhere)
+    weight, weight_error, weight_from = noised.weight(how.strength, how.spread, everywhere)
     kinds = [torch.promote_types(x.dtype, torch.float32) for x in noised.inputs]
     rounding = 8 * torch.finfo(noised.value.dtype).eps * float(noised.value.abs())
-    if float(everywhere.abs().max()) <= rounding or weight <= 0:
+    if everywhere.rms <= rounding or weight <= 0:
         # The strongest noise costs nothing: it is the optimum, and Adam would only come near it.
         full = tuple(k.to(kind) for k, kind in zip(noised.inside, kinds, strict=True))
-        return Optimised(full, noised.inside, weight, weight_from, everywhere)
+        return Optimised(full, noised.inside, weight, weight_from, everywhere, weight_error)
     cells = [[-(-n // how.cell) for n in space(x)] for x in noised.inputs]
     leaves = [
         torch.full((1, 1, *cell), _START, dtype=kind, device=x.device, requires_grad=True)
@@ -259,7 +316,7 @@ def optimise_noise(query: Query, how: PerImage, *, checkpoint: str | Path | None
         total = sum(
             (slope.to(b) * b * keep).sum() * (n_places / weight)
             - (v * keep).sum()
-            + how.smoothness * roughness(b, keep).sum() * keep.sum()
+            + (how.smoothness * roughness(b, keep).sum() * keep.sum() if bool(keep.any()) else 0.0)
             for slope, b, v, keep in zip(slopes, noise, logs, noised.inside, strict=True)
         )
         adam.zero_grad()
@@ -277,7 +334,7 @@ def optimise_noise(query: Query, how: PerImage, *, checkpoint: str | Path | None
     with torch.no_grad():
         logs = _on_inputs(leaves, noised)
         found = tuple(torch.where(k, v.exp(), 0.0) for v, k in zip(logs, noised.inside, strict=True))
-    return Optimised(found, noised.inside, weight, weight_from, everywhere)
+    return Optimised(found, noised.inside, weight, weight_from, everywhere, weight_error)
 
 
 def _on_inputs(leaves: Sequence[Tensor], noised: Noised) -> list[Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from regard.core import recording
 from regard.core.errors import InputError, ShapeError
 from regard.core.recording import Network
-from regard.core.target import single_tensor
+from regard.core.rows import rows_of
 
 __all__ = ["VisibleDice", "dice_at_visibility"]
 
@@ -95,7 +95,7 @@ def dice_at_visibility(
             for share in shares:
                 threshold = levels.kthvalue(max(1, round(share * levels.numel()))).values
                 seen = noise[n : n + 1].double() <= threshold
-                found = single_tensor(frozen(torch.where(seen, x, hidden))) > 0  # type: ignore[operator]
+                found = rows_of(frozen(torch.where(seen, x, hidden)), 1) > 0  # type: ignore[operator]
                 size = int(mask.sum())
                 dice = 2 * float((found & mask).sum()) / float(found.sum() + mask.sum()) if size else float("nan")
                 rows.append(VisibleDice(n, float(share), float(seen.double().mean()), dice))

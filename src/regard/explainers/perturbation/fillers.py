@@ -11,8 +11,9 @@ from regard.core import randomness
 from regard.core.errors import InputError, ReferenceInputError
 from regard.core.explainer import Query
 from regard.core.spatial import blur, box_mean, space
+from regard.explainers.reference import ASK, ASK_FEATURES, given_reference, input_name, unchanged
 
-__all__ = ["FILLERS", "FillerLike", "Filler", "ring_mean"]
+__all__ = ["FILLERS", "FillerLike", "Filler", "known", "nothing_known", "ring_mean"]
 
 FillerLike: TypeAlias = str | float
 """A name of `FILLERS`, or a number in the units of the network's input."""
@@ -56,19 +57,64 @@ class Filler:
             )
         self.kind, self.sigma, self.usual = kind, sigma, usual
 
-    def _kind(self, query: Query) -> FillerLike:
+    def _kind(self, query: Query, which: int) -> FillerLike:
         if self.kind != "auto":
             return self.kind
-        return self.usual if query.reference is None else "reference"
+        return self.usual if given_reference(query, which) is None else "reference"
 
     def words(self, query: Query) -> str:
-        """What the filler is, as a note says it."""
-        kind = self._kind(query)
-        return FILLERS[kind] if isinstance(kind, str) else f"{kind:g} in the network's input units"
+        """What the filler is, as a note says it; of several inputs each different one."""
+        kinds = [self._kind(query, n) for n in range(len(query.inputs.tensors))]
+        return "; ".join(
+            dict.fromkeys(FILLERS[k] if isinstance(k, str) else f"{k:g} in the network's input units" for k in kinds)
+        )
 
-    def depends_on_place(self, query: Query) -> bool:
-        """Whether the filling is another one for each window."""
-        return self._kind(query) == "neighbour"
+    def depends_on_place(self, query: Query, which: int) -> bool:
+        """Whether the filling of an input is another one for each window."""
+        return self._kind(query, which) == "neighbour"
+
+    def undefined(self, query: Query, which: int) -> str | None:
+        """Why an input cannot be filled so: a sentence; None where it can.
+
+        An input without space (batch, feature) has no blur, no surroundings and no mean over places: its own would be
+        itself. It is filled from a reference or with a number only.
+        """
+        kind = self._kind(query, which)
+        if space(query.inputs.tensors[which]) or not isinstance(kind, str) or kind == "reference":
+            return None
+        name = input_name(query.inputs, which)
+        return (
+            f"{name} has no space (batch, feature), so that its filling ({FILLERS[kind]}) would be itself: its map is "
+            f"NaN; {ASK_FEATURES}"
+        )
+
+    def unchanged(self, query: Query, which: int, filling: Tensor | None) -> tuple[Tensor, list[str]]:
+        """Channels or features (1, channel) of an input that its filling leaves as they are, and sentences for them.
+
+        Parameters
+        ----------
+        query, which
+            The query, and the number of the input.
+        filling
+            Of `image`; None for one that depends on the place.
+        """
+        x, name = query.inputs.tensors[which], input_name(query.inputs, which)
+        if filling is None:
+            # Where a channel is constant, so is whatever surrounds a place.
+            first = x.reshape(*x.shape[:2], -1)[..., :1]
+            filling = first.reshape(*x.shape[:2], *[1] * len(space(x))).expand_as(x)
+        same = unchanged(x, filling)
+        if not bool(same.any()):
+            return same, []
+        kind = self._kind(query, which)
+        words = FILLERS[kind] if isinstance(kind, str) else f"{kind:g}"
+        if bool(same.all()):
+            told = f"{name} is already what fills it ({words}): its map is NaN; {ASK} that differs, or fill otherwise"
+            return same, [told]
+        numbers = ", ".join(str(k) for k in same[0].nonzero().flatten().tolist())
+        if space(x):
+            return same, [f"channel {numbers} of {name} is already what fills it ({words}), so that it is never hidden"]
+        return same, [f"feature {numbers} of {name} is already what fills it ({words}): NaN; {ASK} that differs there"]
 
     def image(self, query: Query, which: int, hidden: Sequence[float]) -> Tensor:
         """The filling of every place of one input.
@@ -93,10 +139,10 @@ class Filler:
             If the filler is the reference and none is given.
         """
         x = query.inputs.tensors[which]
-        kind = self._kind(query)
+        kind, given = self._kind(query, which), given_reference(query, which)
         if kind == "reference":
-            if query.reference is not None:
-                return query.reference[which]
+            if given is not None:
+                return given
             raise ReferenceInputError(
                 "filler 'reference' and no reference", "a reference input", "give one, or fill otherwise"
             )
@@ -114,6 +160,28 @@ class Filler:
             return mean.expand_as(x).to(x)
         deviation = places.std(-1, correction=0).reshape(shape)
         return (mean + deviation * randomness.normal(exact, query.seed, query.case, f"filler/{which}")).to(x)
+
+
+def nothing_known(x: Tensor) -> Tensor:
+    """A map of NaN for one input, (1, 1, \\*space), or (1, feature) without space."""
+    return torch.full_like(x[:, :1] if space(x) else x, torch.nan, dtype=torch.float64)
+
+
+def known(relevance: Tensor, x: Tensor, same: Tensor | None) -> Tensor:
+    """The map with NaN at the features that their filling left as they were, or everywhere if nothing was changed.
+
+    Parameters
+    ----------
+    relevance
+        (1, 1, \\*space), or (1, feature) without space.
+    x
+        The input.
+    same
+        (1, channel or feature) of bool, of `Filler.unchanged`; None for no such feature.
+    """
+    if same is None or (space(x) and not bool(same.all())):
+        return relevance
+    return torch.where(same if not space(x) else same.all(), torch.nan, relevance)
 
 
 def ring_mean(x: Tensor, window: Sequence[slice]) -> Tensor:

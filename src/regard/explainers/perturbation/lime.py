@@ -1,6 +1,6 @@
 """A linear surrogate of the network over superpixels or supervoxels."""
 
-import logging
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,15 +10,14 @@ from regard.core import batching, randomness
 from regard.core.explainer import AbstractExplainer, Attribution, Form, Query
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
+from regard.core.spatial import space
 from regard.explainers.knobs import real, whole
 from regard.explainers.perturbation.copies import Copies, value_of
-from regard.explainers.perturbation.fillers import Filler, FillerLike
-from regard.explainers.perturbation.segments import segment_size, supervoxels
-from regard.explainers.reference import value_at
+from regard.explainers.perturbation.fillers import Filler, FillerLike, known, nothing_known
+from regard.explainers.perturbation.segments import parts_of, segment_size
+from regard.explainers.reference import value_at, whole_reference
 
 __all__ = ["LIME", "Surrogate", "fit_surrogate"]
-
-logger = logging.getLogger(__name__)
 
 _POOR_R2 = 0.5
 
@@ -68,7 +67,7 @@ class LIME(AbstractExplainer):
     with d the cosine distance between the shown segments and all of them. The R2 of the surrogate is always noted: a
     map with a low one does not describe the network. Every voxel of a segment carries the segment's effect, in output
     units. All channels are hidden together; of several inputs one at a time. With a reference, hidden segments are
-    filled from it unless a filler is named.
+    filled from it unless a filler is named. Of an input without space (batch, feature) each feature is a segment.
 
     Parameters
     ----------
@@ -107,6 +106,7 @@ class LIME(AbstractExplainer):
     sign = Sign.RAISED
     needs = frozenset()
     takes_reference = True
+    without_space = "each feature is a segment of its own, filled from a reference or with a number; else NaN"
     breaks = {Promise.COMPLETE: "slopes of a surrogate, whose R2 says how much of the network it describes"}
 
     def __init__(
@@ -134,31 +134,28 @@ class LIME(AbstractExplainer):
     def _attribute(self, query: Query) -> Attribution:
         value = value_of(query)
         filler = Filler(self.filler, self.sigma, usual="mean")
-        found = [self._map(query, which, filler) for which in range(len(query.inputs.tensors))]
-        fits = [surrogate for _, surrogate in found]
-        worst = min(fit.r2 for fit in fits)
+        warnings: list[str] = []
+        found = [self._map(query, which, filler, warnings) for which in range(len(query.inputs.tensors))]
+        fits = [fit for _, _, fit in found if fit is not None]
+        worst = min((fit.r2 for fit in fits), default=math.nan)
         if worst < _POOR_R2:
-            logger.warning(
-                "lime: the surrogate explains R2 = %.2f of the network's output around the image, so that the map does "
-                "not describe the network; take more segments or samples",
-                worst,
+            warnings.append(
+                f"the surrogate explains R2 = {worst:.2f} of the network's output around the image, so that the map "
+                "does not describe the network; take more segments or samples"
             )
-
-        def drawn(segments: Tensor, values: Tensor, like: Tensor) -> Tensor:
-            return values[segments][None, None].to(like.device)
-
-        pairs = list(zip(found, query.inputs.tensors, strict=True))
+        reference = whole_reference(query)
         return Attribution(
-            tuple(drawn(segments, fit.effects, x) for (segments, fit), x in pairs),
+            tuple(effects for effects, _, _ in found),
             value,
-            reference_value=None if query.reference is None else value_at(query, query.reference),
-            standard_error=tuple(drawn(segments, fit.standard_errors, x).float() for (segments, fit), x in pairs),
+            reference_value=None if reference is None else value_at(query, reference),
+            standard_error=tuple(errors.float() for _, errors, _ in found),
             notes={
                 "r2": worst,
                 "n_segments_used": sum(len(fit.effects) for fit in fits),
                 "filler": filler.words(query),
                 "distance": "cosine",
             },
+            warnings=warnings,
         )
 
     def draw(self, n_segments: int, which: int, draw: int, seed: int, case: str) -> Tensor:
@@ -167,10 +164,21 @@ class LIME(AbstractExplainer):
             return torch.ones(n_segments, dtype=torch.bool)
         return randomness.uniform((n_segments,), seed, case, f"{which}/{draw}") < 0.5
 
-    def _map(self, query: Query, which: int, filler: Filler) -> tuple[Tensor, Surrogate]:
+    def _map(
+        self, query: Query, which: int, filler: Filler, warnings: list[str]
+    ) -> tuple[Tensor, Tensor, Surrogate | None]:
+        """Effects and their standard errors, each (1, 1, \\*space) or (1, feature), and the surrogate."""
         x = query.inputs.tensors[which]
-        segments = supervoxels(x, self.n_segments, compactness=self.compactness)
+        undefined = filler.undefined(query, which)
+        if undefined is not None:
+            warnings.append(undefined)
+            return nothing_known(x), nothing_known(x), None
+        segments = parts_of(x, self.n_segments, compactness=self.compactness)
         filling = filler.image(query, which, segment_size(segments))
+        same, sentences = filler.unchanged(query, which, filling)
+        warnings += sentences
+        if bool(same.all()):
+            return nothing_known(x), nothing_known(x), None
         n_segments, on_device = int(segments.max()) + 1, segments.to(x.device)
         copies = Copies(query)
         shown = torch.stack([self.draw(n_segments, which, n, query.seed, query.case) for n in range(self.n_samples)])
@@ -190,4 +198,9 @@ class LIME(AbstractExplainer):
         z = shown.double()
         distance = 1 - z.mean(1).sqrt()
         weights = torch.exp(-distance.square() / self.kernel_width**2)
-        return segments, fit_surrogate(z, values, weights, self.ridge)
+        fit = fit_surrogate(z, values, weights, self.ridge)
+
+        def drawn(numbers: Tensor) -> Tensor:
+            return known(numbers[segments].reshape(1, -1, *space(x)).to(x.device), x, same)
+
+        return drawn(fit.effects), drawn(fit.standard_errors), fit

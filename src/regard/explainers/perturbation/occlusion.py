@@ -16,9 +16,9 @@ from regard.core.recording import Network
 from regard.core.spatial import per_axis, space, windows
 from regard.explainers.knobs import real, sizes, whole
 from regard.explainers.perturbation.copies import Copies, nearby, value_of
-from regard.explainers.perturbation.fillers import Filler, FillerLike, ring_mean
+from regard.explainers.perturbation.fillers import Filler, FillerLike, known, nothing_known, ring_mean
 from regard.explainers.perturbation.incremental import Engine, Incremental, prepare
-from regard.explainers.reference import value_at
+from regard.explainers.reference import value_at, whole_reference
 
 __all__ = ["Occlusion"]
 
@@ -79,6 +79,7 @@ class Occlusion(AbstractExplainer):
     needs = frozenset()
     takes_reference = True
     takes_mask = True
+    without_space = "each feature is hidden by itself, filled from a reference or with a number; else NaN"
     breaks = {Promise.COMPLETE: "windows overlap and their effects interact, so that they do not add up to the output"}
 
     def __init__(
@@ -110,15 +111,42 @@ class Occlusion(AbstractExplainer):
         query = nearby(query)
         filler = Filler(self.filler, self.sigma)
         notes: dict[str, Any] = {"filler": filler.words(query), "n_windows": 0}
-        found = float(value.double())
-        looks = [self._map(query, which, found, filler, notes) for which in range(len(query.inputs.tensors))]
+        found, warnings = float(value.double()), list[str]()
+        looks = []
+        for which in range(len(query.inputs.tensors)):
+            look, sentences = self._look(query, which, found, filler, notes)
+            looks.append(look)
+            warnings += sentences
+        reference = whole_reference(query)
         return Attribution(
             tuple(relevance for relevance, _ in looks),
             value,
-            reference_value=None if query.reference is None else value_at(query, query.reference),
+            reference_value=None if reference is None else value_at(query, reference),
             notes=notes,
             refined=None if self.coarse == 1 else tuple(refined for _, refined in looks),
+            warnings=warnings,
         )
+
+    def _look(
+        self, query: Query, which: int, value: float, filler: Filler, notes: dict[str, Any]
+    ) -> tuple[tuple[Tensor, Tensor], list[str]]:
+        """Map of one input and where it is refined, and what a reader must know of them."""
+        x = query.inputs.tensors[which]
+        undefined = filler.undefined(query, which)
+        everywhere = torch.ones_like(x[:, :1], dtype=torch.bool)
+        if undefined is not None:
+            return (nothing_known(x), everywhere), [undefined]
+        _, window = self.boxes(space(x))
+        filling = None if filler.depends_on_place(query, which) else filler.image(query, which, window)
+        same, sentences = filler.unchanged(query, which, filling)
+        if bool(same.all()):
+            return (nothing_known(x), everywhere), sentences
+        if space(x) or filling is None:
+            return self._map(query, which, value, filler, notes), sentences
+        effects = known(feature_effects(query, which, filling, value), x, same)
+        notes["n_windows"] += x.shape[1]
+        seen = everywhere if query.mask is None else query.mask[which]
+        return (torch.where(seen, effects, torch.nan), seen), sentences
 
     def boxes(self, size: Sequence[int]) -> tuple[list[Box], tuple[int, ...]]:
         """The windows of an image of ``size``, and their size.
@@ -184,7 +212,7 @@ class Occlusion(AbstractExplainer):
     ) -> list[float]:
         """What hiding each of the windows ``boxes``, all of size ``window``, does."""
         x = query.inputs.tensors[which]
-        filling = None if filler.depends_on_place(query) else filler.image(query, which, window)
+        filling = None if filler.depends_on_place(query, which) else filler.image(query, which, window)
 
         def hidden(box: Box) -> Tensor:
             place = x[0][(slice(None), *box)]
@@ -259,6 +287,25 @@ class Cover:
         return self.total / self.count.clamp(min=1)
 
 
+def feature_effects(query: Query, which: int, filling: Tensor, value: float) -> Tensor:
+    """What filling each feature alone does, f(x) - f(filled), (1, feature), for an input without space."""
+    x = query.inputs.tensors[which]
+    copies, effects = Copies(query), torch.zeros(x.shape, dtype=torch.float64, device=x.device)
+
+    def evaluate(items: range) -> Tensor:
+        buffer = copies.of(len(items))[which]
+        for n, feature in enumerate(items):
+            buffer[n] = x[0]
+            buffer[n, feature] = filling[0, feature]
+        return copies.score()
+
+    def add(items: range, scores: Tensor) -> None:
+        effects[0, items.start : items.stop] = value - scores
+
+    batching.run(evaluate, x.shape[1], add, batch_size=query.items_at_once(x.shape[1]), label="occlusion")
+    return effects
+
+
 def _touching(boxes: list[Box], mask: Tensor | None) -> list[Box]:
     return boxes if mask is None else [box for box in boxes if bool(mask[box].any())]
 
@@ -288,6 +335,6 @@ def _incrementally(query: Query, engine: Engine, boxes: Sequence[Box], hidden: C
     @torch.no_grad()
     def scores(items: Sequence[int]) -> Tensor:
         patches = torch.stack([hidden(boxes[item]) for item in items])
-        return query.value(engine.run(items, patches)).detach().double()
+        return query.value(engine.run(items, patches), len(items)).detach().double()
 
     return scores

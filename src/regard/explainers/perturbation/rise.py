@@ -14,8 +14,8 @@ from regard.core.spatial import interpolate, space
 from regard.explainers.knobs import real, whole
 from regard.explainers.monte_carlo import CHECK_EVERY, RunningMean, resolved
 from regard.explainers.perturbation.copies import Copies, value_of
-from regard.explainers.perturbation.fillers import Filler, FillerLike
-from regard.explainers.reference import value_at
+from regard.explainers.perturbation.fillers import Filler, FillerLike, known, nothing_known
+from regard.explainers.reference import value_at, whole_reference
 
 __all__ = ["RISE", "RunningSlope", "soft_mask"]
 
@@ -125,6 +125,7 @@ class RISE(AbstractExplainer):
     published_meaning = (Quantity.SCORE, Sign.UNSIGNED)
     needs = frozenset()
     takes_reference = True
+    without_space = "each feature is shown or hidden by itself, filled from a reference or with a number; else NaN"
     breaks = {Promise.COMPLETE: "cells overlap and each slope counts its neighbours, so that they do not add up"}
 
     def __init__(
@@ -155,31 +156,47 @@ class RISE(AbstractExplainer):
             raise ReferenceInputError(
                 "a reference for the published form of RISE, which multiplies by 0", "none", "choose the signed form"
             )
-        found = [self._map(query, which, filler) for which in range(len(query.inputs.tensors))]
+        warnings: list[str] = []
+        found = [self._map(query, which, filler, warnings) for which in range(len(query.inputs.tensors))]
+        reference = whole_reference(query)
         return Attribution(
             tuple(f[0] for f in found),
             value,
-            reference_value=None if query.reference is None else value_at(query, query.reference),
+            reference_value=None if reference is None else value_at(query, reference),
             standard_error=tuple(f[1].float() for f in found),
             notes={
                 "filler": "multiplied by 0" if published else filler.words(query),
                 "n_masks_used": max(f[2] for f in found),
             },
+            warnings=warnings,
         )
 
-    def _map(self, query: Query, which: int, filler: Filler) -> tuple[Tensor, Tensor, int]:
+    def draw(self, x: Tensor, which: int, draw: int, seed: int, case: str) -> Tensor:
+        """One mask of an input: (1, 1, \\*space), or without space (1, feature), each feature by itself."""
+        if space(x):
+            return soft_mask(space(x), self.cells, self.p, seed, case, f"{which}/{draw}").to(x)
+        return (randomness.uniform((1, x.shape[1]), seed, case, f"{which}/{draw}") < self.p).to(x)
+
+    def _map(self, query: Query, which: int, filler: Filler, warnings: list[str]) -> tuple[Tensor, Tensor, int]:
         x = query.inputs.tensors[which].double()
         published = self.form == "published"
         cell = [n / min(self.cells, n) for n in space(x)]
+        undefined = None if published else filler.undefined(query, which)
+        if undefined is not None:
+            warnings.append(undefined)
+            return nothing_known(x), nothing_known(x), 0
         filling = torch.zeros_like(x) if published else filler.image(query, which, cell).double()
+        same = None
+        if not published:
+            same, sentences = filler.unchanged(query, which, filling.to(query.inputs.tensors[which]))
+            warnings += sentences
+            if bool(same.all()):
+                return nothing_known(x), nothing_known(x), 0
         copies = Copies(query)
-        slopes, means = RunningSlope(x.new_zeros(1, 1, *space(x))), RunningMean()
+        slopes, means = RunningSlope(torch.zeros_like(x[:, :1] if space(x) else x)), RunningMean()
 
         def evaluate(items: range) -> tuple[list[Tensor], Tensor]:
-            masks = [
-                soft_mask(space(x), self.cells, self.p, query.seed, query.case, f"{which}/{draw}").to(x)
-                for draw in items
-            ]
+            masks = [self.draw(x, which, draw, query.seed, query.case) for draw in items]
             buffer = copies.of(len(items))[which]
             for n, mask in enumerate(masks):
                 buffer[n : n + 1] = filling + mask * (x - filling)
@@ -200,4 +217,4 @@ class RISE(AbstractExplainer):
         batching.run(evaluate, self.n_masks, add, batch_size=query.items_at_once(self.n_masks), label="rise")
         if published:
             return means.means[0], means.standard_errors()[0], means.n
-        return slopes.slope(), slopes.standard_error(), slopes.n
+        return known(slopes.slope(), x, same), known(slopes.standard_error(), x, same), slopes.n

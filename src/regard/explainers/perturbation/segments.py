@@ -1,6 +1,7 @@
 """Superpixels, supervoxels and stretches of a signal: places that belong together by intensity and nearness."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from regard.core.spatial import space
 
-__all__ = ["segment_size", "supervoxels"]
+__all__ = ["blocks", "parts_of", "segment_size", "supervoxels"]
 
 _MOST_AXES = 3
 _TOO_FEW = 2
@@ -69,6 +70,24 @@ def _blocks(size: list[int], n_segments: int) -> Tensor:
         along = torch.arange(n) * parts // n
         numbers = numbers * parts + along.reshape(-1, *[1] * (len(size) - axis - 1))
     return numbers
+
+
+def parts_of(x: Tensor, n_segments: int, *, compactness: float = 0.1) -> Tensor:
+    """Number of the part of each place (\\*space) of ``x`` (1, channel, \\*space), as `supervoxels`.
+
+    Of an input without space, (1, feature), each feature is a part: (feature,).
+    """
+    if not space(x):
+        return torch.arange(x.shape[1])
+    return supervoxels(x, n_segments, compactness=compactness)
+
+
+def blocks(size: Sequence[int], n_segments: int) -> Tensor:
+    """Number of the block of each voxel, (\\*size), for about ``n_segments`` blocks of equal size."""
+    kept = [n for n in size if n > 1]
+    if not kept or n_segments <= 1:
+        return torch.zeros(tuple(size), dtype=torch.int64)
+    return _blocks(kept, min(n_segments, math.prod(kept))).reshape(tuple(size))
 
 
 def segment_size(segments: Tensor) -> list[float]:

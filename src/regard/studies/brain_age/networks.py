@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.core import randomness
+from regard.core.rows import target_values
 from regard.core.target import AbstractTarget, Expectation, Output
 from regard.models import Model, load_model
 from regard.models.zoo import ZOO
@@ -189,6 +190,6 @@ def predicted(model: Model, images: Tensor, *, batch: int = 16) -> np.ndarray:
     """Age [year] that a network reads from images as they come (case, channel, i, j, k), (case,)."""
     network: nn.Module = model.network  # type: ignore[assignment]
     target = age_target(model)
-    found = [target(network(prepared(part))).double() for part in images.split(batch)]
+    found = [target_values(target, network(prepared(part)), len(part)).double() for part in images.split(batch)]
     array: np.ndarray = torch.cat(found).numpy()
     return array

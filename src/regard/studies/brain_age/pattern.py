@@ -3,8 +3,6 @@
 See `regard.cohort.pattern`: a pattern can be compared with what ages, and does not say where a network looks.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -63,15 +61,8 @@ def pattern_scores(
         return rank_correlation(np.concatenate(sizes)[:, kept], truth)
 
     patients = list(material.test.patients)
-    found = {name: scored(lambda w, a=ages: agreement(w, a), patients) for name, ages in readings.items()}  # type: ignore[misc]
-    return {name: _told(score) for name, score in found.items()}
-
-
-def _told(score: Score) -> Score:
-    """The score without an interval that does not hold it: resampling adds noise to a pattern of little else."""
-    if score.low <= score.value <= score.high:
-        return score
-    return replace(score, low=float("nan"), high=float("nan"))
+    # Resampling adds noise to a pattern, so that an interval can lie below its value: it is shown as it is.
+    return {name: scored(lambda w, a=ages: agreement(w, a), patients) for name, ages in readings.items()}  # type: ignore[misc]
 
 
 def write_pattern(material: Material, base: Volume, inside: Tensor) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from regard.core.rows import target_values
 from regard.evidence.measure import Places
 from regard.phantoms.brain import BrainPhantom
 from regard.phantoms.truth import FactoredSubject, TruePlaces, data_truth, model_truth
@@ -100,7 +101,7 @@ def _reader(material: Material, kind: str, member: int) -> Callable[[Tensor], Te
     target = age_target(model)
 
     def read(images: Tensor) -> Tensor:
-        found = [target(model.network(prepared(part))) for part in images.split(16)]  # type: ignore[operator]
+        found = [target_values(target, model.network(prepared(part)), len(part)) for part in images.split(16)]  # type: ignore[operator]
         return torch.cat(found)
 
     return read

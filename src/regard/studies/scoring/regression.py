@@ -31,7 +31,7 @@ def _moments(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndar
 def regression_statistics(labels: Sequence[float], predicted: Sequence[float]) -> dict[str, tuple[Statistic, bool]]:
     """The statistics by name, and whether each has the label's unit.
 
-    ``pearson_r``; ``mae``, ``rmse``; ``mape`` (in %, labels of 0 left out by being infinite); ``bias`` and the 95 %
+    ``pearson_r``; ``mae``, ``rmse``; ``mape`` (in %, cases with a label of 0 left out); ``bias`` and the 95 %
     limits of agreement ``loa_low``, ``loa_high`` of predicted minus label (Bland and Altman 1986, n - 1 in the standard
     deviation); ``slope``, of the predicted on the label: 1 is calibrated, below 1 the predictions regress to the mean.
 
@@ -69,13 +69,20 @@ def regression_statistics(labels: Sequence[float], predicted: Sequence[float]) -
 
         return limit_of_agreement
 
-    with np.errstate(all="ignore"):
-        relative = 100 * np.abs(error / y)
+    # Of a label of 0 there is no relative error.
+    measured = y != 0
+    relative = np.where(measured, 100 * np.abs(error / np.where(measured, y, 1.0)), 0.0)
+
+    def mape(w: np.ndarray) -> np.ndarray:
+        known = w[:, measured].sum(1)
+        shares: np.ndarray = np.divide(w @ relative, known, out=np.full(len(w), np.nan), where=known > 0)
+        return shares
+
     return {
         "pearson_r": (pearson, False),
         "mae": (lambda w: _mean(w, np.abs(error)), True),
         "rmse": (lambda w: np.sqrt(_mean(w, error**2)), True),
-        "mape": (lambda w: _mean(w, relative), False),
+        "mape": (mape, False),
         "bias": (lambda w: _mean(w, error), True),
         "loa_low": (limit(-1.0), True),
         "loa_high": (limit(1.0), True),

@@ -193,7 +193,7 @@ def _prepared(query: Query, boxes: Sequence[tuple[slice, ...]], mode: Incrementa
     traced = trace(query.network, query.inputs)
     try:
         program = read_program(traced, x, limit=_CLEAN_MIB)
-        found = float(query.value(program.output).double())
+        found = float(query.value(program.output, 1).double())
         engine = Engine(program, boxes, None if query.batch_size == "auto" else query.batch_size)
     except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         if isinstance(error, InputError):

@@ -1,6 +1,7 @@
 """Reading a network as a graph of operations, and running one of its nodes."""
 
 import operator
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -8,9 +9,30 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from regard.core.inputs import Inputs
+from regard.core.one_thread import alone
 from regard.core.recording import Network
 
 __all__ = ["Traced", "UnsupportedGraphError", "invoke", "trace", "writes_in_place"]
+
+
+class _Tracer(fx.Tracer):
+    """A tracer that leaves other threads alone: tracing patches the calls of every module in the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
 class UnsupportedGraphError(Exception):
@@ -59,8 +81,8 @@ def trace(network: Network, inputs: Inputs) -> Traced:
     traced = Traced(network, inputs)
     traced.training = False
     try:
-        with _attributes_kept(network):
-            graph = fx.Tracer().trace(traced)
+        with alone(), _attributes_kept(network):
+            graph = _Tracer().trace(traced)
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UnsupportedGraphError(f"its graph cannot be traced ({reason[0][:120]})") from error

@@ -1,0 +1,1 @@
+"""Maps from the attention of transformers, and from that attention weighted by its gradient."""

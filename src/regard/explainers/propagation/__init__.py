@@ -1,0 +1,1 @@
+"""Relevance passed back from the output to the input, layer by layer."""
