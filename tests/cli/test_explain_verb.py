@@ -176,19 +176,6 @@ def test_a_layer(regard: Regard, model: Path, picture: Callable, tmp_path: Path)
     assert regard(*base, tmp_path / "second", "--layer", "features.block9").refused("features.block9")
 
 
-def test_how_a_layer_lies_is_said_kept_and_refused_when_it_cannot_be(
-    regard: Regard, model: Path, picture: Callable, tmp_path: Path
-) -> None:
-    base = ("explain", model, picture(), "-m", "grad-cam", "--layer", "features.block0", "-o")
-    run = (*base, tmp_path / "run", "--reshape", "channels-last")
-    assert regard(*run).code == 0
-    assert yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["reshape"] == "channels-last"
-    assert sidecar(tmp_path / "run", "scan_desc-gradcam")["notes"]["reshape"] == "channels-last"
-    assert regard(*base, tmp_path / "run", "--reshape", "tokens:4x4").refused("reshape")
-    assert regard(*base, tmp_path / "two", "--reshape", "tokens:3x3").refused("tokens:14x14")
-    assert regard(*base, tmp_path / "three", "--reshape", "nosuch").refused("reshape 'nosuch'", "channels-last")
-
-
 def test_a_mask_is_nan_outside(regard: Regard, model_3d: Path, nifti: Callable, tmp_path: Path) -> None:
     inside = np.zeros((20, 18, 6))
     inside[5:9, 4:8, 1:4] = 1
