@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.utils.checkpoint import checkpoint
 
+import regard
 from regard.core.choosing import watch
 from regard.core.errors import CapabilityError, InputError
 from regard.core.places import parse_layout
@@ -382,3 +383,12 @@ def test_unetr_is_looked_at_where_its_transformer_ends() -> None:
     network = UNETR(1, 2, (32, 32, 32), feature_size=4, hidden_size=12, mlp_dim=16, num_heads=2)
     found = compute("grad-cam", network, image(1, 1, 32, 32, 32).float(), target=lambda o: o[:, 1].mean((1, 2, 3)))
     assert (found.notes["layer"], found.notes["reshape"]) == ("vit.norm", "tokens:2x2x2")
+
+
+@pytest.mark.parametrize("make", [MeanOfMembers, TwoViews])
+def test_branches_and_members_are_not_said_to_be_passed_by_each_other(make: type[nn.Module]) -> None:
+    inputs = (image(1, 1, 16, 24), image(1, 1, 16, 24, seed=1))
+    probed = regard.preflight(make(), inputs if make is TwoViews else inputs[0], methods=["grad-cam"])
+    assert {p.state for p in probed.probes} == {"ok"}
+    parts = "members.0, members.1, members.2" if make is MeanOfMembers else "lat, pa"
+    assert f"a layer for each of {parts}" in [p.sentence for p in probed.probes]

@@ -26,11 +26,21 @@ class Choice:
         Instead of layers: the networks whose mean the network is, by name.
     value
         f(x), (batch,).
+    names
+        Of the layers.
     """
 
     layers: tuple[nn.Module, ...]
     members: tuple[tuple[str, nn.Module], ...]
     value: Tensor
+    names: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is looked at side by side, a layer of each branch or all members; empty where one layer is all."""
+        if self.members:
+            return tuple(name for name, _ in self.members)
+        return self.names if len(self.layers) > 1 else ()
 
 
 def choose(query: Query) -> Choice:
@@ -60,7 +70,7 @@ def choose(query: Query) -> Choice:
     layers = watched.chosen()
     if any(c.arrangement is not None and c.arrangement.n_entries_apart for c in layers):
         layers = _looked_at(query, network, watched, layers)
-    return Choice(tuple(c.module for c in layers), (), value)
+    return Choice(tuple(c.module for c in layers), (), value, tuple(c.name for c in layers))
 
 
 def _looked_at(query: Query, network: nn.Module, watched: Watched, layers: list[Candidate]) -> list[Candidate]:
