@@ -35,7 +35,7 @@ def test_help_of_explain_has_every_option_of_the_contract(regard: Regard) -> Non
     text = regard("explain", "-h").out
     wanted = (
         "-o -m -t --reference --reference-cases --reference-tolerance --layer --mask --dicom --input --weights --trust "
-        "--seed --device --threads --batch-size --overwrite --private --slice"
+        "--seed --device --threads --batch-size --overwrite --private --slice --no-limits"
     )
     for option in wanted.split():
         assert option in text
