@@ -54,10 +54,10 @@ def read_target(text: str | None, card: ModelCard) -> AbstractTarget | None:
     places, channel = _split(kind, rest)
     place, number = places[0], _index(channel, card, text) if channel else 0
     if kind == "voxel" and place:
-        index = _numbers(place, text)
-        if any(v != int(v) for v in index):
+        voxel = _numbers(place, text)
+        if any(v != int(v) for v in voxel):
             raise TargetError(f"the target '{text}'", "whole numbers of voxels", "give a place in mm as voxel-mm:X,Y,Z")
-        return Voxel(tuple(int(v) for v in index), channel=number)
+        return Voxel(tuple(int(v) for v in voxel), channel=number)
     if kind == "voxel-mm" and place:
         return Voxel(mm=tuple(_numbers(place, text)), channel=number)
     if kind == "mean" and place:

@@ -147,7 +147,8 @@ def read_sampler(
             raise FileError(
                 f"a sampler of sizes {reprlib.repr(said.get('sizes'))}", "sizes by name", "fit one with --fit"
             )
-        sizes = SamplerSizes(**{k: tuple(v) if isinstance(v, list) else v for k, v in said["sizes"].items()})
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said["sizes"].items()}
+        sizes = SamplerSizes(**given)
         scales = tuple(float(v) for v in said["scales"])
         _check_sizes(sizes, scales, said)
         with torch.device("meta"):
