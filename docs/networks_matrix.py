@@ -182,8 +182,7 @@ def refused(cells: list[Cell]) -> str:
             rows.setdefault(cell.network, []).append(cell.method)
     lines = [f"    {name!r}: (".replace("'", '"') for name in rows]
     made = [
-        '"""Which methods refuse which network: written by ``python docs/networks_matrix.py``, so that none is lost '
-        'unseen."""',
+        '"""Which methods refuse which network: written by ``python docs/networks_matrix.py``; none is lost unseen."""',
         "",
         "REFUSED: dict[str, tuple[str, ...]] = {",
     ]
