@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from reference import cam as literal
 from regard.core.randomness import uniform
 
-from .by_hand import Maps, Question, array
+from .by_hand import Maps, Question, array, gradients_of_parameters_kept
 
 MOST = 160
 """Cells or channels up to which a layer is taken apart one by one."""
@@ -54,9 +54,11 @@ class Layer:
                 leaves.append(output.detach().clone().requires_grad_())
             return leaves[0].clone()
 
-        with _hooked(self.module, cut):
-            (value,) = q.entry.score(q.run(q.x))
-            (gradient,) = torch.autograd.grad(value, leaves[0], allow_unused=True)
+        with gradients_of_parameters_kept(q.network), _hooked(self.module, cut):
+            # Parts that a checkpoint runs again meet the hook again; an input that asks for a gradient starts them.
+            value = q.entry.score(q.run([t.clone().requires_grad_() for t in q.x])).sum()
+            value.backward()
+        gradient = leaves[0].grad
         self.output = leaves[0].detach()
         gradient = torch.zeros_like(self.output) if gradient is None else gradient
         self.value = float(value)
@@ -186,7 +188,10 @@ def cam(method: str, q: Question) -> Maps | str:
                     return f"'{name}' has {len(layer.size)} axes of places and the input {t.ndim - 2}"
                 own.append(None)
                 continue
-            own.append(bring(coarse, t.shape[2:])[None])
+            if q.entry.instances:
+                own.append(np.stack([bring(c, t.shape[3:])[None] for c in coarse]))
+            else:
+                own.append(bring(coarse, t.shape[2:])[None])
             if not done[n]:
                 maps[n], done[n] = own[-1], True
         parts.append(own)

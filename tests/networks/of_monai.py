@@ -43,6 +43,7 @@ def _last_redrawn(network: nn.Module) -> nn.Module:
     return network
 
 
+# fmt: off
 ENTRIES = [
     Entry(
         "DenseNet", "monai", "class score by index",
@@ -77,7 +78,8 @@ ENTRIES = [
             2, 1, SEResNetBottleneck, [1, 1, 1, 1], 1, 4, dropout_prob=None, inplanes=8, downsample_kernel_size=1,
             input_3x3=False, num_classes=2,
         )),
-        given((1, 32, 32)), column(1), Logit(1), knobs={"score-cam": {"layer": "layer1"}, "ablation-cam": {"layer": "layer1"}},
+        given((1, 32, 32)), column(1), Logit(1),
+        knobs={"score-cam": {"layer": "layer1"}, "ablation-cam": {"layer": "layer1"}},
     ),
     Entry(
         "EfficientNet", "monai", "memory-efficient swish, drop connect idle in evaluation",
@@ -244,3 +246,4 @@ ENTRIES = [
           drawn(lambda: nets.Quicknat(num_classes=2, num_channels=1, num_filters=8)), given((1, 32, 32)), patch(1),
           patch(1)),
 ]
+# fmt: on
