@@ -181,7 +181,7 @@ def refused(cells: list[Cell]) -> str:
         if cell.outcome == "refused":
             rows.setdefault(cell.network, []).append(cell.method)
     lines = [f"    {name!r}: (".replace("'", '"') for name in rows]
-    said = "Which methods refuse which network: written by ``python docs/networks_matrix.py``, so that none is lost unseen."
+    said = "Which methods refuse which network, written by ``python docs/networks_matrix.py``: none is lost unseen."
     made = [f'"""{said}"""', "", "REFUSED: dict[str, tuple[str, ...]] = {"]
     for line, methods in zip(lines, rows.values()):
         made.append(line)

@@ -104,15 +104,24 @@ def _grad_cam_pp(layer: Layer) -> list[float]:
 
 def _score_cam(layer: Layer) -> list[float] | None:
     q = layer.q
-    if len(layer.A) > MOST or any(t.ndim - 2 != len(layer.size) for t in q.x):
+    if len(layer.A) > MOST:
         return None
-    fillers = [literal.blur(array(t), [q.knobs["filler_width"] * n for n in t.shape[2:]]) for t in q.x]
+    masked = [reached and t.ndim - 2 == len(layer.size) for t, reached in zip(q.x, layer.depends_on(), strict=True)]
+    if any(t.ndim > 2 and t.ndim - 2 != len(layer.size) for t in q.x):
+        return None
+    fillers = [
+        literal.blur(array(t), [q.knobs["filler_width"] * n for n in t.shape[2:]]) if one else array(t)
+        for t, one in zip(q.x, masked, strict=True)
+    ]
     base, weights = q.score(q.at(fillers)), np.zeros(len(layer.A))
     for k, row in enumerate(layer.A):
         if row.max() <= row.min():
             continue
         shown = []
-        for t, filler in zip(q.x, fillers):
+        for t, filler, one in zip(q.x, fillers, masked, strict=True):
+            if not one:
+                shown.append(array(t))
+                continue
             mask = literal.interpolate(row.reshape(layer.size), t.shape[2:])
             s = (mask - mask.min()) / (mask.max() - mask.min())
             shown.append(filler + s * (array(t) - filler))
