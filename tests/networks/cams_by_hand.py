@@ -104,7 +104,7 @@ def _grad_cam_pp(layer: Layer) -> list[float]:
 
 def _score_cam(layer: Layer) -> list[float] | None:
     q = layer.q
-    if len(layer.A) > MOST:
+    if len(layer.A) > MOST or q.entry.instances:
         return None
     masked = [reached and t.ndim - 2 == len(layer.size) for t, reached in zip(q.x, layer.depends_on(), strict=True)]
     if any(t.ndim > 2 and t.ndim - 2 != len(layer.size) for t in q.x):
