@@ -181,11 +181,8 @@ def refused(cells: list[Cell]) -> str:
         if cell.outcome == "refused":
             rows.setdefault(cell.network, []).append(cell.method)
     lines = [f"    {name!r}: (".replace("'", '"') for name in rows]
-    made = [
-        '"""Which methods refuse which network: written by ``python docs/networks_matrix.py``; none is lost unseen."""',
-        "",
-        "REFUSED: dict[str, tuple[str, ...]] = {",
-    ]
+    said = "Which methods refuse which network, written by ``python docs/networks_matrix.py``: none is lost unseen."
+    made = [f'"""{said}"""', "", "REFUSED: dict[str, tuple[str, ...]] = {"]
     for line, methods in zip(lines, rows.values()):
         made.append(line)
         made += [f'        "{m}",' for m in methods]

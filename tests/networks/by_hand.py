@@ -7,7 +7,8 @@ taken from there; the formula is not.
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,18 @@ KNOBS: dict[str, dict[str, Any]] = {
     "score-cam": {"filler_width": 0.2},
 }
 """Settings under which a map is cheap enough to be made again by loops."""
+
+
+@contextmanager
+def gradients_of_parameters_kept(network: Any) -> Iterator[None]:
+    """What a backward pass leaves in the parameters is taken away again."""
+    parameters = list(network.parameters()) if isinstance(network, nn.Module) else []
+    kept = [p.grad for p in parameters]
+    try:
+        yield
+    finally:
+        for p, grad in zip(parameters, kept, strict=True):
+            p.grad = grad
 
 
 @dataclass
@@ -85,9 +98,10 @@ class Question:
     def gradient(self, tensors: Sequence[Tensor]) -> list[np.ndarray]:
         """Its derivative with respect to each input, (channel, \\*space)."""
         leaves = [t.detach().clone().requires_grad_() for t in tensors]
-        (value,) = self.entry.score(self.run(leaves))
-        grads = torch.autograd.grad(value, leaves, allow_unused=True)
-        return [array(torch.zeros_like(t) if g is None else g) for g, t in zip(grads, leaves)]
+        with gradients_of_parameters_kept(self.network):
+            # Not `autograd.grad`, which a part that is checkpointed by the older way refuses.
+            self.entry.score(self.run(leaves)).sum().backward()
+        return [array(torch.zeros_like(t) if t.grad is None else t.grad) for t in leaves]
 
     def start(self) -> list[Tensor]:
         """What contributions are compared with: what was given, or the smallest value of each channel."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from reference import cam as literal
 from regard.core.randomness import uniform
 
-from .by_hand import Maps, Question, array
+from .by_hand import Maps, Question, array, gradients_of_parameters_kept
 
 MOST = 160
 """Cells or channels up to which a layer is taken apart one by one."""
@@ -54,9 +54,11 @@ class Layer:
                 leaves.append(output.detach().clone().requires_grad_())
             return leaves[0].clone()
 
-        with _hooked(self.module, cut):
-            (value,) = q.entry.score(q.run(q.x))
-            (gradient,) = torch.autograd.grad(value, leaves[0], allow_unused=True)
+        with gradients_of_parameters_kept(q.network), _hooked(self.module, cut):
+            # Parts that a checkpoint runs again meet the hook again; an input that asks for a gradient starts them.
+            value = q.entry.score(q.run([t.clone().requires_grad_() for t in q.x])).sum()
+            value.backward()
+        gradient = leaves[0].grad
         self.output = leaves[0].detach()
         gradient = torch.zeros_like(self.output) if gradient is None else gradient
         self.value = float(value)
@@ -102,15 +104,24 @@ def _grad_cam_pp(layer: Layer) -> list[float]:
 
 def _score_cam(layer: Layer) -> list[float] | None:
     q = layer.q
-    if len(layer.A) > MOST or any(t.ndim - 2 != len(layer.size) for t in q.x):
+    if len(layer.A) > MOST or q.entry.instances:
         return None
-    fillers = [literal.blur(array(t), [q.knobs["filler_width"] * n for n in t.shape[2:]]) for t in q.x]
+    masked = [reached and t.ndim - 2 == len(layer.size) for t, reached in zip(q.x, layer.depends_on(), strict=True)]
+    if any(t.ndim > 2 and t.ndim - 2 != len(layer.size) for t in q.x):
+        return None
+    fillers = [
+        literal.blur(array(t), [q.knobs["filler_width"] * n for n in t.shape[2:]]) if one else array(t)
+        for t, one in zip(q.x, masked, strict=True)
+    ]
     base, weights = q.score(q.at(fillers)), np.zeros(len(layer.A))
     for k, row in enumerate(layer.A):
         if row.max() <= row.min():
             continue
         shown = []
-        for t, filler in zip(q.x, fillers):
+        for t, filler, one in zip(q.x, fillers, masked, strict=True):
+            if not one:
+                shown.append(array(t))
+                continue
             mask = literal.interpolate(row.reshape(layer.size), t.shape[2:])
             s = (mask - mask.min()) / (mask.max() - mask.min())
             shown.append(filler + s * (array(t) - filler))
@@ -186,7 +197,10 @@ def cam(method: str, q: Question) -> Maps | str:
                     return f"'{name}' has {len(layer.size)} axes of places and the input {t.ndim - 2}"
                 own.append(None)
                 continue
-            own.append(bring(coarse, t.shape[2:])[None])
+            if q.entry.instances:
+                own.append(np.stack([bring(c, t.shape[3:])[None] for c in coarse]))
+            else:
+                own.append(bring(coarse, t.shape[2:])[None])
             if not done[n]:
                 maps[n], done[n] = own[-1], True
         parts.append(own)

@@ -46,6 +46,8 @@ class Entry:
         Method -> further settings.
     reference
         What methods that take one are given, one tensor per input, or None.
+    instances
+        Whether the channels of the input are images of their own, which a layer has as its first spatial axis.
     tolerance
         Of the largest value of a map.
     quick
@@ -64,6 +66,7 @@ class Entry:
     layouts: Mapping[str, ByHand] = field(default_factory=dict)
     knobs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: Callable[[], Inputs] | None = None
+    instances: bool = False
     tolerance: float = 1e-4
     quick: bool = False
 

@@ -154,6 +154,7 @@ SHAPES = [
         lambda: tuple(x[:, :, None] for x in images((5, 12, 12))),
         ONE,
         layouts={r"cnn": _slices},
+        instances=True,
     ),
     Entry("GRU", "here", "a recurrent layer on a signal of two channels", made.GatedRecurrent, given((2, 32)), ONE),
 ]

@@ -1,4 +1,4 @@
-"""Every method on networks as users have them: right, refused in one sentence, or a warning of the condition."""
+"""Every method on networks as users have them: right, refused in one sentence, or warned of by name."""
 
 import logging
 from typing import Any

@@ -206,7 +206,8 @@ def _joined(name: str, args: Any, kwargs: Any, given: Labelled, results: Sequenc
     for axes in laid:
         if axes is not None:
             rest = axes if rest is None else merged(rest, axes)
-    assert rest is not None
+    if rest is None:
+        return [None] * len(results)
     with_places = [n for n, a in enumerate(laid) if a is not None and a[d] is not None and a[d].has_places]  # type: ignore[union-attr]
     sizes = [int(t.shape[d]) for t in parts]
     joined: Axis | None = UNKNOWN

@@ -259,7 +259,7 @@ def pair(answers: Answers, layer: nn.Module | None = None) -> Probe:
         f"an output that changes by {moved:.3g}{beside} when another case stands in the batch",
         "cases that do not mix",
         "each case and each evaluation is made alone (batch size 1), as its prediction is; look for batch "
-        "normalisation without running statistics, or a transformer without batch_first=True",
+        "normalisation without running statistics, a transformer without batch_first=True, or dynamic quantisation",
         moved,
     )
 
@@ -273,7 +273,7 @@ def precision_probe(answers: Answers) -> Probe:
     """Whether the output answers to its input, and by more than its own rounding."""
     name = "response"
     if answers.effect == 0:
-        got = "an output that stays the same for another input (its places shuffled, its contrast lower)"
+        got = "an output that stays the same for another input (half of itself, shuffled, laid over it)"
         do = "check the weights, and whether a step or dead units stand at the end; or run the network in float64"
         return told(name, got, "one that depends on the input", do, 0.0)
     if answers.unsteady > UNSTEADY * answers.effect:

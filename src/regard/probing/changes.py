@@ -17,9 +17,10 @@ SHARES = ((0.2, 0.8), (0.8, 0.2), (0.6, 0.2))
 
 
 def another(x: Tensor) -> Tensor:
-    """Another image of intensities like those of ``x`` (1, channel, \\*space): its places shuffled, its contrast lower.
+    """Another image: ``x`` (1, channel, \\*space) with half of itself, its places shuffled, laid over.
 
-    What is constant, or a number without space, is changed by a tenth of its size.
+    It is nowhere darker and reaches further up, so that what a network scales by the range of its whole batch (dynamic
+    quantisation) is seen to change. What is constant, or a number without space, is changed by a tenth of its size.
     """
     flat = x.reshape(*x.shape[:2], -1)
     n_places = flat.shape[2]
@@ -27,7 +28,7 @@ def another(x: Tensor) -> Tensor:
         return torch.where(x == 0, torch.full_like(x, 0.1), 0.9 * x)
     order = torch.randperm(n_places, generator=randomness.generator(0, "preflight", "another")).to(x.device)
     lowest = flat.amin((1, 2), keepdim=True)
-    return (lowest + 0.8 * (flat[:, :, order] - lowest)).reshape(x.shape)
+    return (flat + 0.5 * (flat[:, :, order] - lowest)).reshape(x.shape)
 
 
 @dataclass(frozen=True)

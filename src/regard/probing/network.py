@@ -88,7 +88,9 @@ def network_probes(
             return [refused("output", error)], math.nan
         probes = [Probe("output", "ok", "one row per case")]
         if needed or everything:
-            probes.append(gradient_probe(answers, wanted=wanted))
+            # A map of a layer needs no gradient before the layer, and has been found to have one behind it.
+            at_input = everything or not recorded or not all(isinstance(e, AbstractCAM) for e in explainers)
+            probes.append(gradient_probe(answers, wanted=wanted and at_input))
             if probes[-1].state == "refused":
                 recorded, lost, first = [], [], None
         try:

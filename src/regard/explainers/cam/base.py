@@ -18,6 +18,7 @@ from regard.core.spatial import interpolate, n_space, space, space_axes, spread
 from regard.explainers.cam.beside import share_beside
 from regard.explainers.cam.choice import Choice
 from regard.explainers.cam.recorded import Recorded, Reshape, chosen, record
+from regard.explainers.reference import input_name
 
 __all__ = ["AbstractCAM", "A_SCORE", "ONE_MAP", "weighted_sum"]
 
@@ -216,11 +217,17 @@ def _told(query: Query, recorded: Recorded, *, alone: bool) -> _Told:
 
 
 def _unreached(query: Query, maps: Sequence[Tensor | None], names: Sequence[str]) -> list[str]:
-    """A sentence for each image that no layer depends on."""
+    """A sentence for each image that no layer depends on, and for each input without space, which has no places."""
     inputs = query.inputs
     warnings = []
     for n, (x, found) in enumerate(zip(inputs.tensors, maps, strict=True)):
-        if found is None and n_space(x):
+        if found is None and not n_space(x):
+            warnings.append(
+                f"{input_name(inputs, n)} has no space (batch, feature), so that no place of the layer "
+                f"'{', '.join(names)}' is one of its features: its map is NaN; choose a gradient method, or occlusion "
+                "with a reference"
+            )
+        elif found is None:
             which = f"'{inputs.names[n]}'" if inputs.names is not None else f"number {n + 1}"
             warnings.append(
                 f"the layer '{', '.join(names)}' does not depend on the input {which}, or has other axes: its map "
