@@ -6,7 +6,7 @@ export OMP_WAIT_POLICY ?= passive
 export MPLBACKEND ?= Agg
 COVERED := src/regard/core/*,src/regard/io/*,src/regard/explain.py,src/regard/explainers/*,src/regard/evidence/*
 
-.PHONY: setup demo test test-fast test-slow test-cuda realdata lint types docs coverage clean
+.PHONY: setup demo test test-fast test-slow test-cuda fuzz realdata lint types docs coverage clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +33,12 @@ test-slow: setup
 
 test-cuda: setup
 	$(RUN)/python -m pytest -m cuda tests
+
+# Mutated files for every reader, each read in a process with limits: make fuzz FILES=20000 SEED=0 (some minutes).
+FILES ?= 20000
+SEED ?= 0
+fuzz: setup
+	OMP_NUM_THREADS=1 $(RUN)/python tests/fuzz/fuzz_driver.py --files $(FILES) --seed $(SEED)
 
 # On real images and real weights: make realdata REGARD_DATA=DIR (no default; with it set, a skip is a failure).
 realdata: setup

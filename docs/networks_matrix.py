@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from networks.judge import Cell, judge  # noqa: E402
 from networks.table import BY_NAME, ENTRIES  # noqa: E402
 
-SIGNS = {"right": "●", "plausible": "○", "warned": "!", "refused": "–", "failed": "✗"}
+SIGNS = {"right": "●", "plausible": "○", "warned": "!", "refused": "-", "failed": "✗"}
 WORDS = {
     "right": "right: the same as a derivation that does not use the method, to 0.01 % of the largest value",
     "plausible": "plausible, not derived: finite, the network as it was, the same again and beside another case",
@@ -182,8 +182,7 @@ def refused(cells: list[Cell]) -> str:
             rows.setdefault(cell.network, []).append(cell.method)
     lines = [f"    {name!r}: (".replace("'", '"') for name in rows]
     made = [
-        '"""Which methods refuse which network: written by ``python docs/networks_matrix.py``, so that none is lost '
-        'unseen."""',
+        '"""Which methods refuse which network: written by ``python docs/networks_matrix.py``; none is lost unseen."""',
         "",
         "REFUSED: dict[str, tuple[str, ...]] = {",
     ]

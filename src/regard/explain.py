@@ -76,6 +76,7 @@ def explain(
     reference: ReferenceLike = None,
     reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
+    reshape: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
     case: str = "case",
@@ -99,8 +100,9 @@ def explain(
         it), or a constant intensity in the network's units.
     reference_cases
         Scans of other cases, for methods that average over references (expected-gradients).
-    layer
-        Layer of CAM methods; by default the card's, or the last one with places.
+    layer, reshape
+        Layer of CAM methods, by default the card's, or the last one with places; and how its output lies, such as
+        ``"tokens:14x14+1"`` (`regard.core.places.parse_layout`), where that cannot be told by itself.
     mask
         Region of interest on any grid: outside it the map is NaN, and what was there is stated in ``notes``. Occlusion
         evaluates no window that does not touch it.
@@ -130,6 +132,7 @@ def explain(
         reference=reference,
         reference_cases=reference_cases,
         layer=layer,
+        reshape=reshape,
         mask=mask,
         seed=seed,
         case=case,
@@ -149,6 +152,7 @@ def explain_case(
     reference: ReferenceLike = None,
     reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
+    reshape: str | None = None,
     mask: Volume | None = None,
     seed: int = 0,
     case: str = "case",
@@ -163,12 +167,10 @@ def explain_case(
     run which is stopped loses none. Without ``preflight`` the network is not probed; what an earlier preflight of the
     same network, target and methods said stands in its place.
     """
-    specs = with_reference_cases(parse_methods(methods), reference_cases)
+    specs = [s.laid_out(reshape) for s in with_reference_cases(parse_methods(methods), reference_cases)]
     scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
-    network = prepared.network
-    inputs = prepared.inputs
-    members = prepared.members
+    network, inputs, members = prepared.network, prepared.inputs, prepared.members
     alone = len(members) == 1 and GRADIENT in recording.capabilities(network)
     begun = first_pass(network, inputs, graph=alone and bool(specs) and specs[0].method.begins_with_gradient)
     output = begun.output

@@ -84,22 +84,28 @@ def places(tokens: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", CAMS)
-def test_tokens_are_refused_with_their_shape_and_taken_with_reshape(name: str) -> None:
+def test_tokens_behind_a_class_token_are_turned_by_themselves_as_by_hand(name: str) -> None:
     network, x = Tokens(), image(2, 1, 8, 8)
-    with pytest.raises(ShapeError, match=r"'block', which gives \(\d, 17, 5\) for an input .*reshape="):
-        make(name, network, "block").attribute(x)
     explainer = make(name, network, "block", reshape=places)
-    found = explainer.attribute(x)
-    assert found.shape == (2, 1, 8, 8)
-    assert float(found.std()) > 0
+    by_hand = explainer.attribute(x)
+    assert by_hand.shape == (2, 1, 8, 8)
+    assert float(by_hand.std()) > 0
+    assert torch.equal(make(name, network, "block", reshape="tokens:4x4+1").attribute(x), by_hand)
+    found = make(name, network, "block").compute(x)
+    assert torch.equal(found.relevance[0], by_hand)
+    assert found.notes["reshape"] == "tokens:4x4+1"
     assert "reshape" not in explainer.knobs()
 
 
 def test_a_reshape_that_is_wrong_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"reshaped to \(1, 16, 5\)"):
         make("grad-cam", Tokens(), "block", reshape=lambda t: t[:, 1:]).attribute(image(1, 1, 8, 8))
-    with pytest.raises(InputError, match="a function tokens"):
+    with pytest.raises(ShapeError, match=r"reshape=tokens:4x4 for a layer that gives \(1, 17, 5\).*tokens:14x14"):
+        make("grad-cam", Tokens(), "block", reshape="tokens:4x4").attribute(image(1, 1, 8, 8))
+    with pytest.raises(InputError, match="reshape 'places'; expected channels-last, tokens:14x14"):
         make("grad-cam", Tokens(), "block", reshape="places")
+    with pytest.raises(InputError, match="a function tokens"):
+        make("grad-cam", Tokens(), "block", reshape=3)
 
 
 def test_removing_a_token_leaves_the_class_token() -> None:

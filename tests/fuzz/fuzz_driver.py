@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fuzz_mutations import mutate
 from fuzz_seeds import KINDS, Seed, write_seeds
 
-__all__ = ["GOOD", "Result", "run"]
+__all__ = ["GOOD", "Result", "Seeded", "run"]
 
 SECONDS = 10.0
 OUTCOMES = ("read", "refused", "bare", "hang", "memory", "ended")
@@ -93,9 +93,35 @@ class Result:
         return "\n".join(lines)
 
 
-def run(
-    n_files: int, *, seed: int = 0, kinds: Iterable[str] = KINDS, kept: Path | None = None, folder: Path | None = None
-) -> Result:
+class Seeded:
+    """Whole files in a folder, and the process that reads what is made of them.
+
+    Parameters
+    ----------
+    folder
+        Where they are written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.seeds = write_seeds(folder / "seeds")
+        self._work, self.worker = folder / "work", _Worker()
+
+    def read(self, seed: Seed, key: str) -> dict[str, Any]:
+        """How one mutated file is answered, where it lies beside the other files of its folder."""
+        there = self._work / seed.kind
+        if not there.exists():
+            shutil.copytree(seed.whole, there)
+        inside = seed.path.is_relative_to(seed.whole)
+        path = there / (seed.path.relative_to(seed.whole) if inside else seed.path.name)
+        whole = seed.path.read_bytes()
+        path.write_bytes(mutate(whole, key))
+        try:
+            return self.worker.ask(seed.kind, path)
+        finally:
+            path.write_bytes(whole) if inside else path.unlink(missing_ok=True)
+
+
+def run(n_files: int, *, seed: int, seeded: Seeded, kinds: Sequence[str] = KINDS, kept: Path | None = None) -> Result:
     """Read ``n_files`` mutated files, as many of each kind.
 
     Parameters
@@ -104,49 +130,28 @@ def run(
         Number of files.
     seed
         Of all draws.
+    seeded
+        What is mutated.
     kinds
         Readers that are tried.
     kept
         Where files that were answered badly are kept.
-    folder
-        Where seeds are written; a temporary one by default.
     """
-    kinds, result, worker = list(kinds), Result(), _Worker()
-    with tempfile.TemporaryDirectory() as temporary:
-        place = Path(temporary if folder is None else folder)
-        seeds = write_seeds(place / "seeds")
-        work = place / "work"
-        try:
-            for n in range(n_files):
-                kind = kinds[n % len(kinds)]
-                key = f"{seed}-{kind}-{n}"
-                source = random.Random(key).choice(seeds[kind])
-                said = _one(worker, source, key, work)
-                result.counts[kind, said["outcome"]] += 1
-                result.slowest = max(result.slowest, said.get("seconds", 0.0))
-                if said["outcome"] not in GOOD:
-                    result.bad.append({"kind": kind, "key": key, "seed_file": source.path.name, **said})
-                    if kept is not None:
-                        kept.mkdir(parents=True, exist_ok=True)
-                        (kept / f"{key}-{source.path.name}").write_bytes(mutate(source.path.read_bytes(), key))
-        finally:
-            worker.stop()
+    result = Result()
+    for n in range(n_files):
+        kind = kinds[n % len(kinds)]
+        key = f"{seed}-{kind}-{n}"
+        source = random.Random(key).choice(seeded.seeds[kind])
+        said = seeded.read(source, key)
+        result.counts[kind, said["outcome"]] += 1
+        result.slowest = max(result.slowest, said.get("seconds", 0.0))
+        if said["outcome"] not in GOOD:
+            result.bad.append({"kind": kind, "key": key, "seed_file": source.path.name, **said})
+            if kept is not None:
+                kept.mkdir(parents=True, exist_ok=True)
+                (kept / f"{key}-{source.path.name}").write_bytes(mutate(source.path.read_bytes(), key))
+    seeded.worker.stop()
     return result
-
-
-def _one(worker: _Worker, source: Seed, key: str, work: Path) -> dict[str, Any]:
-    """Read one mutated file, where it lies beside the other files of its folder."""
-    there = work / source.kind
-    if not there.exists():
-        shutil.copytree(source.whole, there)
-    inside = source.path.is_relative_to(source.whole)
-    path = there / (source.path.relative_to(source.whole) if inside else source.path.name)
-    whole = source.path.read_bytes()
-    path.write_bytes(mutate(whole, key))
-    try:
-        return worker.ask(source.kind, path)
-    finally:
-        path.write_bytes(whole) if inside else path.unlink(missing_ok=True)
 
 
 def main() -> int:
@@ -158,7 +163,8 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, default=Path("fuzz-found"))
     asked = parser.parse_args()
     start = time.monotonic()
-    result = run(asked.files, seed=asked.seed, kinds=asked.kinds, kept=asked.kept)
+    with tempfile.TemporaryDirectory() as folder:
+        result = run(asked.files, seed=asked.seed, seeded=Seeded(Path(folder)), kinds=asked.kinds, kept=asked.kept)
     sys.stdout.write(result.table() + "\n\n")
     for one in result.bad:
         sys.stdout.write(json.dumps(one) + "\n")

@@ -144,6 +144,22 @@ def test_the_voxels_are_those_that_pynrrd_reads(encoding: str, endian: str, tmp_
     assert np.array_equal(regard.read(tmp_path / "x.nrrd").tensor[0].numpy(), expected)
 
 
+def test_a_deflated_dicom_that_grows_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pydicom
+
+    whole = Path(pydicom.__file__).parent / "data" / "test_files" / "image_dfl.dcm"
+    assert regard.read(whole).shape == (512, 512, 1)
+    content = whole.read_bytes()
+    start = 132 + 12 + int(pydicom.dcmread(whole).file_meta.FileMetaInformationGroupLength)
+    packed = zlib.compressobj(wbits=-15)
+    inside = zlib.decompress(content[start:], wbits=-15) + bytes(3_000_000)
+    (tmp_path / "x.dcm").write_bytes(content[:start] + packed.compress(inside) + packed.flush())
+    monkeypatch.setattr("regard.io.dicom_file.LARGEST", 2_000_000)
+    with pytest.raises(FileError, match="deflated part becomes more than"):
+        regard.read(tmp_path / "x.dcm")
+    assert regard.read(whole).shape == (512, 512, 1)
+
+
 def test_the_limit_is_that_of_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs" / "hostile-input.md").read_text()
     assert f"{limits.LARGEST // 2**30} GiB" in page

@@ -12,7 +12,7 @@ import torch
 import yaml
 from torch import nn
 
-from regard.core.errors import CardError, FileError, TrustError
+from regard.core.errors import CardError, FileError, InputError, TrustError
 from regard.models import load_model
 
 X = torch.zeros(1, 1, 16, 16)
@@ -226,4 +226,82 @@ def test_tags_of_yaml_are_refused(canary: Path, write_model: Write, text: str) -
     (folder / "card.yaml").write_text(f"{text.format(canary=canary)}\n")
     with pytest.raises(CardError, match="without tags"):
         load_model(folder, trust=True)
+    assert not canary.exists()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kwargs": {"widths": [100_000, 100_000, 100_000]}},
+        {"kwargs": {"widths": [10**30]}},
+        {"kwargs": {"widths": [2, -3]}},
+        {"kwargs": {"widths": "x" * 100_000}},
+        {"kwargs": {"spatial_dims": 10**9}},
+        {"kwargs": {"outputs": 10**12}},
+        {"inputs": [{"shape": [100_000, 100_000, 100_000]}]},
+        {"inputs": [{"channels": 10**12}]},
+        {"inputs": [{"spacing_mm": list(range(1, 150_000))}]},
+    ],
+    ids=lambda changes: str(changes)[:40],
+)
+def test_a_card_of_sizes_that_no_memory_holds_is_one_sentence(changes: dict[str, Any], write_model: Write) -> None:
+    with pytest.raises(InputError) as told:
+        load_model(write_model(**changes))
+    assert len(str(told.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("sizes", {"size": 10**9}), ("sizes", {"widths": [10**9]}), ("sizes", {"size": True}), ("sizes", None),
+     ("scales", [0, 1]), ("scales", [0, 1, 0, "x"]), ("scales", [0, 1, 0, float("inf")])],
+)  # fmt: skip
+def test_a_sampler_of_sizes_that_no_memory_holds_is_one_sentence(key: str, value: Any, tmp_path: Path) -> None:
+    import json
+
+    from regard.explainers.generative.sampler import Sampler, SamplerSizes, read_sampler, write_sampler
+
+    sizes = SamplerSizes(size=8, n_latent=4, widths=(4,), n_code=2, n_blocks=1, width=8, embedded=4)
+    write_sampler(tmp_path, Sampler(sizes, (0.0, 1.0, 0.0, 1.0)), {"weights_sha256": None, "layer": None})
+    read_sampler(tmp_path)
+    record = tmp_path / "models" / "sampler" / "sampler.json"
+    said = json.loads(record.read_text())
+    said[key] = {**said[key], **value} if isinstance(value, dict) else value
+    record.write_text(json.dumps(said))
+    with pytest.raises(FileError, match=r"sampler\.json|a sampler of sizes|other sizes"):
+        read_sampler(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["voxel:inf,0,0", "voxel:nan,0,0", "voxel:1e400,0,0", "voxel:1e30,0,0",
+                                  "voxel:1.5,0,0", "voxel-mm:inf,0,0", "output:" + "9" * 40])  # fmt: skip
+def test_a_place_that_is_no_number_is_no_target(text: str) -> None:
+    from regard.core.errors import TargetError
+    from regard.models.card import ModelCard
+    from regard.models.target_text import read_target
+
+    card = ModelCard.model_validate({"name": "x", "inputs": [{}], "output": {"kind": "image"}})
+    with pytest.raises(TargetError):
+        read_target(text, card)
+
+
+def test_a_checkpoint_that_holds_a_pickle_does_not_run(tmp_path: Path, payload: bytes, canary: Path) -> None:
+    import lightning
+
+    from regard.training.resumable import Epochs, fit_resumable
+
+    class Learner(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = nn.Linear(1, 1)
+
+        def training_step(self, batch: Any, _: int) -> torch.Tensor:
+            return self.network(batch).square().mean()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    (tmp_path / "checkpoint.ckpt").write_bytes(payload)
+    with pytest.raises(FileError, match="checkpoint"):
+        fit_resumable(Learner(), Epochs(lambda cases, _: torch.ones(len(cases), 1), 2), n_epochs=1, batch_size=1,
+                      folder=tmp_path)  # fmt: skip
     assert not canary.exists()

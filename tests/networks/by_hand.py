@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from reference import cam as literal
 from torch import Tensor, nn
 
+from reference import cam as literal
 from regard.core import randomness
 from regard.core.explainer import Attribution
 from regard.explainers.perturbation.segments import supervoxels
@@ -165,9 +165,7 @@ def lam(q: Question) -> Maps:
 
     def at(share: float) -> list[np.ndarray]:
         width = sigma * (1 - share)
-        return [
-            literal.blur(array(t), [width] * (t.ndim - 2)) if width > 0 and t.ndim > 2 else array(t) for t in q.x
-        ]
+        return [literal.blur(array(t), [width] * (t.ndim - 2)) if width > 0 and t.ndim > 2 else array(t) for t in q.x]
 
     totals = [np.zeros_like(array(t)) for t in q.x]
     for step in range(n):

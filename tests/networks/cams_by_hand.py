@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from reference import cam as literal
 from torch import Tensor, nn
 
+from reference import cam as literal
 from regard.core.randomness import uniform
 
 from .by_hand import Maps, Question, array

@@ -16,9 +16,11 @@ CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 def seeded(network: nn.Module, seed: int = 0) -> nn.Module:
     """Weights drawn anew, large enough that no part of the network is idle."""
     generator = torch.Generator().manual_seed(seed)
-    for p in network.parameters():
-        p.data = torch.randn(p.shape, generator=generator) / max(1, p[0].numel()) ** 0.5 if p.ndim > 1 else p.data
-        p.data = p.data + 0.1 * torch.randn(p.shape, generator=generator)
+    for name, p in network.named_parameters():
+        size = 1 / p[0].numel() ** 0.5 if p.ndim > 1 else 0.1
+        p.data = size * torch.randn(p.shape, generator=generator)
+        if "norm" in name and name.endswith("weight"):
+            p.data += 1
     return network.double().eval()
 
 

@@ -1,4 +1,4 @@
-"""Every method on networks as users have them: right, refused in one sentence, or a warning that names the condition."""
+"""Every method on networks as users have them: right, refused in one sentence, or a warning of the condition."""
 
 import logging
 from typing import Any

@@ -14,6 +14,7 @@ from regard.cli.options import (
     Overwrite,
     Private,
     Quiet,
+    Reshape,
     Seed,
     Threads,
     Trust,
@@ -40,6 +41,7 @@ def cohort(
     layer: Annotated[
         str | None, typer.Option(metavar="NAME", help="Layer of CAM methods; the card's or the last by default.")
     ] = None,
+    reshape: Reshape = None,
     mask: Annotated[str | None, typer.Option(metavar="FILE|COLUMN", help="Region of interest; NaN outside it.")] = None,
     template: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Image whose grid the maps are carried to.")
@@ -98,7 +100,8 @@ def cohort(
 
     request = CohortRequest(
         model=model, table=table, output=output, methods=tuple(method), target=target, reference=reference,
-        layer=layer, mask=mask, template=template, warp=warp, atlas=atlas, atlas_table=atlas_table, null=null,
+        layer=layer, reshape=reshape, mask=mask, template=template, warp=warp,
+        atlas=atlas, atlas_table=atlas_table, null=null,
         pattern=pattern, groups=groups, covariates=tuple(covariate or ()), by=tuple(by or ()), voxelwise=voxelwise,
         workers=workers, scheduler=scheduler, maps=maps, weights=weights, trust=trust, seed=seed, device=device,
         threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet,

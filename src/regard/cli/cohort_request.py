@@ -20,6 +20,7 @@ from regard.cohort.question import Question
 from regard.cohort.results import Asked
 from regard.core.errors import GeometryError, InputError
 from regard.core.optional import need
+from regard.core.places import parse_layout
 from regard.core.recording import LAYERS
 from regard.core.volume import Volume
 from regard.explainers.spec import parse_methods
@@ -48,6 +49,7 @@ class CohortRequest:
     target: str | None = None
     reference: str | None = None
     layer: str | None = None
+    reshape: str | None = None
     mask: str | None = None
     template: Path | None = None
     warp: str | None = None
@@ -217,6 +219,7 @@ def function_of(request: CohortRequest, where: Space, null: Null, device: str) -
         target=request.target,
         reference=_file_or_text(request.reference),
         layer=request.layer,
+        reshape=None if request.reshape is None else str(parse_layout(request.reshape)),
         mask=_file_or_text(request.mask),
         seed=request.seed,
         device=device,
@@ -260,6 +263,7 @@ def configuration(
         "target": question.target,
         "reference": question.reference,
         "layer": question.layer,
+        **({"reshape": question.reshape} if question.reshape is not None else {}),
         "mask": question.mask,
         "template": None if request.template is None else _absolute(request.template),
         "warp": request.warp,

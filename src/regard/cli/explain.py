@@ -16,6 +16,7 @@ from regard.cli.options import (
     Overwrite,
     Private,
     Quiet,
+    Reshape,
     Seed,
     Threads,
     Trust,
@@ -47,6 +48,7 @@ def explain(
     layer: Annotated[
         str | None, typer.Option(metavar="NAME", help="Layer of CAM methods; the card's or the last by default.")
     ] = None,
+    reshape: Reshape = None,
     mask: Annotated[Path | None, typer.Option(metavar="FILE", help="Region of interest; NaN outside it.")] = None,
     further: Annotated[list[str] | None, typer.Option("--input", metavar="NAME=FILE", help="Further input.")] = None,
     cut: Annotated[
@@ -83,11 +85,11 @@ def explain(
 
     request = Request(
         model=model, paths=tuple(cases), output=output, methods=tuple(method), target=target, reference=reference,
-        reference_cases=reference_cases, reference_tolerance=reference_tolerance, layer=layer, mask=mask,
-        further=tuple(further or ()), cut=cut, volumes=tuple(volume or ()), series=tuple(series or ()), dicom=dicom,
-        dicom_seg=dicom_seg,
-        weights=weights, trust=trust, seed=seed, device=device, threads=threads, batch_size=batch_size,
-        overwrite=overwrite, private=private, verbose=verbose, quiet=quiet, as_json=as_json,
+        reference_cases=reference_cases, reference_tolerance=reference_tolerance, layer=layer, reshape=reshape,
+        mask=mask, further=tuple(further or ()), cut=cut, volumes=tuple(volume or ()), series=tuple(series or ()),
+        dicom=dicom, dicom_seg=dicom_seg, weights=weights, trust=trust, seed=seed, device=device,
+        threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet,
+        as_json=as_json,
     )  # fmt: skip
     with without_limits(no_limits):
         return run(request)

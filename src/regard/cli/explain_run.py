@@ -184,6 +184,7 @@ def _explain(this: _Run, case: Case) -> None:
         reference=this.question.reference,
         reference_cases=this.question.reference_cases if any(map(takes_cases, missing)) else (),
         layer=request.layer,
+        reshape=request.reshape,
         mask=this.question.mask,
         seed=request.seed,
         case=case.case,

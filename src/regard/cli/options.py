@@ -19,6 +19,7 @@ __all__ = [
     "Overwrite",
     "Private",
     "Quiet",
+    "Reshape",
     "Seed",
     "Threads",
     "Trust",
@@ -49,6 +50,10 @@ ChosenSeries = Annotated[
 ]
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Weights, where the model does not bring its own.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Let code that comes with the model run, this time only.")]
+Reshape = Annotated[
+    str | None,
+    typer.Option(metavar="GRID", help="How the layer lies: channels-last, tokens:14x14+1, slices:S, instances:S."),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell more, and tracebacks.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no warnings, results and errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON on standard output.")]

@@ -12,6 +12,7 @@ from typing import Any
 
 from regard.core.errors import InputError, ShapeError
 from regard.core.image_target import Contrast, ErrorTo, Mean
+from regard.core.places import parse_layout
 from regard.core.target import AbstractTarget
 from regard.core.volume import Volume
 from regard.explain import Scan
@@ -53,6 +54,7 @@ class Request:
     reference_cases: Path | None = None
     reference_tolerance: float | None = None
     layer: str | None = None
+    reshape: str | None = None
     mask: Path | None = None
     further: tuple[str, ...] = ()
     cut: str | None = None
@@ -209,6 +211,8 @@ def configuration(
         "reference_cases": _absolute(request.reference_cases),
         "reference_tolerance": request.reference_tolerance,
         "layer": request.layer,
+        # Left out where it is not given, so that older folders go on.
+        **({"reshape": str(parse_layout(request.reshape))} if request.reshape is not None else {}),
         "mask": _absolute(request.mask),
         "slice": request.cut,
         # Left out where nothing is chosen, so that older folders go on.

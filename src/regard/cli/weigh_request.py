@@ -137,7 +137,8 @@ def as_it_was_asked(record: dict[str, Any], request: WeighRequest) -> Request:
     return Request(
         model=record["model"], paths=(), output=request.folder, methods=tuple(record["methods"]),
         target=record.get("target"), reference=record.get("reference"), reference_cases=path("reference_cases"),
-        reference_tolerance=record.get("reference_tolerance"), layer=record.get("layer"), mask=path("mask"),
+        reference_tolerance=record.get("reference_tolerance"), layer=record.get("layer"),
+        reshape=record.get("reshape"), mask=path("mask"),
         cut=record.get("slice"), weights=request.weights or path("weights"), seed=int(record["seed"]),
         private=bool(record.get("private")),
     )  # fmt: skip

@@ -143,7 +143,8 @@ def _weigh_one(this: OpenRun, plan: Plan, case: Case, *, tell: bool) -> list[Wei
     scans = scans_of(case, this.model, this.said.cut)
     _check_images(this, case, scans)
     opened = open_case(
-        this.model, scans, target=this.question.target, reference=this.question.reference, layer=this.said.layer,
+        this.model, scans, target=this.question.target, reference=this.question.reference,
+        layer=this.said.layer, reshape=this.said.reshape,
         case=case.case, seed=this.said.seed, batch_size=batch_size_of(this.request.batch_size),
     )  # fmt: skip
     values = list(this.predictions.values())

@@ -44,6 +44,7 @@ class Question:
     target: str | None = None
     reference: str | None = None
     layer: str | None = None
+    reshape: str | None = None
     mask: str | None = None
     seed: int = 0
     device: str = "cpu"
@@ -84,6 +85,7 @@ class OpenQuestion:
             target=self.target,
             reference=self.reference(case),
             layer=self.question.layer,
+            reshape=self.question.reshape,
             mask=self._mask_of(case),
             seed=self.question.seed,
             case=case.case,

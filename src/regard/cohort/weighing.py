@@ -61,7 +61,8 @@ class _OpenWeighing:
         scans = asked.scans(case)
         found = asked.explain(case, scans)
         opened = open_case(
-            asked.model, scans, target=asked.target, reference=asked.reference(case), layer=question.layer,
+            asked.model, scans, target=asked.target, reference=asked.reference(case),
+            layer=question.layer, reshape=question.reshape,
             case=case.case, seed=question.seed, batch_size=question.batch_size,  # type: ignore[arg-type]
         )  # fmt: skip
         exhibits, notes = {}, {}

@@ -3,7 +3,6 @@
 Hooks, modes and gradient flags change only inside the contexts of this file, and are put back also after an exception.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from regard.core.choosing import plain_name, watch
 from regard.core.errors import CapabilityError, UnknownNameError
 from regard.core.one_thread import alone
-from regard.core.spatial import has_space, space
+from regard.core.plainly import in_backward, plainly, without_checkpoints
 
 __all__ = [
     "GRADIENT",
@@ -92,7 +92,7 @@ def _restored(network: Network) -> Iterator[Network]:
             m.training = False
         for p, _ in flags:
             p.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), plainly():
             yield network
     finally:
         for m, training in modes:
@@ -122,22 +122,20 @@ def _module(network: Network) -> nn.Module:
 
 def layer_name(network: Network, layer: nn.Module) -> str:
     """Dotted name of a module inside the network."""
-    return next((name for name, m in _module(network).named_modules() if m is layer), type(layer).__name__)
+    named = _module(network).named_modules(remove_duplicate=False)
+    return next((plain_name(name) for name, m in named if m is layer), type(layer).__name__)
 
 
 def find_layer(network: Network, layer: LayerLike, forward: Callable[[], object]) -> nn.Module:
     """Find a layer by name or as given; by None, the last one that still has places.
-
-    Automatic choice: of the modules whose output has more than one place, the last to finish; for a network that gives
-    an image, the last to finish among those of the smallest output. Containers win over their last child; a module
-    that runs more than once is passed over.
 
     Parameters
     ----------
     network
         The network.
     layer
-        Dotted name, module, or None.
+        Dotted name (parts that `torch.compile` wrapped are named as they were before), module, or None for the
+        automatic choice (`regard.core.choosing`).
     forward
         Runs the network once (used only for None).
 
@@ -154,39 +152,13 @@ def find_layer(network: Network, layer: LayerLike, forward: Callable[[], object]
         if not any(m is inner for m in module.modules()):
             raise UnknownNameError(f"a layer {type(layer).__name__}", "a module inside the network")
         return inner  # type: ignore[return-value]
-    names = dict(module.named_modules())
-    if layer is not None:
-        if layer not in names or layer == "":
-            raise UnknownNameError.suggest("layer", layer, [n for n in names if n])
-        return names[layer]
-
-    seen: list[tuple[nn.Module, int]] = []
-    with ExitStack() as stack:
-
-        def note(m: nn.Module, _: object, output: object) -> None:
-            if has_space(output) and isinstance(output, Tensor):
-                size = 1
-                for n in space(output):
-                    size *= n
-                seen.append((m, size))
-
-        for m in names.values():
-            if m is not module:
-                stack.callback(m.register_forward_hook(note).remove)
-        with torch.no_grad():
-            final = forward()
-    calls = Counter(m for m, _ in seen)
-    candidates = [(m, size) for m, size in seen if calls[m] == 1]
-    if has_space(final) and candidates:
-        smallest = min(size for _, size in candidates)
-        candidates = [(m, size) for m, size in candidates if size == smallest]
-    if not candidates:
-        raise CapabilityError(
-            "a network in which no layer's output has more than one place",
-            "a layer (batch, channel, *space)",
-            "name a layer, or choose a method that needs none",
-        )
-    return candidates[-1][0]
+    if layer is None:
+        return watch(module, forward).chosen()[0].module
+    names = {plain_name(name): m for name, m in module.named_modules(remove_duplicate=False)}
+    given = plain_name(layer)
+    if given not in names or given == "":
+        raise UnknownNameError.suggest("layer", layer, [n for n in names if n])
+    return unwrap(names[given])  # type: ignore[return-value]
 
 
 @contextmanager
@@ -196,7 +168,8 @@ def replaced_output(
     """Within this context ``replace`` stands between the layer and what follows it.
 
     Yields a list to which each output of the layer is added. ``replace`` gets the output and returns what goes on;
-    it must be a tensor of its own, so that an in-place operation that follows does no harm.
+    it must be a tensor of its own, so that an in-place operation that follows does no harm. A layer inside a checkpoint
+    runs again when autograd runs backward: ``replace`` is then asked again, with the first output.
     """
     outputs: list[Tensor] = []
 
@@ -205,6 +178,8 @@ def replaced_output(
             raise CapabilityError(
                 f"a layer that returns {type(output).__name__}", "one tensor", "name a layer inside or after it"
             )
+        if outputs and in_backward():
+            return replace(outputs[0])
         if outputs:
             raise CapabilityError(
                 f"the layer {type(layer).__name__}, which runs more than once in a forward pass",
@@ -214,6 +189,12 @@ def replaced_output(
         outputs.append(output)
         return replace(output)
 
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise CapabilityError(
+            f"a scripted layer {layer.original_name}, which runs outside of Python",
+            "a layer that can be looked into",
+            "name one outside of the scripted part, or give the network as it was before torch.jit.script",
+        )
     handle = layer.register_forward_hook(hook)
     try:
         yield outputs
@@ -246,7 +227,7 @@ def at_layer(network: Network, layer: LayerLike) -> Callable[..., Tensor]:
 
 
 @contextmanager
-def tail(network: Network, layer: nn.Module, forward: Callable[[int], object]) -> Iterator[Callable[[Tensor], object]]:
+def tail(network: Network, layer: nn.Module, forward: Callable[[int], object]) -> Iterator[Callable[..., object]]:
     """Within this context, run only what follows a layer.
 
     The forward pass is run once; modules that finished before the layer then give back what they gave, so that one
@@ -264,7 +245,8 @@ def tail(network: Network, layer: nn.Module, forward: Callable[[int], object]) -
     Yields
     ------
     Callable
-        Takes activations (n, channel, \\*space) of the layer for one case; returns the network's output (n, ...).
+        Takes outputs of the layer for n copies of one case, and n (None: as many as they have rows); returns the
+        network's output (n, ...).
     """
     module = _module(network)
     finished: list[tuple[nn.Module, _Call]] = []
@@ -288,7 +270,7 @@ def tail(network: Network, layer: nn.Module, forward: Callable[[int], object]) -
                 finished.append((m, call))
 
     with ExitStack() as stack:
-        for m in module.modules():
+        for m in (m for m in module.modules() if not isinstance(m, torch.jit.ScriptModule)):
             stack.callback(m.register_forward_pre_hook(enter, with_kwargs=True).remove)
             stack.callback(m.register_forward_hook(leave, with_kwargs=True).remove)
         with torch.no_grad():
@@ -300,14 +282,14 @@ def tail(network: Network, layer: nn.Module, forward: Callable[[int], object]) -
     for m, call in finished:
         shortcuts.setdefault(m, []).append(call)
 
-    def evaluate(replacement: Tensor) -> object:
-        n = replacement.shape[0]
+    def evaluate(replacement: Tensor, n_copies: int | None = None) -> object:
+        n = replacement.shape[0] if n_copies is None else n_copies
 
         def replaced(*args: Any, **kwargs: Any) -> Tensor:
             reached[0].write(_tensors((args, kwargs)))
             return replacement.clone()
 
-        with ExitStack() as patches:
+        with ExitStack() as patches, without_checkpoints():
             for m, calls in shortcuts.items():
                 patches.enter_context(patched_forward(m, _recall(calls, n, m.forward)))
             patches.enter_context(patched_forward(layer, replaced))

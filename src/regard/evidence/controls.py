@@ -119,7 +119,14 @@ def resized(relevance: Tensor, like: Tensor) -> Tensor:
 
 
 def random_cam(
-    network: Network, x: Tensor, target: AbstractTarget, *, layer: str | None, seed: int, case: str
+    network: Network,
+    x: Tensor,
+    target: AbstractTarget,
+    *,
+    layer: str | None,
+    seed: int,
+    case: str,
+    reshape: str | None = None,
 ) -> Tensor:
     """Activations of the layer with random channel weights, as a class activation map shows them.
 
@@ -128,7 +135,7 @@ def random_cam(
     CapabilityError
         If the network has no layers.
     """
-    found: Tensor = RandomCAM(network, layer=layer).attribute(x, target, seed=seed, case=case)
+    found: Tensor = RandomCAM(network, layer=layer, reshape=reshape).attribute(x, target, seed=seed, case=case)
     return found
 
 

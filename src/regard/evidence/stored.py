@@ -175,7 +175,7 @@ class OpenCase:
         What it was compared with, or None.
     value
         f(x).
-    case, seed, layer, batch_size
+    case, seed, layer, batch_size, reshape
         As when it was explained.
     """
 
@@ -188,6 +188,7 @@ class OpenCase:
     seed: int
     layer: str | None
     batch_size: BatchSize
+    reshape: str | None = None
 
     def exhibit(
         self, stored: StoredMap, spec: MethodSpec, *, spread: float | None = None, truth: Volume | None = None,
@@ -238,7 +239,7 @@ class OpenCase:
         network = self._network(number)
         layer = self.layer if self.layer is None or not isinstance(network, OneInput) else f"network.{self.layer}"
         x = self.prepared.inputs.tensors[number]
-        return random_cam(network, x, self.goal, layer=layer, seed=self.seed, case=self.case)
+        return random_cam(network, x, self.goal, layer=layer, seed=self.seed, case=self.case, reshape=self.reshape)
 
     def _number(self, name: str | None) -> int:
         names = [s.name for s in self.model.card.inputs]
@@ -272,7 +273,7 @@ class OpenCase:
         if isinstance(self.model, Ensemble):
             return None
 
-        of_case = fitted(spec, self.prepared)
+        of_case = fitted(spec.laid_out(self.reshape), self.prepared)
 
         def again(network: Network, x: Tensor) -> Tensor:
             inner = network.network if isinstance(network, OneInput) else network
@@ -296,6 +297,7 @@ def open_case(
     target: TargetLike = None,
     reference: ReferenceLike = None,
     layer: str | None = None,
+    reshape: str | None = None,
     case: str = "case",
     seed: int = 0,
     batch_size: BatchSize = "auto",
@@ -309,4 +311,4 @@ def open_case(
     value = float(target_values(goal, output, 1, n_space(inputs.tensors[0]))[0])
     question = Query(recording.unwrap(prepared.network), inputs, goal, seed=seed, case=case, batch_size=batch_size)
     compared = find_reference(reference, question, prepared, model.card)
-    return OpenCase(model, prepared, goal, compared, value, case, seed, layer or model.card.layer, batch_size)
+    return OpenCase(model, prepared, goal, compared, value, case, seed, layer or model.card.layer, batch_size, reshape)

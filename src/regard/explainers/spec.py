@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from regard.core.errors import CardError, InputError, UnknownNameError
@@ -58,6 +58,12 @@ class MethodSpec:
     def known_knobs(self) -> list[str]:
         """Names of the settings that the method takes."""
         return [p for p in inspect.signature(self.method).parameters if p != "network"]
+
+    def laid_out(self, reshape: str | None) -> "MethodSpec":
+        """The same with ``reshape``, where the method looks at a layer and says nothing of how it lies."""
+        if reshape is None or "reshape" not in self.known_knobs() or "reshape" in self.knobs:
+            return self
+        return replace(self, knobs={**self.knobs, "reshape": reshape})
 
     def build(self, network: Network, *, layer: LayerLike = None) -> AbstractExplainer:
         """Make the explainer for a network; ``layer`` is used where the method has one and none is set."""

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from regard.core.errors import FileError, GeometryError
-from regard.io.guard import BoundedFile
+from regard.io.dicom_file import read_dataset
 
 __all__ = ["TOMOGRAPHIC", "UNREADABLE", "Place", "Plane", "group_of", "open_header", "pixel_spacing", "planes_of"]
 
@@ -118,9 +117,10 @@ def open_header(path: Path) -> Dataset:
         If it cannot be read.
     """
     try:
-        with BoundedFile(path) as stream:
-            header = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+        header = read_dataset(path, pixels=False)
         header.get("Rows"), header.get("SOPClassUID")
+    except FileError:
+        raise
     except UNREADABLE as error:
         raise FileError(f"'{path}' is not a readable DICOM file", "a whole one", "export it again") from error
     if not header:

@@ -11,8 +11,8 @@ from pydicom.pixels import apply_modality_lut, get_decoder
 
 from regard.core.errors import FileError, MissingDependencyError
 from regard.io.decoder import decode
+from regard.io.dicom_file import read_dataset
 from regard.io.dicom_plane import TOMOGRAPHIC, UNREADABLE, group_of
-from regard.io.guard import BoundedFile
 from regard.io.limits import check_size
 
 __all__ = ["FileValues", "file_values", "fill_padding", "levels_of"]
@@ -148,8 +148,7 @@ def file_values(path: Path) -> FileValues:
         If the decoder of its compression is not installed.
     """
     try:
-        with BoundedFile(path) as stream:
-            dataset = pydicom.dcmread(stream, force=True)
+        dataset = read_dataset(path)
         if "TransferSyntaxUID" not in getattr(dataset, "file_meta", {}):
             dataset.ensure_file_meta()
             dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian

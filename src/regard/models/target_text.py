@@ -120,8 +120,8 @@ def _numbers(text: str, whole: str) -> list[float]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    numbers = [n for n in numbers if abs(n) < _FARTHEST]  # neither infinite nor NaN
-    if len(numbers) not in (2, 3):
+    near = all(abs(n) < _FARTHEST for n in numbers)  # neither infinite nor NaN
+    if len(numbers) not in (2, 3) or not near:
         raise TargetError(f"the place '{text}' in the target '{whole}'", "three numbers with commas, such as 12,40,7")
     return numbers + [0.0] * (3 - len(numbers))
 

@@ -11,7 +11,7 @@ from regard.core.query import Query
 from regard.core.recording import GRADIENT, LAYERS, LayerLike, Network
 from regard.core.target import TargetLike
 from regard.explainers.cam.base import AbstractCAM
-from regard.explainers.cam.recorded import Recorded, Reshape, record
+from regard.explainers.cam.recorded import Recorded, Reshape, chosen, record
 from regard.probing.answers import (
     Answers,
     evaluate,
@@ -113,7 +113,13 @@ def _record(
     lost: list[Probe] = []
     for layer, reshape in layers:
         try:
-            one = record(query, layer, reshape)
+            if layer is None:
+                choice = chosen(query)
+                if choice.parts:
+                    # A layer for each branch or member: each is passed by the others, and that is no fault.
+                    lost.append(Probe("layer", "ok", f"a layer for each of {', '.join(choice.parts)}"))
+                    continue
+            one = record(query, choice.layers[0] if layer is None else layer, reshape)
             if all(one.layer is not other.layer for other in recorded):
                 recorded.append(one)
         except InputError as error:

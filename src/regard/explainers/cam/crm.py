@@ -67,7 +67,7 @@ class CRM(AbstractCAM):
         *,
         ablate: Literal["auto", "never", "always"] = "auto",
         form: Form = "signed",
-        reshape: Reshape | None = None,
+        reshape: Reshape | str | None = None,
     ) -> None:
         super().__init__(network, layer, form=form, reshape=reshape)
         if ablate not in ("auto", "never", "always"):

@@ -7,7 +7,7 @@ from regard.core.errors import InputError
 from regard.core.explainer import Form, Query
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import LayerLike, Network
-from regard.core.spatial import blur, interpolate, n_space, space, space_axes
+from regard.core.spatial import blur, interpolate, space, space_axes
 from regard.explainers.cam.base import A_SCORE, AbstractCAM, weighted_sum
 from regard.explainers.cam.recorded import Recorded, Reshape, in_batches
 
@@ -53,7 +53,7 @@ class ScoreCAM(AbstractCAM):
         *,
         filler_width: float = 0.1,
         form: Form = "signed",
-        reshape: Reshape | None = None,
+        reshape: Reshape | str | None = None,
     ) -> None:
         super().__init__(network, layer, form=form, reshape=reshape)
         if not filler_width > 0:
@@ -67,12 +67,13 @@ class ScoreCAM(AbstractCAM):
         channels = (high > low).nonzero()[:, 0]
         if not len(channels):
             return torch.zeros_like(activations[:, :1])
-        fillers = [self._filler(x, n_space(activations)) for x in query.inputs.tensors]
+        shown_to = zip(query.inputs.tensors, recorded.reaches, strict=True)
+        fillers = [self._filler(x) if reached and recorded.fits(x) else x for x, reached in shown_to]
 
         def shown(items: range) -> Tensor:
             chosen = activations[:, channels[items.start : items.stop]].transpose(0, 1)
             pairs = zip(query.inputs.tensors, fillers, strict=True)
-            return query.score([_show(x, filler, chosen) for x, filler in pairs]).to(activations)
+            return query.score([_show(x, filler, chosen, recorded) for x, filler in pairs]).to(activations)
 
         scores = in_batches(query, len(channels), shown, "score-cam")
         if self.form == "published":
@@ -82,21 +83,19 @@ class ScoreCAM(AbstractCAM):
                 weights = scores - query.score([filler.clone() for filler in fillers]).to(activations)
         return weighted_sum(weights[None], activations[:, channels])
 
-    def _filler(self, x: Tensor, n_axes: int) -> Tensor:
-        """What stands where a channel is not active; an input without the layer's axes is left as it is."""
-        if n_space(x) != n_axes:
-            return x
+    def _filler(self, x: Tensor) -> Tensor:
+        """What stands where a channel is not active."""
         if self.form == "published":
             return torch.zeros_like(x)
         return blur(x, [self.filler_width * n for n in space(x)])
 
 
-def _show(x: Tensor, filler: Tensor, channels: Tensor) -> Tensor:
+def _show(x: Tensor, filler: Tensor, channels: Tensor, recorded: Recorded) -> Tensor:
     """The input (1, channel, \\*space) shown where each of ``channels`` (n, 1, \\*space) is active, n cases."""
     if filler is x:
         return x.expand(channels.shape[0], *x.shape[1:]).clone()
-    masks = interpolate(channels, space(x))
-    axes = space_axes(masks)
+    masks = recorded.onto(channels, x, interpolate)
+    axes = tuple(range(1, masks.ndim))
     low, high = masks.amin(axes, keepdim=True), masks.amax(axes, keepdim=True)
     masks = ((masks - low) / (high - low).clamp_min(torch.finfo(masks.dtype).tiny)).to(x)
     return filler + masks * (x - filler)

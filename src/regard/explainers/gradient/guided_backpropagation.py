@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from regard.core.explainer import AbstractExplainer, Attribution, Query
+from regard.core.plainly import without_checkpoints
 from regard.core.quantity import Promise, Quantity, Sign
 
 __all__ = ["GuidedBackpropagation"]
@@ -97,7 +98,8 @@ class GuidedBackpropagation(AbstractExplainer):
     breaks = {Promise.COMPLETE: "signals that lower the output are stopped, so that nothing adds up to it"}
 
     def _attribute(self, query: Query) -> Attribution:
-        with _Guided() as guided:
+        # A checkpoint would run its part again outside of what guides it.
+        with _Guided() as guided, without_checkpoints():
             value, gradients = query.gradient(query.inputs.tensors)
         if not guided.n_guided:
             logger.warning("guided backpropagation met no ReLU in the network; the map is the plain gradient")
