@@ -34,13 +34,8 @@ def test_help_of_each_verb_has_an_example_and_its_options(regard: Regard, verb: 
 def test_help_of_explain_has_every_option_of_the_contract(regard: Regard) -> None:
     text = regard("explain", "-h").out
     wanted = (
-<<<<<<< HEAD
         "-o -m -t --reference --reference-cases --reference-tolerance --layer --reshape --mask --dicom --input "
-        "--weights --trust --seed --device --threads --batch-size --overwrite --private --slice"
-=======
-        "-o -m -t --reference --reference-cases --reference-tolerance --layer --mask --dicom --input --weights --trust "
-        "--seed --device --threads --batch-size --overwrite --private --slice --no-limits"
->>>>>>> hostile
+        "--weights --trust --seed --device --threads --batch-size --overwrite --private --slice --no-limits"
     )
     for option in wanted.split():
         assert option in text

@@ -143,17 +143,12 @@ def read_sampler(
             f"a sampler of {said.get('layer') or 'the output'}", f"one of {layer or 'the output'}", "name its --layer"
         )
     with parsing(place / "sampler.json", "record of a sampler", do="fit one with --fit"):
-<<<<<<< HEAD
-        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said["sizes"].items()}
-        sizes = SamplerSizes(**settings)
-=======
         if not isinstance(said.get("sizes"), dict):
             raise FileError(
                 f"a sampler of sizes {reprlib.repr(said.get('sizes'))}", "sizes by name", "fit one with --fit"
             )
         given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said["sizes"].items()}
         sizes = SamplerSizes(**given)
->>>>>>> hostile
         scales = tuple(float(v) for v in said["scales"])
         _check_sizes(sizes, scales, said)
         with torch.device("meta"):
