@@ -38,7 +38,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 if "sleep" in path:
                     time.sleep(60)
                 if "memory" in path:
-                    bytearray(10**13)
+                    bytearray(8 * 2**30)
                 print("what a decoder prints must not reach the answer")
                 return plain[kind](path)
             return run
