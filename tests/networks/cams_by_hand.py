@@ -14,7 +14,7 @@ from regard.core.randomness import uniform
 
 from .by_hand import Maps, Question, array, gradients_of_parameters_kept
 
-MOST = 160
+MOST = 64
 """Cells or channels up to which a layer is taken apart one by one."""
 
 
