@@ -136,7 +136,7 @@ ENTRIES = [
             {"name": "conv_1", "n_features": 8, "kernel_size": 1},
             {"name": "conv_2", "kernel_size": 1},
         ))),
-        given((1, 10, 10, 8)), patch(1, 2, 6), patch(1, 2, 6),
+        given((1, 10, 10, 8)), patch(0, 2, 6), patch(0, 2, 6),
     ),
     Entry(
         "UNETR", "monai", "a transformer's tokens inside a U-Net",

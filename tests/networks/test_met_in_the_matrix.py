@@ -78,6 +78,26 @@ def test_a_layer_behind_what_no_gradient_passes_has_its_map() -> None:
             METHODS.load(method)(network).compute(x[:1], preflight=True)
 
 
+class Noisy(nn.Module):
+    """Noise is drawn before the last layer, as in variational autoencoders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last, self.head = nn.Conv2d(1, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 1)
+        seeded(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        return self.head(self.last(y + torch.randn_like(y)).mean((2, 3)))
+
+
+def test_places_of_a_layer_that_moves_by_itself_are_unclear_not_refused() -> None:
+    said = regard.preflight(Noisy(), images((1, 16, 16))[0][:1], methods=["grad-cam"])
+    assert said["layer, places"].state == "unclear"
+    assert said["same twice"].state == "told"
+    assert not [p for p in said if p.state == "refused"]
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_int8_layers_that_are_scaled_by_their_batch_are_evaluated_alone() -> None:
     network: Any = made.quantised()

@@ -120,9 +120,11 @@ def _places(answers: Answers, recorded: Recorded, changes: Mapping[int, _Moved |
         if moved is None:
             probes.append(Probe(name, "unclear", "the layer's output has another shape for two cases"))
         elif max(float(moved.first.max()), float(moved.second.max())) > floor**2:
-            probes.append(
-                agreement(name, recorded.name, moved.first, moved.second, moved.places, space(inputs.tensors[n]))
-            )
+            one = agreement(name, recorded.name, moved.first, moved.second, moved.places, space(inputs.tensors[n]))
+            if answers.spread and one.state == "refused":
+                # What the network draws in between moves the layer too, and everywhere.
+                one = Probe(name, "unclear", "the output changes by itself, so that this cannot be seen")
+            probes.append(one)
         elif several:
             got = f"the layer '{recorded.name}', which does not depend on input {labels[n]}"
             do = "its map says nothing about that input: name a layer behind the place where inputs join"
