@@ -88,7 +88,7 @@ class Noisy(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.first(x)
-        return self.head(self.last(y + torch.randn_like(y)).mean((2, 3)))
+        return self.head(self.last(y + 10 * torch.randn_like(y)).mean((2, 3)))
 
 
 def test_places_of_a_layer_that_moves_by_itself_are_unclear_not_refused() -> None:
