@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,12 @@ def cam(method: str, q: Question) -> Maps | str:
     members = q.found.notes.get("members")
     parts: list[Maps] = []
     for name in names:
-        layer = Layer(q, name)
+        if members:
+            # Of a mean of networks each is asked on its own.
+            member, _, name = re.match(r"(members\.\d+)(\.)(.*)", name).groups()  # type: ignore[union-attr]
+            layer = Layer(replace(q, network=q.network.get_submodule(member)), name)
+        else:
+            layer = Layer(q, name)
         coarse = COARSE[method](layer)
         if coarse is None:
             return f"'{name}' has {layer.A.shape[0]} channels and {layer.A.shape[1]} places: not taken apart"
