@@ -235,6 +235,7 @@ def test_tags_of_yaml_are_refused(canary: Path, write_model: Write, text: str) -
     [
         {"kwargs": {"widths": [100_000, 100_000, 100_000]}},
         {"kwargs": {"widths": [10**30]}},
+        {"kwargs": {"widths": [2] * 30_000}},
         {"kwargs": {"widths": [2, -3]}},
         {"kwargs": {"widths": "x" * 100_000}},
         {"kwargs": {"spatial_dims": 10**9}},
@@ -305,3 +306,26 @@ def test_a_checkpoint_that_holds_a_pickle_does_not_run(tmp_path: Path, payload: 
         fit_resumable(Learner(), Epochs(lambda cases, _: torch.ones(len(cases), 1), 2), n_epochs=1, batch_size=1,
                       folder=tmp_path)  # fmt: skip
     assert not canary.exists()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("settings", [{"num_res_units": 100_000}, {"channels": [2, 10**9]}, {"channels": [1, 2**40]}])
+def test_a_bundle_of_a_network_without_end_is_one_sentence(settings: dict[str, Any], tmp_path: Path) -> None:
+    import json
+
+    definition = {"_target_": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 1, "channels": [2, 4],
+                  "strides": [2]}  # fmt: skip
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "model.pt").write_bytes(b"x")
+    form = {"type": "image", "format": "magnitude", "num_channels": 1, "spatial_shape": [32, 32, 32],
+            "dtype": "float32", "value_range": [0, 1], "is_patch_data": False,
+            "channel_def": {"0": "image"}}  # fmt: skip
+    said = {"version": "0.1.0", "network_data_format": {"inputs": {"image": form}, "outputs": {"pred": form}}}
+    (tmp_path / "configs" / "metadata.json").write_text(json.dumps(said))
+    steps = [{"_target_": "LoadImaged", "keys": "image"}, {"_target_": "EnsureChannelFirstd", "keys": "image"}]
+    content = {"network_def": {**definition, **settings},
+               "preprocessing": {"_target_": "Compose", "transforms": steps}}  # fmt: skip
+    (tmp_path / "configs" / "inference.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="network_def"):
+        load_model(tmp_path)

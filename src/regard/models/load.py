@@ -14,6 +14,7 @@ from regard.core.errors import CardError, FileError, InputError, RegardError, Un
 from regard.core.one_thread import alone
 from regard.core.recording import Network
 from regard.io.guard import exists
+from regard.models.building import bounded
 from regard.models.bundle import bundle_network, bundle_weights, is_bundle, read_bundle
 from regard.models.bundle_prepared import BundlePreparation, JoinedChannels
 from regard.models.card import InputSpec, ModelCard, OutputSpec, read_card, read_program_card
@@ -30,7 +31,6 @@ __all__ = ["load_model"]
 logger = logging.getLogger(__name__)
 
 _LONGEST_NAME = 255
-_MOST_PARAMETERS = 2**31
 
 
 def load_model(
@@ -152,7 +152,9 @@ def _from_bundle(folder: Path, weights: Path | None, trust: bool) -> Model:
     if weights is None and chosen.suffix == ".ts":
         model = _program(chosen, card, None, trust, doubts)
     else:
-        network = _built(lambda: bundle_network(folder, bundle.configuration, trust=trust), "network_def")
+        network = _built(
+            lambda: bundle_network(folder, bundle.configuration, trust=trust), "network_def", tried=not trust
+        )
         model = _with_weights(network, card, chosen, str(folder), doubts)
     model.preparation = bundle.preparation
     joined = bundle.preparation.chain.key is not None
@@ -199,12 +201,7 @@ def _with_weights(network: Network, card: ModelCard, weights: Path, source: str,
 def _of_zoo(name: str, kwargs: Mapping[str, Any]) -> nn.Module:
     builder = ZOO.load(name)
     try:
-        with torch.device("meta"):
-            n_parameters = sum(p.numel() for p in builder(**kwargs).parameters())
-        if n_parameters > _MOST_PARAMETERS:
-            got = f"kwargs {reprlib.repr(dict(kwargs))} for '{name}', a network of {n_parameters:.3g} parameters"
-            raise CardError(got, f"at most {_MOST_PARAMETERS:.3g}", "correct the card")
-        return _built(lambda: builder(**kwargs), f"zoo: {name}")  # type: ignore[return-value]
+        return _built(lambda: builder(**kwargs), f"zoo: {name}", tried=True)  # type: ignore[return-value]
     except RegardError:
         raise
     except Exception as error:  # each builder refuses in its own way what it was not made for
@@ -213,12 +210,24 @@ def _of_zoo(name: str, kwargs: Mapping[str, Any]) -> nn.Module:
         raise CardError(got, "arguments it takes", "correct the card") from error
 
 
-def _built(build: Callable[[], Any], what: str) -> Network:
-    """Build a network from a random state of its own, which leaves that of the process as it was."""
+def _built(build: Callable[[], Any], what: str, *, tried: bool = False) -> Network:
+    """Build a network from a random state of its own, which leaves that of the process as it was.
+
+    With ``tried`` it is built without memory first, so that a width of a million is refused and takes none.
+    """
     with alone(), torch.random.fork_rng(devices=[]):
+        if tried:
+            try:
+                with torch.device("meta"), bounded(what):
+                    build()
+            except CardError:
+                raise
+            except Exception as error:  # some ask their tensors for values, which there are none of
+                logger.debug("%s: not tried without memory (%s)", what, type(error).__name__)
         torch.default_generator.manual_seed(0)
         try:
-            network = build()
+            with bounded(what):
+                network = build()
         except (RuntimeError, MemoryError, OverflowError) as error:
             why = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise CardError(
