@@ -313,8 +313,13 @@ def _refusal(entry: Entry, name: str, error: BaseException) -> tuple[Outcome, st
     return "refused", text, "" if fits or not _could_be_right(name, text) else text
 
 
-NEVER = (r"no attention was met", r"attention of .* in windows", r"inputs with places; expected one")
-"""Refusals that are about the method itself: a rollout of a network without attention cannot be right."""
+NEVER = (
+    r"no attention was met",
+    r"attention of .* in windows",
+    r"inputs with places; expected one",
+    r"noise map of inputs without space",
+)
+"""Refusals that are about the method itself: a rollout of a network without attention cannot be right, for one."""
 
 
 def _could_be_right(name: str, text: str) -> bool:
