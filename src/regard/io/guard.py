@@ -17,7 +17,7 @@ __all__ = ["BoundedFile", "exists", "parsing", "read_text", "require_file"]
 
 _SOURCE = str(Path(__file__).parents[1])
 # Raised by a line of Regard itself these are faults of Regard, whatever the file holds.
-_MISTAKES = (AssertionError, AttributeError, NameError, ImportError, NotImplementedError)
+_MISTAKES = (AssertionError, NameError, ImportError, NotImplementedError)
 _KINDS = {
     stat.S_ISFIFO: "a pipe",
     stat.S_ISSOCK: "a socket",

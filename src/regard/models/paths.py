@@ -3,6 +3,7 @@
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from regard.core.errors import FileError
+from regard.io.guard import exists
 
 __all__ = ["inside"]
 
@@ -32,6 +33,8 @@ def inside(folder: Path, name: str, what: str) -> Path:
         or ".." in PurePosixPath(name.replace("\\", "/")).parts
     )
     path = folder / name if not climbs else folder
+    if not climbs and not exists(path):
+        raise FileError(f"no {what} '{name}' in {folder}", "a file", "check its name")
     if climbs or not path.resolve().is_relative_to(folder.resolve()):
         raise FileError(f"{what} '{name}', which leaves the folder {folder.name}", "a file inside it", "move it there")
     if not path.is_file():
