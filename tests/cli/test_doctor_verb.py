@@ -138,7 +138,7 @@ def test_a_run_keeps_what_the_probes_said_and_does_not_ask_again(
     assert regard(*base).code == 0
     after = yaml.safe_load((out / "run.yaml").read_text())["preflight"]
     assert after == kept
-    assert len(list((out / "maps").glob("b_*.nii.gz"))) == 1
+    assert len(list((out / "maps").glob("b_desc*.nii.gz"))) == 1
 
 
 def test_a_cohort_is_probed_once_and_says_so(

@@ -1,15 +1,11 @@
 """One cell of the matrix: what a method does on a network, and which of three outcomes that is."""
 
 import contextlib
-import inspect
-import logging
 import re
-import signal
-import threading
 import time
 import warnings as python_warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -23,14 +19,19 @@ from regard.core.recording import unwrap
 from regard.explainers import METHODS
 
 from .by_hand import DERIVATIONS, KNOBS, Question
+from .calling import TooSlowError, call, cases_of, changed_in, limited, seeded_draws, state_of, tensors_of
 from .cams_by_hand import COARSE, cam
 from .entry import Entry
+from .rollout_by_hand import attention_rollout
 
 Outcome = Literal["right", "plausible", "warned", "refused", "failed"]
 """``plausible``: all that can be checked without a derivation holds; ``failed`` is what must not be."""
 
 LIMIT = 60.0
 """Seconds for one cell."""
+
+AGAIN = {**DERIVATIONS, "attention-rollout": attention_rollout}
+"""Method -> its maps again."""
 
 CLOSED = ("shapley", "deeplift", "lrp")
 """Methods whose map is right where it adds up to what it must, which is computed apart from it."""
@@ -64,116 +65,6 @@ class Cell:
 
 ZERO = "0 at all places"
 ZEROS = "0 at all places by a derivation of its own too, and that is told"
-
-
-class TooSlowError(Exception):
-    """A cell took longer than its limit."""
-
-
-@contextlib.contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """Stop what runs after some seconds, where the process has no timer of another's already."""
-    here = threading.current_thread() is threading.main_thread()
-    if not here or signal.getitimer(signal.ITIMER_REAL)[0] > 0:
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise TooSlowError(f"more than {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-class _Kept(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.sentences: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.sentences.append(record.getMessage())
-
-
-@dataclass
-class Ran:
-    """What a call gave: an attribution or an error, and all that was told."""
-
-    found: Attribution | None = None
-    error: BaseException | None = None
-    told: list[str] = field(default_factory=list)
-
-
-def state_of(network: Any) -> dict[str, Any]:
-    """Everything of a network that a method could leave changed, by name; nothing of what is no module."""
-    if not isinstance(network, nn.Module):
-        return {}
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    kept: dict[str, Any] = {"threads": torch.get_num_threads()}
-    for name, value in network.state_dict().items():
-        kept[f"state of '{name}'"] = value.detach().clone() if isinstance(value, Tensor) else repr(value)
-    for name, p in network.named_parameters():
-        kept[f"flag of '{name}'"] = (p.requires_grad, p.grad is None)
-    for name, m in network.named_modules():
-        kept[f"mode of '{name}'"] = (m.training, getattr(m, "inplace", None), type(m), sorted(vars(m)))
-        kept[f"hooks of '{name}'"] = [len(getattr(m, h, ())) for h in hooks]
-    return kept
-
-
-def _changed(before: dict[str, Any], network: Any) -> str | None:
-    """The first thing of a network that is not as it was."""
-    after = state_of(network)
-    for name in (*before, *after):
-        if name not in before or name not in after:
-            return name
-        a, b = before[name], after[name]
-        same = torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8)) if isinstance(
-            a, Tensor) and a.dtype not in (torch.qint8, torch.quint8) else str(a) == str(b)  # fmt: skip
-        if not same:
-            return name
-    return None
-
-
-def _tensors(inputs: Any) -> list[Tensor]:
-    return list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
-
-
-def _cases(inputs: Any, part: slice) -> Any:
-    if isinstance(inputs, dict):
-        return {k: v[part].clone() for k, v in inputs.items()}
-    return tuple(v[part].clone() for v in inputs)
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-def _call(explainer: AbstractExplainer, inputs: Any, entry: Entry, reference: Any, seed: int) -> Ran:
-    ran, kept = Ran(), _Kept()
-    log = logging.getLogger("regard")
-    log.addHandler(kept)
-    options: dict[str, Any] = {} if reference is None else {"reference": reference}
-    if "preflight" in inspect.signature(explainer.compute).parameters:
-        options["preflight"] = True
-    try:
-        # Another state in each call, so that a network which draws does not give the same twice by chance.
-        with python_warnings.catch_warnings(), _seeded(seed):
-            python_warnings.simplefilter("ignore")
-            ran.found = explainer.compute(inputs, entry.target, **options)
-            ran.told += [str(w) for w in getattr(ran.found, "warnings", [])]
-    except Exception as error:
-        ran.error = error
-    finally:
-        log.removeHandler(kept)
-    ran.told += kept.sentences
-    return ran
 
 
 def _differs(a: np.ndarray, b: np.ndarray, tolerance: float) -> str | None:
@@ -244,8 +135,8 @@ def _derived(name: str, q: Question) -> tuple[str | None, str | None]:
         maps = cam(name, q)
         if isinstance(maps, str):
             return None, None
-    elif name in DERIVATIONS:
-        maps = DERIVATIONS[name](q)
+    elif name in AGAIN:
+        maps = AGAIN[name](q)
         if maps is None:
             return None, None
     else:
@@ -268,8 +159,8 @@ def knobs_of(entry: Entry, name: str) -> dict[str, Any]:
     """Settings that are cheap enough for a plain loop."""
     settings = dict(KNOBS.get(name, {}))
     if name == "occlusion":
-        axes = max(x.ndim - 2 for x in _tensors(entry.inputs()))
-        settings["window"] = max(1, max(max(x.shape[2:], default=1) for x in _tensors(entry.inputs())) // 2)
+        axes = max(x.ndim - 2 for x in tensors_of(entry.inputs()))
+        settings["window"] = max(1, max(max(x.shape[2:], default=1) for x in tensors_of(entry.inputs())) // 2)
         if entry.reference is not None or axes == 0:
             settings.pop("filler")
     return settings | dict(entry.knobs.get(name, {}))
@@ -296,7 +187,7 @@ def judge(entry: Entry, name: str, network: Any = None, *, limit: float = LIMIT)
         return Cell(entry.name, name, outcome, sentence, open_reason, time.perf_counter() - start)
 
     try:
-        with _limited(limit):
+        with limited(limit):
             outcome, sentence, reason = _judged(entry, name, network)
     except TooSlowError as error:
         return cell("failed", f"too slow: {error}")
@@ -329,7 +220,7 @@ def _could_be_right(name: str, text: str) -> bool:
 def _judged(entry: Entry, name: str, network: Any) -> tuple[Outcome, str, str]:
     method, settings = METHODS.load(name), knobs_of(entry, name)
     both = entry.inputs()
-    one = _cases(both, slice(0, 1))
+    one = cases_of(both, slice(0, 1))
     given = None if entry.reference is None else entry.reference()
     before = state_of(network)
     try:
@@ -337,20 +228,20 @@ def _judged(entry: Entry, name: str, network: Any) -> tuple[Outcome, str, str]:
     except RegardError as error:
         return _refusal(entry, name, error)
     reference = given if method.takes_reference else None
-    ran = _call(explainer, one, entry, reference, 1)
-    changed = _changed(before, network)
+    ran = call(explainer, one, entry, reference, 1)
+    changed = changed_in(before, network)
     if changed is not None:
         return "failed", f"the network was changed: {changed}", ""
-    if any(not torch.equal(a, b[:1]) for a, b in zip(_tensors(one), _tensors(both))):
+    if any(not torch.equal(a, b[:1]) for a, b in zip(tensors_of(one), tensors_of(both))):
         return "failed", "the input was changed", ""
     if ran.error is not None:
         return _refusal(entry, name, ran.error)
     found = ran.found
     assert found is not None
-    problems = _check_map(found, _tensors(one))
+    problems = _check_map(found, tensors_of(one))
     missing, silent = _missing(found, tuple(one) if isinstance(one, dict) else None, ran.told)
     problems += silent
-    again = _call(explainer, _cases(both, slice(None)), entry, _two(reference), 2)
+    again = call(explainer, cases_of(both, slice(None)), entry, _two(reference), 2)
     if again.error is not None:
         if not isinstance(again.error, RegardError):
             return _refusal(entry, name, again.error)
@@ -412,9 +303,9 @@ def _made_again(
 ) -> tuple[str | None, str | None]:
     """What is wrong beside what the network itself says, or how the map was made again."""
     names = tuple(one) if isinstance(one, dict) else None
-    base = None if reference is None else [r[:1] for r in _tensors(reference)]
-    q = Question(entry, network, _tensors(one), names, settings, found, base)
-    with _evaluating(network), _seeded(3), python_warnings.catch_warnings():
+    base = None if reference is None else [r[:1] for r in tensors_of(reference)]
+    q = Question(entry, network, tensors_of(one), names, settings, found, base)
+    with _evaluating(network), seeded_draws(3), python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
         value = q.score(q.x)
         if abs(float(found.value.double()[0]) - value) > 10 * entry.tolerance * abs(value) + 1e-9:

@@ -67,6 +67,7 @@ class LRP(AbstractExplainer):
 
     quantity = Quantity.CONTRIBUTION
     sign = Sign.RAISED
+    without_space = "a share of f(x) for each feature"
 
     def __init__(
         self,
