@@ -115,7 +115,6 @@ def test_a_bundle_is_its_network_with_a_card_of_its_metadata(write_bundle: Write
         "spacing_mm": (1.5, 1.5, 2.0),
         "shape": None,
         "fit": "crop-pad",
-        "levels": None,
         "rounding": "none",
         "unit": "HU",
         "window": (-57, 164),

@@ -242,8 +242,6 @@ class AbstractExplainer(ABC):
             inputs, target, reference=reference, seed=seed, case=case, batch_size=batch_size, mask=mask,
             preflight=preflight,
         )  # fmt: skip
-        for warning in found.warnings:
-            logger.warning("%s: %s", type(self).__name__, warning)
         return read.rebuild(found.relevance)
 
     def compute(

@@ -85,6 +85,15 @@ class Query:
         """The target's value (batch,) for ``tensors``, one per input, each (batch, channel, \\*space)."""
         return self.value(self.forward(tensors), int(tensors[0].shape[0]))
 
+    def of_the_case_alone(self) -> Tensor:
+        """The target's value of the inputs as they are, without a graph.
+
+        For methods that would ask about several changed inputs at once and never about the case itself: a network that
+        squeezes its batch axis away looks right there, and is refused here.
+        """
+        with torch.no_grad():
+            return self.score([x.clone() for x in self.inputs.tensors])
+
     def gradient(self, tensors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Value (batch,) and its gradient with respect to each of ``tensors``.
 

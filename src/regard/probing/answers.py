@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from regard.core import batching
-from regard.core.errors import CapabilityError, InputError, TargetError
+from regard.core.errors import CapabilityError, InputError, RowsError, TargetError
 from regard.core.query import Query, no_gradient
 from regard.core.recording import replaced_output
 from regard.core.target import Probability
@@ -225,6 +225,8 @@ def pair(answers: Answers, layer: nn.Module | None = None) -> Probe:
     try:
         with watched(layer) as seen:
             values, size = evaluate(query, together)
+    except RowsError as error:
+        failure = error  # one case alone has its row, or nothing would have come so far
     except TargetError:
         raise
     except Exception as error:

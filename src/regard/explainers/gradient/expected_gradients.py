@@ -88,6 +88,7 @@ class ExpectedGradients(AbstractExplainer):
 
     def _attribute(self, query: Query) -> Attribution:
         inputs = [x.double() for x in query.inputs.tensors]
+        query.of_the_case_alone()
         compared = None if self._references else compared_with(query)
         references = self._given(query) if compared is None else compared.tensors
         n_references = len(references[0])

@@ -138,6 +138,7 @@ class KernelSHAP(AbstractExplainer):
     def _attribute(self, query: Query) -> Attribution:
         players = self._parts.of(query.inputs)
         n = players.n
+        query.of_the_case_alone()
         compared = compared_with(query)
         drawn = n > _MOST_ENUMERATED or 2**n - 2 > self.n_samples
         coalitions, weights = self._draw(query, n) if drawn else _all(n)

@@ -106,6 +106,7 @@ class ShapleyExact(AbstractExplainer):
                 f"at most {MOST_PARTS}, for all their coalitions are evaluated",
                 "take fewer with n_parts, or choose kernel-shap",
             )
+        query.of_the_case_alone()
         compared = compared_with(query)
         values = worth(query, compared.tensors, players, all_coalitions(players.n), "shapley-exact")
         maps = players.maps(shapley_values(values, players.n))
