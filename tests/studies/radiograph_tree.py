@@ -13,7 +13,7 @@ DEFECTS = {
     "JPCLN103": "opposite grey values",
     "JPCNN001": "again, as patient",
     "JPCLN105": "lungs brighter than the spine",
-    "JPCLN106": "cannot be read as an image",
+    "JPCLN106": "is not a readable picture",
     "JPCLN107": "one grey level",
 }
 """Case to what its row of failures.tsv must say."""
