@@ -106,6 +106,21 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
+def by_brightness(network: SmallViT, x: Tensor, found: Tensor, label: Tensor, disk: Tensor) -> str:
+    """How often gradient rollout finds the disk by its brightness, and when it is asked about the negative."""
+    middling, bright = (label >= 0.9) & (label <= 1.3), label > 1.3
+    method = METHODS.load("gradient-rollout")(network)
+    negative = 0
+    for case in range(len(x)):
+        relevance = method.attribute(x[case : case + 1], target=lambda output: -output[:, 0])
+        negative += int(functional.avg_pool2d(relevance.abs(), PATCH).flatten().argmax()) == int(disk[case])
+    shares = ", ".join(
+        f"{int(found[part].sum())} of {int(part.sum())} {what}"
+        for part, what in ((middling, "between 0.9 and 1.3"), (bright, "above"))
+    )
+    return f"gradient-rollout finds the disk in {shares}; asked about the negative in {negative} of {len(x)}"
+
+
 def main(steps: int, n: int) -> None:
     """Train, ask every method about n images, print the table, draw one image."""
     network = train(steps)
@@ -128,6 +143,9 @@ def main(steps: int, n: int) -> None:
         low, high = wilson(hits, n)
         shares = f"{hits / n:.2f} ({low:.2f} to {high:.2f}) | {decoys / n:.2f} | {1 - (hits + decoys) / n:.2f}"
         print(f"| `{name}` | {shares} |")
+        if name == "gradient-rollout":
+            misses = by_brightness(network, x, torch.tensor(top) == disk, label, disk)
+    print(f"\n{misses}")
     figure, axes = plt.subplots(2, 5, figsize=(12, 5.2), layout="constrained")
     axes = axes.flat
     axes[0].imshow(x[0, 0], cmap="gray")

@@ -55,7 +55,7 @@ def test_neither_does_one_that_is_explained(
     try:
         picture("scan.png").rename(tmp_path / name)
     except OSError:
-        pytest.skip("the file system refuses such a name")
+        pytest.skip(reason="the file system refuses such a name")
     out = tmp_path / "run"
     said = regard("explain", model, tmp_path / name, "-m", "gradient", "-o", out)
     assert said.code == 0, said
