@@ -1,6 +1,7 @@
 """A user's own network is probed before its first map: no false alarm on good ones, a sentence on bad ones."""
 
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -549,3 +550,59 @@ def test_a_random_scan_lies_on_the_cards_grid() -> None:
     assert tuple(prepared.tensor.shape) == (1, 1, 8, 10, 12)
     np.testing.assert_allclose(prepared.tensor[0].numpy(), scan.tensor.numpy(), atol=1e-6)
     assert scan.grid.orientation == "IPL"
+
+
+class Graphs(nn.Module):
+    """Counts the graphs through it that are alive at once."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.alive: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.most = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.network(x)
+        if output.requires_grad:
+            self.alive.add(output)
+            self.most = max(self.most, len(self.alive))
+        return output
+
+
+@pytest.mark.parametrize("methods", [["gradient"], ["gradient", "occlusion"], ["grad-cam"], ["grad-cam", "gradient"]])
+def test_no_two_graphs_of_a_network_live_at_once(methods: list[str]) -> None:
+    network = Graphs(Small().eval())
+    model = regard.Model(network, card(kind="classification"))
+    made = explain_case(model, random_scans(card()), methods, target=0)
+    assert made.preflight["cases apart"].state == "ok"
+    assert network.most == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 12 (Cannot)"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    ],
+)
+@pytest.mark.parametrize("methods", [["gradient"], ["occlusion"], ["grad-cam"]])
+def test_memory_that_a_probe_lacks_refuses_nothing(failure: Exception, methods: list[str]) -> None:
+    class Full(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = Small()
+            self.left = 1000
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.left -= 1
+            if self.left < 0:
+                raise failure
+            return self.network(x)
+
+    for left in range(8):
+        network = Full().eval()
+        network.left = left
+        said = regard.preflight(network, image(64, 64), 0, methods=methods)
+        assert not [p for p in said if p.state == "refused"], left

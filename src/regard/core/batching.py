@@ -57,11 +57,15 @@ def current_progress() -> Progress | None:
     return _progress.get()
 
 
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory")
+"""What torch's allocators say on systems that know no exception of their own for it."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that an allocation failed, on any device."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
-    )
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
 
 
 def may_be_the_batch(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from regard.core import batching
+from regard.core import batching, first_pass
 from regard.core.errors import CapabilityError, InputError, RowsError, TargetError
 from regard.core.query import Query, no_gradient
 from regard.core.recording import replaced_output
@@ -135,11 +135,21 @@ def evaluate(query: Query, tensors: Sequence[Tensor]) -> tuple[Tensor, float]:
 
 
 def with_gradient(query: Query, *, differentiable: bool, layer: nn.Module | None = None) -> Answers:
-    """The network's answer for the case, with the gradient at its inputs where one is wanted: one forward."""
-    leaves = [x.detach().clone().requires_grad_(differentiable) for x in query.inputs.tensors]
-    with torch.set_grad_enabled(differentiable), watched(layer) as seen:
-        output = query.forward([x.clone() for x in leaves])
+    """The network's answer for the case, with the gradient at its inputs where one is wanted: one forward.
+
+    A graph that whoever explains the case has begun is taken in its place, so that never two are held at once.
+    """
+    begun = first_pass.take(query.network, query.inputs.tensors)
+    seen: list[Any] = []
+    if begun is not None and differentiable and layer is None:
+        leaves, output = begun
         value = query.value(output, 1)
+    else:
+        del begun
+        leaves = [x.detach().clone().requires_grad_(differentiable) for x in query.inputs.tensors]
+        with torch.set_grad_enabled(differentiable), watched(layer) as seen:
+            output = query.forward([x.clone() for x in leaves])
+            value = query.value(output, 1)
     answers = Answers(query, float(value.detach()[0]), largest(output), output)
     if value.requires_grad:
         try:

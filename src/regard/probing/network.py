@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from regard.core import recording
+from regard.core import first_pass, recording
 from regard.core.errors import InputError, TargetError
 from regard.core.explainer import AbstractExplainer
 from regard.core.inputs import Inputs
@@ -79,6 +79,8 @@ def network_probes(
         layers = layers or [(layer, None)]
     with recording.intact(network) as plain:
         query = Query(plain, inputs, target, batch_size=1)
+        if layers:
+            first_pass.take(plain, inputs.tensors)  # let go of, before another graph is made
         recorded, lost = _record(query, layers, named=layer is not None or not everything)
         first = recorded[0].layer if recorded else None
         wanted = needed or (everything and GRADIENT in capable)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from regard.core import errors
+from regard.core.batching import is_out_of_memory
 from regard.core.errors import InputError
 
 __all__ = ["APART", "Preflight", "Probe", "State", "in_short", "refused", "told"]
@@ -59,7 +60,12 @@ def in_short(error: BaseException) -> str:
 
 
 def refused(name: str, error: Exception, figure: float | None = None) -> Probe:
-    """A probe that ends in a refusal, which ``error`` words; an error that is not ours is quoted."""
+    """A probe that ends in a refusal, which ``error`` words; an error that is not ours is quoted.
+
+    Memory that runs out says nothing of the network: the probe is unclear then.
+    """
+    if is_out_of_memory(error):
+        return Probe(name, "unclear", f"the memory does not hold what this probe needs ({in_short(error)})", figure)
     if not isinstance(error, InputError):
         error = InputError(
             f"a network that raises {type(error).__name__} ({in_short(error)})",
