@@ -8,10 +8,15 @@ from torch import Tensor
 
 from regard.core.spatial import blur
 
-__all__ = ["BLURS", "blurred", "matched"]
+__all__ = ["BLURS", "at_blur", "blurred", "matched"]
 
 BLURS = (0.0, 1 / 24, 1 / 12)
 """Standard deviations of the kernel [share of the shortest side]."""
+
+
+def at_blur(number: int) -> str:
+    """What figures at a blur are kept as in a cell."""
+    return f"average-precision at blur {number}"
 
 
 def blurred(relevance: Tensor) -> list[Tensor]:

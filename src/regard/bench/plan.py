@@ -31,7 +31,18 @@ _MANY = (
     "lime",
 )
 _MEASURES = ("average-precision", "relevance-mass", "relevance-rank", "pointing-game")
-_NUMBERS = ("linear", "multiplicative", "volume", "thickness", "texture", "suppressor")
+_NUMBERS = (
+    "linear",
+    "small",
+    "large",
+    "rod",
+    "cluster",
+    "multiplicative",
+    "volume",
+    "thickness",
+    "texture",
+    "suppressor",
+)
 _CLASSES = ("linear-classes", "product-classes")
 _IMAGES = ("denoising", "correction")
 _DOSES = ("decoy-0", "decoy-0.3", "decoy-0.6", "decoy-0.9")

@@ -176,10 +176,11 @@ class Tetrominoes:
         made = np.zeros((n, self.side, self.side))
         if self.scenario == "xor":
             for row, signs in enumerate(np.repeat([[1, 1], [-1, -1], [1, -1], [-1, 1]], n // 4, axis=0)):
-                for shape, at, sign in zip(shapes, _AT, signs, strict=True):
-                    self._lay(made[row], sign * shape, [self.side // 8 * a for a in at])
+                for shape, corner, sign in zip(shapes, _AT, signs, strict=True):
+                    self._lay(made[row], sign * shape, [self.side // 8 * a for a in corner])
             return made, labels
         drawn = randomness.uniform((n, 3), seed, self.name, "places").numpy()
+        at: Sequence[int]
         for row, label in enumerate(labels):
             shape = shapes[label]
             if self.scenario == "rigid":
