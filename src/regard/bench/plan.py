@@ -1,7 +1,9 @@
 """How large a benchmark is, and what it compares."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from regard.bench.question import Question, question_of
 from regard.core.errors import UnknownNameError
 from regard.evidence import MEASURES
 from regard.explainers.spec import parse_methods
@@ -91,10 +93,15 @@ class BenchPlan:
 
     def __post_init__(self) -> None:
         parse_methods(self.methods)
-        for registry, names in ((MEASURES, self.measures), (PHANTOMS, self.phantoms)):
-            for name in names:
-                if name not in registry:
-                    raise UnknownNameError.suggest(registry.kind, name, registry.names())
+        for name in self.measures:
+            if name not in MEASURES:
+                raise UnknownNameError.suggest(MEASURES.kind, name, MEASURES.names())
+        self._check_phantoms()
+
+    def _check_phantoms(self) -> None:
+        for name in self.phantoms:
+            if name not in PHANTOMS:
+                raise UnknownNameError.suggest(PHANTOMS.kind, name, PHANTOMS.names())
 
     @property
     def labels(self) -> list[str]:
@@ -119,6 +126,20 @@ class BenchPlan:
     def phantom(self, name: str) -> PlantedPhantom:
         """The phantom registered as ``name``, in this plan's shape."""
         return PHANTOMS.load(name)(self.shape)  # type: ignore[no-any-return]
+
+    def question(self, name: str) -> Question:
+        """What is asked of the networks of a phantom."""
+        return question_of(self.phantom(name))
+
+    @property
+    def about(self) -> str:
+        """What the images are, in words."""
+        return "phantoms whose truth is known, and small networks trained on them"
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The settings, as a run keeps them."""
+        return dict(vars(self))
 
 
 SIZES = {
