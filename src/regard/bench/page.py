@@ -13,7 +13,7 @@ from regard.bench.cell import Cell
 from regard.bench.leaderboard import ranking
 from regard.bench.plan import CONTROLS, BenchPlan
 from regard.bench.statistics import resampled
-from regard.bench.table import ALL, DETECTION, EFFECT, MODEL, QUALITIES, Row, dose_of
+from regard.bench.table import ALL, DETECTION, EFFECT, MODEL, QUALITIES, Row, dose_of, learned
 from regard.core.plain_text import without_controls
 from regard.io.atomic import write_text
 from regard.report.html import environment, static
@@ -83,7 +83,7 @@ def network_rows(plan: BenchPlan, cells: Sequence[Cell]) -> list[dict[str, str]]
             {
                 "phantom": phantom,
                 "gives": {"regression": "a number", "classification": "a class", "image": "an image"}[group[0].kind],
-                "merit": quality,
+                "merit": quality if learned(group) else f"{quality}: not learned",
                 "error of the network": f"{own:.3g} {unit}",
                 "of trivial predictors": ", ".join(floors),
                 "networks": str(len(group)),
@@ -137,10 +137,18 @@ def write_page(plan: BenchPlan, cells: Sequence[Cell], rows: Sequence[Row], fold
             "Errors on test patients, mean over the networks of a phantom: of a number the mean absolute error, of a "
             "class the share that is wrong, of an image the root mean square error. Trivial predictors: the mean label "
             "or image; a ridge on the intensities' histogram; the image as it came. R2 of an image is that of its mean "
-            "over the structure, which is what is explained. A map of a network that does not do better than they do "
-            "says little.",
+            "over the structure, which is what is explained. Kinds of images that the networks have not learned (R2 "
+            "below 0.3, AUC below 0.7) are left out of the leaderboard: a map of such a network says little.",
             None,
             *_table(network_rows(plan, cells)),
+        )
+    )
+    sections.append(
+        _Section(
+            "The images",
+            "Some test subjects of each kind, with their labels; orange: where the label is written. The same kind of "
+            "structure elsewhere does not count.",
+            _picture(folder / "figures" / "images.png"),
         )
     )
     style = static("report.css") + _STYLE

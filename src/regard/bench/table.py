@@ -13,7 +13,7 @@ from regard.bench.statistics import crossed_interval
 from regard.evidence.intervals import Interval
 from regard.evidence.shortcut import detection_threshold
 
-__all__ = ["ALL", "COLUMNS", "DETECTION", "EFFECT", "MODEL", "QUALITIES", "Row", "dose_of", "rows", "scores"]
+__all__ = ["ALL", "COLUMNS", "DETECTION", "EFFECT", "MODEL", "QUALITIES", "Row", "dose_of", "learned", "rows", "scores"]
 
 COLUMNS = (
     *("method", "measure", "phantom", "network", "value", "low", "high", "n", "n_patients", "unit", "direction"),
@@ -29,6 +29,9 @@ EFFECT = "decoy-effect"
 
 QUALITIES = {"r2": "R2", "auc": "AUC"}
 """Figures of merit, and how they are written."""
+
+LEARNED = {"r2": 0.3, "auc": 0.7}
+"""Figure of merit from which a network counts as one that has learned its task; of others no map can say much."""
 
 MODEL = "model truth"
 """What stands in the column of methods for what was asked of the network itself."""
@@ -54,6 +57,16 @@ class Row:
     def cells(self) -> list[object]:
         """Values in the order of the columns."""
         return [getattr(self, c) for c in COLUMNS]
+
+
+def learned(group: Sequence[Cell]) -> bool:
+    """Whether the networks of a phantom have learned their task, in the mean."""
+    merits = [(name, c.fit[name]) for c in group for name in LEARNED if name in c.fit]
+    return all(
+        float(np.mean([v for n, v in merits if n == name])) >= least
+        for name, least in LEARNED.items()
+        if any(n == name for n, _ in merits)
+    )
 
 
 def dose_of(phantom: str) -> float | None:
@@ -107,13 +120,13 @@ def _everywhere(
     values: Mapping[str, np.ndarray],
     named: tuple[str, str, str, str],
 ) -> list[Row]:
-    """Rows of a method by a measure on each phantom, and over those without a decoy."""
+    """Rows of a method by a measure on each phantom, and over those without a decoy that were learned."""
     method, measure, unit, direction = named
     made, plain = [], []
     for phantom, group in by_phantom.items():
         made += _each_and_all(plan, group, values[phantom], method, measure, unit, direction)
-        plain += [values[phantom]] if dose_of(phantom) is None else []
-    if len(plain) > 1:
+        plain += [values[phantom]] if dose_of(phantom) is None and learned(group) else []
+    if len(plain) > 1 or (plain and sum(dose_of(p) is None for p in by_phantom) > 1):
         # The phantoms of one patient share their draws, so that patients are resampled through all of them.
         made.append(_row(np.stack(plain).mean(0), method, measure, ALL, ALL, unit, direction, plan.seed))
     return made

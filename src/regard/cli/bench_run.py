@@ -15,6 +15,7 @@ from regard.bench.plan import SIZE_NAMES, SIZES, BenchPlan
 from regard.bench.run import run_bench
 from regard.bench.scans.images import read_scans
 from regard.bench.scans.plan import plan_of
+from regard.bench.table import learned
 from regard.cli.options import set_up
 from regard.cli.progress import shown
 from regard.cohort.cases import find_cohort
@@ -96,6 +97,12 @@ def run(
         shown(quiet=quiet) as progress,
     ):
         cells, rows = run_bench(plan, folder.path, device=where, stage=progress.stage)
+    strange = [p for p in plan.phantoms if not learned([c for c in cells if c.phantom == p])]
+    if strange:
+        logger.warning(
+            "the networks have not learned %s, which %s left out of the mean over kinds of images",
+            ", ".join(strange), "are" if len(strange) > 1 else "is",
+        )  # fmt: skip
     best, shortcuts, networks = leaderboard_rows(plan, rows), shortcut_rows(plan, rows), network_rows(plan, cells)
     if as_json:
         typer.echo(json.dumps({"folder": str(output), "maps": best, "shortcuts": shortcuts, "networks": networks}))

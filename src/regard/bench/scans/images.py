@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import nibabel
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ __all__ = ["FEWEST_PATIENTS", "Scans", "read_scans"]
 
 FEWEST_PATIENTS = 10
 """Below this number there are too few to learn from and to test on."""
+
+_ENDS = {"R": "RL", "L": "RL", "A": "AP", "P": "AP", "S": "SI", "I": "SI"}
 
 _SIDE = {2: 64, 3: 32}
 """Voxels an axis without a card."""
@@ -67,10 +70,14 @@ class Scans:
 
 def _default_card(volume: Volume) -> ModelCard:
     """A card that takes any scan like this one, whole."""
-    n_axes = 2 if 1 in volume.tensor.shape[1:] else 3
+    sides = volume.tensor.shape[1:]
+    kept = {frozenset(_ENDS[c]) for c, n in zip(nibabel.aff2axcodes(volume.affine), sides, strict=True) if n > 1}
+    # Pictures and slices stand as one looks at them: rows run to posterior or down, columns to the patient's left.
+    flat = next((o for o in ("PL", "IL", "IP") if {frozenset(_ENDS[c]) for c in o} == kept), None)
+    n_axes = 2 if len(kept) == 2 else 3
     spec = InputSpec(
         shape=(_SIDE[n_axes],) * n_axes,
-        orientation=None if n_axes == 2 else "RAS",
+        orientation="RAS" if n_axes == 3 else flat,
         unit=volume.unit,
         normalise="zscore-foreground",
     )
