@@ -171,6 +171,7 @@ def _score(row: Mapping[str, Any]) -> Score:
         int(row["n"]),
         int(row["n_patients"]),
         str(row["unit"]),
+        str(row.get("interval", "")),
     )
 
 
