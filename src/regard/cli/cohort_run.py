@@ -65,7 +65,8 @@ def run(request: CohortRequest) -> int:
     function = function_of(request, where, null_of(request, model), device)
     # What is wrong for every case is said before any is done.
     opened = function.open()
-    config = configuration(request, model, function, cases, threads)
+    weights = [m.weights_sha256 for m in opened.asked.retrained]
+    config = configuration(request, model, function, cases, threads, weights)
     with (
         _stopped_by_sigterm(),
         RunFolder(

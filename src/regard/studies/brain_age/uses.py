@@ -29,6 +29,7 @@ from regard.studies.brain_age.phantoms import phantom_of
 from regard.studies.brain_age.regions import known, over_regions, rank_correlation
 from regard.studies.run import Scores
 from regard.studies.scoring.bootstrap import Score, mean_score, scored
+from regard.studies.scoring.studentised import Measured
 
 __all__ = ["AGE", "DRAWN", "uses_rows", "uses_scores"]
 
@@ -119,6 +120,9 @@ def uses_scores(material: Material, atlas: Atlas, effects: dict[str, float]) -> 
         found: np.ndarray = w @ density[:, kept] / w.sum(1, keepdims=True)
         return found
 
+    def with_planted(maps: _Densities) -> Measured:
+        return over_regions(lambda w: rank_correlation(mean(w, maps.regions), truth))
+
     readings = {f"{k}-member{m}": material.predictions(material.test, k, m) for k, m in material.kinds}
     readings |= {AGE: material.test.y, DRAWN: _read_by_drawn_weights(material)}
     patterns = pattern_scores(material, atlas, effects, readings)
@@ -132,12 +136,8 @@ def uses_scores(material: Material, atlas: Atlas, effects: dict[str, float]) -> 
 
         scores[_group(f"{kind}-member{member}")] = {
             "change": mean_score(list(used.change), patients, "year"),
-            "used_planted": scored(
-                over_regions(lambda w, d=used.regions: rank_correlation(mean(w, d), truth)), patients
-            ),  # type: ignore[misc]
-            "map_planted": scored(
-                over_regions(lambda w, d=maps.regions: rank_correlation(mean(w, d), truth)), patients
-            ),  # type: ignore[misc]
+            "used_planted": scored(with_planted(used), patients),
+            "map_planted": scored(with_planted(maps), patients),
             "map_used": scored(over_regions(of_used), patients),
             "pattern_planted": patterns[f"{kind}-member{member}"],
         }
