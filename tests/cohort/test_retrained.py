@@ -56,6 +56,17 @@ def test_it_is_wrong_as_often_as_it_says_whatever_the_values_and_their_dependenc
     assert stats.binom.ppf(0.001, 400, 0.05) <= wrong <= stats.binom.ppf(0.999, 400, 0.05)
 
 
+def test_a_kind_that_spreads_wider_is_not_called_more_often_with_its_like_among_the_others() -> None:
+    """Untrained networks spread three times as wide: among the others alone they are called far too often."""
+    alone = beside = 0
+    for k in range(300):
+        rng = np.random.default_rng(k)
+        shuffled, untrained, own = rng.normal(size=(19, 16)), 3 * rng.normal(size=(19, 16)), 3 * rng.normal(size=16)
+        alone += bool((rank_test(own, shuffled).p <= 0.05).any())
+        beside += bool((rank_test(own, np.concatenate([shuffled, untrained])).p <= 0.05).any())
+    assert alone > 150 and beside <= stats.binom.ppf(0.999, 300, 0.05)
+
+
 def test_a_region_without_values_or_without_spread_is_left_out() -> None:
     values = np.random.default_rng(1).normal(size=(25, 4))
     values[3, 1] = np.nan
@@ -115,9 +126,11 @@ def test_networks_are_kept_as_they_come_and_go_on(tmp_path) -> None:  # type: ig
     model = Model(SmallRegressor(2, widths=(2,)), CARD)
     recipe = Recipe(n_epochs=1, batch_size=6)
     made = retrain(model, Learn(x, y), tmp_path / "a", recipe, n_networks=2, seed=4)
-    assert [p.name for p in made] == [TRUE_LABELS, "shuffled-001", "shuffled-002"]
+    assert [p.name for p in made] == [
+        TRUE_LABELS, "shuffled-001", "shuffled-002", "untrained-001", "untrained-002",
+    ]  # fmt: skip
     kept = [(p / "weights.safetensors").read_bytes() for p in made]
-    assert len(set(kept)) == 3
+    assert len(set(kept)) == 5
     # As after a process that died in the second training: what has a card stays, the rest is made again, to the bit.
     (made[1] / "card.yaml").unlink()
     before = (made[2] / "weights.safetensors").stat().st_mtime_ns

@@ -62,7 +62,7 @@ def cohort(
     retrained: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="MODEL|FOLDER", help="Networks retrained on shuffled labels, at least 19, as the null. Repeatable."
+            metavar="MODEL|FOLDER", help="Networks without the labels (see `regard retrain`), at least 19. Repeatable."
         ),
     ] = None,
     pattern: Annotated[

@@ -39,17 +39,18 @@ from regard.io.names import letters_and_digits, safe_name
 from regard.report.cohort_figures import draw_pattern, draw_population, draw_predictions, draw_regions
 from regard.report.sections import Section, write_sections
 
-__all__ = ["Written", "write_all"]
+__all__ = ["SAYS", "Written", "write_all"]
 
 logger = logging.getLogger(__name__)
 
 _REGIONS_SHOWN = 40
 
-_SAYS = {
-    NULL_WORDS["randomised"]: "This says that the network's maps lie elsewhere than those of networks drawn at random, "
+SAYS = {
+    NULL_WORDS["randomised"]: "it says that the network's maps lie elsewhere than those of networks drawn at random, "
     "and no more: a network that learned nothing has places of its own as well. Whether a region is looked at because "
     "of what was learned is asked with --retrained.",
 }
+"""What a test does not say, by the null map."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,7 @@ def _region_sections(folder: RunFolder, name: str, stem: str, rows: Sequence[Map
                 f"p: {own[0]['test']}, of the largest |t| over all regions. The network is the unit, not the patient."
                 if str(own[0]["test"]).startswith("rank") else
                 f"t and p are of the density minus that of the {contrast}; test: {own[0]['test']}; "
-                "p of the largest |t| over all regions. " + _SAYS.get(contrast, "")
+                "p of the largest |t| over all regions" + (f"; {SAYS[contrast]}" if contrast in SAYS else ".")
             )  # fmt: skip
         shown = ("share", "t", "p_maxT")
         columns = ("region", kind, "95 %", "share", "t", "p (max T)", "n")

@@ -311,7 +311,7 @@ def configuration(
 def retrained_networks(given: Sequence[str]) -> tuple[str, ...]:
     """Retrained networks by their paths; a folder without a card stands for the models in it, by name.
 
-    What `regard retrain` leaves is such a folder: of it those of shuffled labels are taken.
+    What `regard retrain` leaves is such a folder: all but the one of the true labels are taken.
     """
     found: list[str] = []
     for text in given:

@@ -27,7 +27,9 @@ def retrain(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Card folder or zoo name; its weights are not used.")],
     table: Annotated[Path, typer.Argument(metavar="TABLE|BIDS-DIR", help="Training cases with a column label.")],
     output: Output,
-    networks: Annotated[int, typer.Option("--networks", min=1, metavar="INT", help="On shuffled labels.")] = 19,
+    networks: Annotated[
+        int, typer.Option("--networks", min=1, metavar="INT", help="On shuffled labels; as many untrained.")
+    ] = 19,
     epochs: Annotated[int, typer.Option("--epochs", min=1, metavar="INT", help="Of each training.")] = 30,
     weights: Weights = None,
     trust: Trust = False,
@@ -41,7 +43,7 @@ def retrain(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Retrain a network on its labels and on shuffled ones.
+    """Retrain a network on its labels, and on shuffled ones.
 
     What `regard cohort --retrained` ranks a network among. All are trained alike, from new weights; a bad case is a
     row in failures.tsv. The same command again goes on where it stopped.

@@ -84,7 +84,7 @@ def run(
         typer.echo(json.dumps({"folder": str(output), "networks": names, "failed": [c.case for c in failed]}, indent=2))
     else:
         typer.echo(f"cases: {len(learn.labels)} of {len(cases)}")
-        typer.echo(f"networks: {made[0]}, and {len(made) - 1} on shuffled labels beside it")
+        typer.echo(f"networks: {made[0]}, beside it {n_networks} on shuffled labels, {n_networks} untrained")
         typer.echo(f"next: regard cohort {made[0]} TABLE ... --retrained {output}")
         if failed:
             typer.echo(f"failed: {len(failed)}, told in {output / 'failures.tsv'}")

@@ -34,7 +34,7 @@ __all__ = [
 _OF_ONE_CASE = ("total", "outside", "completeness_error", "notes")
 
 NULL_WORDS = {"randomised": "weight-randomised network", "surrogate": "surrogate of equal smoothness",
-              "retrained": "networks retrained on shuffled labels"}  # fmt: skip
+              "retrained": "networks that know nothing of the labels"}  # fmt: skip
 """Null map to what it is called in tables."""
 
 

@@ -4,6 +4,10 @@ Networks of the same architecture and recipe, trained on the same images with ea
 preferences of architecture, images and training, and know nothing of the label. Where the labels made no difference,
 the network in question is one of them: its place among them is as likely to be any. The *network* is the unit, however
 many patients are explained.
+
+A network that was not trained at all is none of those: its regions may spread wider. With as many untrained networks
+among the others it is told apart from neither kind more often than it should: who comes first among 19 of each kind
+and itself comes first among its own kind, too, which has a chance of 1 in 20.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,14 +40,15 @@ def rank_test(own: np.ndarray, others: np.ndarray) -> Tested:
 
     Each network is compared with all others alike: z is its distance from their mean in their standard deviations. p
     of a region is the share of the networks, the one in question among them, whose largest |z| over regions reaches its
-    |z|: exact if the networks are exchangeable, whatever their number and that of patients.
+    |z|: exact if the networks are exchangeable, whatever their number and that of patients. With 19 others of each of
+    several kinds a p of at most 0.05 is as rare for a network of any of these kinds.
 
     Parameters
     ----------
     own
         Mean over patients in each region, (region,).
     others
-        Of the retrained networks, (network, region).
+        Of the networks on shuffled labels, and of untrained ones, (network, region).
 
     Returns
     -------
@@ -70,7 +75,7 @@ def rank_test(own: np.ndarray, others: np.ndarray) -> Tested:
     apart = _apart(values[:, kept])
     same = np.isfinite(apart).all(0)
     places = np.flatnonzero(kept)[same]
-    test = f"rank among {len(others)} networks retrained on shuffled labels"
+    test = f"rank among {len(others)} networks that know nothing of the labels"
     if not len(places):
         return Tested(z, z.copy(), len(others), np.zeros(0), test)
     apart = apart[:, same]

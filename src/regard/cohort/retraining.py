@@ -20,7 +20,7 @@ from regard.io.tables import Case
 from regard.models import Model, write_card
 from regard.models.case import prepare_case
 from regard.models.scans import read_scans
-from regard.training.retraining import Recipe, train_from_scratch
+from regard.training.retraining import Recipe, drawn_anew, train_from_scratch
 
 __all__ = ["TRUE_LABELS", "Learn", "read_cases", "recipe_of", "retrain"]
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 TRUE_LABELS = "true-labels"
 """Folder of the network that was trained on the labels as they are."""
+
+_UNTRAINED = "untrained"
 
 _FEWEST_CASES = 8
 
@@ -113,12 +115,12 @@ def retrain(
     learn
         Cases.
     folder
-        Gets ``true-labels/`` and ``shuffled-001/`` and on, each with a card and weights. Those that have a card are
-        kept.
+        Gets ``true-labels/``, ``shuffled-001/`` and on, and ``untrained-001/`` and on, each with a card and weights.
+        Those that have a card are kept.
     recipe
         Of every one of them.
     n_networks
-        On shuffled labels.
+        On shuffled labels, and as many untrained.
     seed
         Key of the orders of the labels and of the weights.
     accelerator
@@ -131,7 +133,7 @@ def retrain(
     list of Path
         The folders, that of the true labels first.
     """
-    names = [TRUE_LABELS, *(f"shuffled-{n + 1:03d}" for n in range(n_networks))]
+    names = [TRUE_LABELS, *(f"{kind}-{n + 1:03d}" for kind in ("shuffled", _UNTRAINED) for n in range(n_networks))]
     assert isinstance(model.network, nn.Module)
     network = model.network.cpu()
     for n, name in enumerate(names):
@@ -141,9 +143,12 @@ def retrain(
             continue
         # The order has a key of its own: the first network of shuffled labels must not be that of the true ones.
         key = randomness.generator(seed, "retrained", n).initial_seed() % 2**31
-        labels = learn.labels if name == TRUE_LABELS else shuffled(learn.labels, key)
-        trained = train_from_scratch(network, learn.images, labels, recipe, seed=key, accelerator=accelerator)
-        _save(folder / name, trained, model, name, len(labels))
+        if name.startswith(_UNTRAINED):
+            trained = drawn_anew(network, key).eval()
+        else:
+            labels = learn.labels if name == TRUE_LABELS else shuffled(learn.labels, key)
+            trained = train_from_scratch(network, learn.images, labels, recipe, seed=key, accelerator=accelerator)
+        _save(folder / name, trained, model, name, len(learn.labels))
         logger.info("trained %s", name)
     if progress is not None:
         progress("networks trained", len(names), len(names))
@@ -154,14 +159,18 @@ def _save(folder: Path, network: nn.Module, model: Model, name: str, n: int) -> 
     """Weights, then the card: a network that has a card is complete."""
     content = save({k: v.contiguous() for k, v in network.state_dict().items()})
     write_bytes(folder / "weights.safetensors", content)
-    word = "the labels of its cases" if name == TRUE_LABELS else "labels that were shuffled: it knows nothing of them"
+    kinds = {
+        TRUE_LABELS: "Trained by regard retrain on the labels of its cases.",
+        "shuffled": "Trained by regard retrain on labels that were shuffled: it knows nothing of them.",
+        _UNTRAINED: "Drawn by regard retrain and not trained: it knows nothing.",
+    }
     card = model.card.model_copy(
         update={
             "name": f"{model.card.name}, {name}",
             "weights": "weights.safetensors",
             "sha256": hashlib.sha256(content).hexdigest(),
             "trained_on": model.card.trained_on.model_copy(update={"n": n}),
-            "notes": f"Trained by regard retrain on {word}.",
+            "notes": next(words for kind, words in kinds.items() if name.startswith(kind)),
         }
     )
     if card.factory is not None:
