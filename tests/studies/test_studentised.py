@@ -43,8 +43,9 @@ def test_ten_patients_are_enough(name: str) -> None:
 @pytest.mark.parametrize("n", [10, 20, 40])
 @pytest.mark.parametrize("name", CASES)
 def test_every_score_holds_its_level(name: str, n: int) -> None:
-    skewed = name.startswith(("mean, skewed", "RMSE")) and n == 10
-    assert _held(name, n, 400) >= stats.binom.ppf(0.001, 400, 0.90 if skewed else 0.925)
+    # What the page tells falls short: means of skewed values, and ranks of regions that noise mixes.
+    short = {"mean, skewed, two cases a patient": 0.90, "RMSE": 0.90, "Spearman, 25 fixed regions": 0.83}
+    assert _held(name, n, 400) >= stats.binom.ppf(0.001, 400, short.get(name, 0.925))
 
 
 def test_a_correlation_is_studentised_as_by_hand() -> None:
