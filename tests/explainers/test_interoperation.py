@@ -11,9 +11,12 @@ from torch import Tensor, nn
 import regard
 from regard.core.errors import InputError, ReferenceInputError, ShapeError, TargetError
 from regard.core.quantity import Quantity, Sign
+from regard.explainers import METHODS
 from regard.explainers.as_captum import AsCaptum, read_target
 from regard.explainers.as_quantus import ExplainFunction
 from regard.explainers.captum_attribution import CaptumAttribution
+from regard.explainers.spec import parse_methods
+from regard.io.names import letters_and_digits
 from regard.testing import check
 from regard.testing.networks import TinyNetwork, example
 
@@ -204,3 +207,10 @@ def test_a_target_of_ones_own_stands_for_all(x: Tensor) -> None:
         ExplainFunction("gradient")(network, x.numpy(), np.zeros(2))
     found = ExplainFunction("gradient", target=lambda y: y.flatten(1).sum(1))(network, x.numpy(), np.zeros(2))
     assert found.shape == (2, 1, *SIZE)
+
+
+def test_all_methods_of_the_registry_go_together_in_one_run() -> None:
+    specs = parse_methods(list(METHODS))
+    assert len({letters_and_digits(spec.label).lower() for spec in specs}) == len(list(METHODS))
+    with pytest.raises(InputError, match="'gradient' and 'grad-ient'"):
+        parse_methods(["gradient", "occlusion@grad-ient"])

@@ -10,7 +10,7 @@ DEFECTS = {
     "CHNCXR_0902_1": "the same size",
     "CHNCXR_0903_0": "the other way than most",
     "CHNCXR_0904_1": "again, as patient",
-    "CHNCXR_0905_0": "cannot be read",
+    "CHNCXR_0905_0": "is not a readable picture",
     "CHNCXR_0906_1": "not a thumbnail",
     "CHNCXR_0001_1": "both with and without",
 }

@@ -35,6 +35,10 @@ from regard.studies.bmd.truth import case_truth, rendered
 from regard.studies.config import resolve
 from regard.studies.run import StudyRun
 from regard.studies.trained import split
+from regard.testing.two_devices import ACCELERATOR, two_devices
+
+THERE = ("--device", str(ACCELERATOR))
+"""Where the networks of the runs here are; a recorder sees that their images are there too."""
 
 TINY = [
     "data.n_train=6", "data.n_calibration=0", "data.n_test=4",
@@ -61,7 +65,10 @@ def tiny() -> BMDConfig:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("study") / "run"
-    assert main(["study", "run", "bmd", "--size", "smoke", "-o", str(path), "-q", "--threads", "1", *sets()]) == 0
+    command = ["study", "run", "bmd", "--size", "smoke", *THERE, "-o", str(path), "-q", "--threads", "1", *sets()]
+    with two_devices() as devices:
+        assert main([*command]) == 0
+        assert devices.n_there > 1000
     return path
 
 
@@ -120,7 +127,7 @@ def test_one_ct_is_read_with_the_networks_of_a_run(finished: Path, tmp_path: Pat
 
 def test_a_finished_run_is_only_told_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (finished / "scores.json").read_bytes()
-    arguments = ["study", "run", "bmd", "--size", "smoke", "-o", str(finished), "-q", "--threads", "1", *sets()]
+    arguments = ["study", "run", "bmd", "--size", "smoke", *THERE, "-o", str(finished), "-q", "--threads", "1", *sets()]
     made = {p: p.stat().st_mtime_ns for p in finished.rglob("*.safetensors")}
     assert main([*arguments, "--json"]) == 0
     assert made == {p: p.stat().st_mtime_ns for p in finished.rglob("*.safetensors")} != {}
@@ -131,7 +138,7 @@ def test_a_finished_run_is_only_told_again(finished: Path, capsys: pytest.Captur
 
 def test_later_acts_from_another_run(finished: Path, tmp_path: Path) -> None:
     more = ["--acts", "score", "--from", str(finished)]
-    arguments = ["study", "run", "bmd", "--size", "smoke", "-o", str(tmp_path / "r"), "-q", "--threads", "1"]
+    arguments = ["study", "run", "bmd", "--size", "smoke", *THERE, "-o", str(tmp_path / "r"), "-q", "--threads", "1"]
     assert main([*arguments, *more, *sets("score.level=0.8")]) == 0
     new, old = (json.loads((p / "scores.json").read_text())["scores"] for p in (tmp_path / "r", finished))
     assert new["case1"]["pearson_r"] == old["case1"]["pearson_r"]
@@ -325,7 +332,7 @@ def test_a_table_without_a_column_is_the_users_mistake(tmp_path: Path, capsys: p
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_the_smallest_size_as_it_is(tmp_path: Path) -> None:
-    assert main(["study", "run", "bmd", "--size", "smoke", "-o", str(tmp_path / "run"), "-q"]) == 0
+    assert main(["study", "run", "bmd", "--size", "smoke", *THERE, "-o", str(tmp_path / "run"), "-q"]) == 0
     scores = json.loads((tmp_path / "run/scores.json").read_text())["scores"]
     assert scores["case1"]["mae"]["n_patients"] == 12 and scores["ceiling"]["pearson_r"]["value"] > 0.98
 
@@ -335,7 +342,7 @@ def test_the_smallest_size_as_it_is(tmp_path: Path) -> None:
 def test_killed_at_random_moments_it_ends_the_same(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
     code = "import sys; from regard.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "study", "run", "bmd", "--size", "smoke", "-o", str(path), "-q"]
+    command = [sys.executable, "-c", code, "study", "run", "bmd", "--size", "smoke", *THERE, "-o", str(path), "-q"]
     command += ["--threads", "1", *sets()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     draw, killed = random.Random(4), 0

@@ -31,6 +31,7 @@ from regard.studies.bone_suppression.preparation import FILTERS, Variation
 from regard.studies.bone_suppression.preparation import _filtered as filtered
 from regard.studies.config import resolve
 from regard.studies.run import StudyRun
+from regard.testing.two_devices import ACCELERATOR, two_devices
 from regard.training.augmentation import Augmentation
 from regard.training.similarity_loss import l1_penalty, similarity_and_error
 
@@ -216,6 +217,9 @@ def test_every_size_resolves() -> None:
         assert config.train.crop <= config.data.size
 
 
+THERE = ("--device", str(ACCELERATOR))
+"""Where the networks of the runs here are; a recorder sees that their images are there too."""
+
 TINY = [
     "data.n_train=2", "data.n_validation=1", "data.n_test=1", "data.n_each=2", "data.prevalence=1.0",
     "train.networks=[rl-bs]", "train.n_epochs=1", "train.narrow=16", "explain.methods=[gradient]",
@@ -228,13 +232,17 @@ def sets(*more: str) -> list[str]:
 
 
 def run(path: Path, *more: str) -> int:
-    return main(["study", "run", "bone-suppression", "--size", "smoke", "-o", str(path), "-q", "--threads", "1", *more])
+    return main(
+        ["study", "run", "bone-suppression", "--size", "smoke", *THERE, "-o", str(path), "-q", "--threads", "1", *more]
+    )
 
 
 @pytest.mark.slow
 def test_a_run_on_phantoms_ends_with_a_report_and_resumes(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    assert run(path, *sets()) == 0
+    with two_devices() as devices:
+        assert run(path, *sets()) == 0
+        assert devices.n_there > 1000
     said = json.loads((path / "scores.json").read_text())
     assert (said["schema"], said["study"], said["size"]) == ("regard.scores/1", "bone-suppression", "smoke")
     groups = said["scores"]

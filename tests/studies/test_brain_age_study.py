@@ -29,8 +29,12 @@ from regard.studies.brain_age.regions import agreement, leaders, top_share
 from regard.studies.brain_age.slices import Slices
 from regard.studies.brain_age.truth import Remembering
 from regard.studies.brain_age.unoise_scores import controls_of, tolerance
+from regard.testing.two_devices import ACCELERATOR, two_devices
 from regard.training.noise_files import read_noise_model
 from regard.training.noising import NoiseSettings
+
+THERE = ("--device", str(ACCELERATOR))
+"""Where the networks of the runs here are; a recorder sees that their images are there too."""
 
 TINY = [
     "data.spacing_mm=12", "data.n_train=6", "data.n_calibration=3", "data.n_test=4", "data.n_nothing=3",
@@ -50,7 +54,7 @@ def sets(*more: str) -> list[str]:
 
 
 def command(path: Path, *more: str) -> list[str]:
-    return ["study", "run", "brain-age", "--size", "smoke", "-o", str(path), "-q", "--threads", "1", *more]
+    return ["study", "run", "brain-age", "--size", "smoke", *THERE, "-o", str(path), "-q", "--threads", "1", *more]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         # Rendered without averaging, many times faster: nothing here is about partial volumes.
         patch.setattr(render, "FINE", 12.0)
-        assert main(command(path, *sets())) == 0
+        with two_devices() as devices:
+            assert main(command(path, *sets())) == 0
+            assert devices.n_there > 1000
         yield path
 
 

@@ -21,6 +21,10 @@ from regard.studies.ldct.config import SIZES, LDCTConfig
 from regard.studies.ldct.networks import function_of
 from regard.studies.ldct.phantoms import uniform_place, varied_place
 from regard.studies.ldct.truth import found_structures, gaussian_truth, identity_hides, planted_images, train_ignoring
+from regard.testing.two_devices import ACCELERATOR, two_devices
+
+THERE = ("--device", str(ACCELERATOR))
+"""Where the networks of the runs here are; a recorder sees that their images are there too."""
 
 TINY = [
     "data.n_train=2", "train.n_steps=6", "train.redcnn_width=2", "train.cnn10_width=4", "explain.n_steps=3",
@@ -35,13 +39,15 @@ def sets(*more: str) -> list[str]:
 
 
 def command(path: Path, *more: str) -> list[str]:
-    return ["study", "run", "ldct", "--size", "smoke", "-o", str(path), "-q", "--threads", "1", *more]
+    return ["study", "run", "ldct", "--size", "smoke", *THERE, "-o", str(path), "-q", "--threads", "1", *more]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("study") / "run"
-    assert main([*command(path), *sets()]) == 0
+    with two_devices() as devices:
+        assert main([*command(path), *sets()]) == 0
+        assert devices.n_there > 1000
     return path
 
 

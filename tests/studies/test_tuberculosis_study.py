@@ -43,7 +43,11 @@ from regard.studies.tuberculosis.networks import (
 from regard.studies.tuberculosis.phantoms import LETTER, again, phantom_cohort, state_of, with_letter
 from regard.studies.tuberculosis.suppression import Between
 from regard.studies.tuberculosis.truth import case_truth, rendered
+from regard.testing.two_devices import ACCELERATOR, two_devices
 from regard.training.classify import Classify, balanced_weights
+
+THERE = ("--device", str(ACCELERATOR))
+"""Where the networks of the runs here are; a recorder sees that their images are there too."""
 
 TINY = [
     "data.n_pretrain=4", "data.n_each=2", "data.n_cases=12", "train.pretrain_epochs=1", "train.n_epochs=1",
@@ -61,13 +65,28 @@ def tiny() -> TuberculosisConfig:
 
 
 def command(path: Path, *more: str) -> list[str]:
-    return ["study", "run", "tuberculosis", "--size", "smoke", "-o", str(path), "-q", "--threads", "1", *sets(*more)]
+    return [
+        "study",
+        "run",
+        "tuberculosis",
+        "--size",
+        "smoke",
+        *THERE,
+        "-o",
+        str(path),
+        "-q",
+        "--threads",
+        "1",
+        *sets(*more),
+    ]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tuberculosis") / "run"
-    assert main(command(path)) == 0
+    with two_devices() as devices:
+        assert main([*command(path)]) == 0
+        assert devices.n_there > 1000
     return path
 
 

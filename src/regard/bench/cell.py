@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from regard.bench.controls import control_maps
-from regard.bench.measuring import DATA_TRUTH, gauges, mean
+from regard.bench.matched import at_blur, blurred
+from regard.bench.measuring import DATA_TRUTH, MATCHED_MEASURE, gauges, mean
 from regard.bench.network import Trained, train
 from regard.bench.plan import CONTROLS, BenchPlan
 from regard.core.batching import current_progress
@@ -16,10 +17,11 @@ from regard.core.recording import Network
 from regard.core.rows import target_values
 from regard.core.target import AbstractTarget
 from regard.evidence.again import taken_away
+from regard.evidence.localisation import average_precision
 from regard.evidence.measure import Exhibit, Explain
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.phantoms.planted import Planted
-from regard.phantoms.truth import data_truth, model_truth
+from regard.phantoms.truth import TruePlaces, data_truth, model_truth
 
 __all__ = ["IN_DECOY", "Cell", "run_cell"]
 
@@ -126,8 +128,18 @@ def _subject(cell: Cell, plan: BenchPlan, trained: Trained, n: int, device: str)
             for ending in ("", DATA_TRUTH) if gauge.by_place else ("",):
                 read = [gauge.read(e, truths[ending]) for e in exhibits]
                 cell.note(label, gauge.name + ending, mean([v for v, _ in read]), read[0][1])
+        if MATCHED_MEASURE in plan.measures:
+            by_blur = [_precisions(e.relevance, truth.places) for e in exhibits]
+            for n_blur, values in enumerate(zip(*by_blur, strict=True)):
+                cell.note(label, at_blur(n_blur), mean(list(values)))
         if mark is not None:
             cell.note(label, IN_DECOY, mean([_share(e.relevance, mark) for e in exhibits]))
+
+
+def _precisions(relevance: Tensor, places: TruePlaces) -> list[float]:
+    """Average precision of a map at each of the blurs."""
+    maps = [torch.where(places.allowed, torch.nan, m[0, 0].cpu()) for m in blurred(relevance)]
+    return [average_precision(m, places.core) for m in maps]
 
 
 def _exhibits(

@@ -12,10 +12,16 @@ from regard.evidence import MEASURES
 from regard.evidence.measure import AbstractMeasure, Direction, Exhibit, Places
 from regard.phantoms.truth import TruePlaces
 
-__all__ = ["DATA_TRUTH", "Gauge", "gauges"]
+__all__ = ["DATA_TRUTH", "MATCHED", "MATCHED_MEASURE", "Gauge", "gauges"]
 
 DATA_TRUTH = "@data"
 """Ending of a measure against data truth; without it, against model truth."""
+
+MATCHED_MEASURE = "average-precision"
+"""The measure that is also told at a resolution that suits each map."""
+
+MATCHED = f"{MATCHED_MEASURE}@matched"
+"""Name of it: against model truth, at the best of three blurs, chosen on other patients (`regard.bench.matched`)."""
 
 Reading: TypeAlias = Callable[[Exhibit, TruePlaces], tuple[float, str]]
 """An exhibit and places to a value and its unit."""

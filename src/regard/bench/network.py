@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.bench.plan import BenchPlan
-from regard.bench.question import Question, question_of
+from regard.bench.question import Question
 from regard.core.registry import Registry
 from regard.core.rows import target_values
 from regard.models.zoo import ZOO
@@ -80,7 +80,7 @@ def train(plan: BenchPlan, phantom: str, number: int, *, zoo: Registry = ZOO, de
         Where to train.
     """
     made, seed = plan.phantom(phantom), plan.train_seed(number)
-    question = question_of(made)
+    question = plan.question(phantom)
     learn = [made.subject(n, seed=seed) for n in range(plan.n_train)]
     test = [made.subject(n, seed=plan.test_seed) for n in range(plan.n_test)]
     with torch.random.fork_rng(devices=[]):

@@ -149,7 +149,7 @@ def write_page(plan: BenchPlan, cells: Sequence[Cell], rows: Sequence[Row], fold
         title="Regard bench: which map shows what a network uses?",
         research_use=RESEARCH_USE,
         meta={
-            "what this is": "phantoms whose truth is known, and small networks trained on them",
+            "what this is": plan.about,
             "size": plan.size,
             "images": " x ".join(map(str, plan.shape)),
             "phantoms": len(plan.phantoms),

@@ -1,7 +1,9 @@
 """How large a benchmark is, and what it compares."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from regard.bench.question import Question, question_of
 from regard.core.errors import UnknownNameError
 from regard.evidence import MEASURES
 from regard.explainers.spec import parse_methods
@@ -31,7 +33,18 @@ _MANY = (
     "lime",
 )
 _MEASURES = ("average-precision", "relevance-mass", "relevance-rank", "pointing-game")
-_NUMBERS = ("linear", "multiplicative", "volume", "thickness", "texture", "suppressor")
+_NUMBERS = (
+    "linear",
+    "small",
+    "large",
+    "rod",
+    "cluster",
+    "multiplicative",
+    "volume",
+    "thickness",
+    "texture",
+    "suppressor",
+)
 _CLASSES = ("linear-classes", "product-classes")
 _IMAGES = ("denoising", "correction")
 _DOSES = ("decoy-0", "decoy-0.3", "decoy-0.6", "decoy-0.9")
@@ -80,10 +93,15 @@ class BenchPlan:
 
     def __post_init__(self) -> None:
         parse_methods(self.methods)
-        for registry, names in ((MEASURES, self.measures), (PHANTOMS, self.phantoms)):
-            for name in names:
-                if name not in registry:
-                    raise UnknownNameError.suggest(registry.kind, name, registry.names())
+        for name in self.measures:
+            if name not in MEASURES:
+                raise UnknownNameError.suggest(MEASURES.kind, name, MEASURES.names())
+        self._check_phantoms()
+
+    def _check_phantoms(self) -> None:
+        for name in self.phantoms:
+            if name not in PHANTOMS:
+                raise UnknownNameError.suggest(PHANTOMS.kind, name, PHANTOMS.names())
 
     @property
     def labels(self) -> list[str]:
@@ -108,6 +126,20 @@ class BenchPlan:
     def phantom(self, name: str) -> PlantedPhantom:
         """The phantom registered as ``name``, in this plan's shape."""
         return PHANTOMS.load(name)(self.shape)  # type: ignore[no-any-return]
+
+    def question(self, name: str) -> Question:
+        """What is asked of the networks of a phantom."""
+        return question_of(self.phantom(name))
+
+    @property
+    def about(self) -> str:
+        """What the images are, in words."""
+        return "phantoms whose truth is known, and small networks trained on them"
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The settings, as a run keeps them."""
+        return dict(vars(self))
 
 
 SIZES = {

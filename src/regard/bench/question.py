@@ -38,7 +38,7 @@ class Question:
     kind
         What comes out.
     layer
-        Layer of the CAM methods: a quarter of the image's sides.
+        Layer of the CAM methods: a quarter of the image's sides; None for the automatic one.
     loss
         Of the training.
     error, quality
@@ -52,7 +52,7 @@ class Question:
     """
 
     kind: Kind
-    layer: str
+    layer: str | None
     loss: Loss
     error: str
     quality: str

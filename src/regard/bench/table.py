@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from regard.bench.cell import IN_DECOY, Cell
-from regard.bench.measuring import gauges
+from regard.bench.matched import BLURS, at_blur, matched
+from regard.bench.measuring import MATCHED, MATCHED_MEASURE, gauges
 from regard.bench.plan import BenchPlan
 from regard.bench.statistics import crossed_interval
 from regard.evidence.intervals import Interval
@@ -82,17 +83,40 @@ def rows(plan: BenchPlan, cells: Iterable[Cell]) -> list[Row]:
     made: list[Row] = []
     for method in plan.labels:
         for gauge, measure in named:
-            plain = []
-            for phantom, group in by_phantom.items():
-                values = np.array([c.values[method][measure] for c in group])
-                unit = group[0].units[measure]
-                made += _each_and_all(plan, group, values, method, measure, unit, gauge.direction)
-                plain += [values] if dose_of(phantom) is None else []
-            if len(plain) > 1:
-                # The phantoms of one patient share their draws, so that patients are resampled through all of them.
-                averaged = np.stack(plain).mean(0)
-                made.append(_row(averaged, method, measure, ALL, ALL, unit, gauge.direction, plan.seed))
+            values = {p: np.array([c.values[method][measure] for c in group]) for p, group in by_phantom.items()}
+            unit = next(iter(by_phantom.values()))[0].units[measure]
+            made += _everywhere(plan, by_phantom, values, (method, measure, unit, gauge.direction))
+        if MATCHED_MEASURE in plan.measures and all(_has_blurs(c, method) for g in by_phantom.values() for c in g):
+            values = {p: _matched(group, method) for p, group in by_phantom.items()}
+            made += _everywhere(plan, by_phantom, values, (method, MATCHED, "1", "higher"))
     return made + _shortcuts(plan, by_phantom)
+
+
+def _has_blurs(cell: Cell, method: str) -> bool:
+    """Whether a cell holds what maps show at each blur; those of earlier versions do not."""
+    return all(at_blur(n) in cell.values[method] for n in range(len(BLURS)))
+
+
+def _matched(group: Sequence[Cell], method: str) -> np.ndarray:
+    return matched([np.array([c.values[method][at_blur(n)] for c in group]) for n in range(len(BLURS))])
+
+
+def _everywhere(
+    plan: BenchPlan,
+    by_phantom: Mapping[str, Sequence[Cell]],
+    values: Mapping[str, np.ndarray],
+    named: tuple[str, str, str, str],
+) -> list[Row]:
+    """Rows of a method by a measure on each phantom, and over those without a decoy."""
+    method, measure, unit, direction = named
+    made, plain = [], []
+    for phantom, group in by_phantom.items():
+        made += _each_and_all(plan, group, values[phantom], method, measure, unit, direction)
+        plain += [values[phantom]] if dose_of(phantom) is None else []
+    if len(plain) > 1:
+        # The phantoms of one patient share their draws, so that patients are resampled through all of them.
+        made.append(_row(np.stack(plain).mean(0), method, measure, ALL, ALL, unit, direction, plan.seed))
+    return made
 
 
 def _each_and_all(

@@ -1,8 +1,9 @@
 """What ``regard bench`` does."""
 
 import json
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,21 @@ import typer
 from regard.bench.page import leaderboard_rows, network_rows, shortcut_rows
 from regard.bench.plan import SIZE_NAMES, SIZES, BenchPlan
 from regard.bench.run import run_bench
+from regard.bench.scans.images import read_scans
+from regard.bench.scans.plan import plan_of
 from regard.cli.options import set_up
 from regard.cli.progress import shown
+from regard.cohort.cases import find_cohort
 from regard.core.errors import InputError
 from regard.io import RunFolder
+from regard.models.load import load_model
 from regard.models.provenance import versions
 
 __all__ = ["listed", "run"]
+
+logger = logging.getLogger(__name__)
+
+_CONTRAST = 3.0
 
 
 def listed(texts: Sequence[str]) -> tuple[str, ...]:
@@ -39,6 +48,10 @@ def run(
     methods: Sequence[str],
     measures: Sequence[str],
     phantoms: Sequence[str],
+    images: Path | None,
+    network: str | None,
+    contrast: float,
+    trust: bool,
     size: str,
     seed: int,
     device: str,
@@ -53,13 +66,27 @@ def run(
         raise InputError(f"the size '{size}'", f"one of {', '.join(SIZE_NAMES)}")
     where = set_up(device=device, threads=threads, verbose=verbose, quiet=quiet)
     chosen: dict[str, Any] = {"methods": listed(methods), "measures": listed(measures), "phantoms": listed(phantoms)}
-    plan = replace(SIZES[size], seed=seed, **{k: v for k, v in chosen.items() if v})
+    if images is None and (network is not None or contrast != _CONTRAST):
+        raise InputError(
+            f"--{'network' if network is not None else 'contrast'} without scans of your own",
+            "--images TABLE beside it",
+            "give your scans, or leave it out",
+        )
+    if images is None:
+        plan = replace(SIZES[size], seed=seed, **{k: v for k, v in chosen.items() if v})
+    else:
+        with shown(quiet=quiet) as progress:
+            plan, cases = _on_scans(
+                images, network, trust=trust, contrast=contrast, size=size, seed=seed, chosen=chosen,
+                stage=progress.stage,
+            )  # fmt: skip
     config: dict[str, Any] = {
-        "model": "small-regressor, monai-unet",
-        "case_ids": [],
+        "model": "small-regressor, monai-unet" if network is None else network,
+        "case_ids": [] if images is None else cases,
         "target": None,
         "reference": None,
-        **vars(plan),
+        **plan.recorded,
+        **({} if images is None else {"images": str(images), "contrast": contrast}),
         "device": where,
         "threads": threads,
         "batch_size": "auto",
@@ -77,6 +104,24 @@ def run(
     return 0
 
 
+def _on_scans(
+    images: Path, network: str | None, *, trust: bool, contrast: float, size: str, seed: int,
+    chosen: dict[str, tuple[str, ...]], stage: Callable[[str, int, int], None],
+) -> tuple[BenchPlan, list[str]]:  # fmt: skip
+    """The plan of a user's scans, and the cases that were read."""
+    if not contrast > 0:
+        raise InputError(f"a contrast of {contrast:g}", "above 0", "give --contrast 3")
+    model = None if network is None else load_model(network, trust=trust)
+    cases = find_cohort(images)
+    scans = read_scans(cases, model, contrast=contrast, seed=seed, stage=stage)
+    for case, why in scans.left_out.items():
+        logger.warning("%s is left out: %s", case, why)
+    plan = plan_of(
+        size, scans, model, seed=seed, methods=chosen["methods"], measures=chosen["measures"], tasks=chosen["phantoms"]
+    )
+    return plan, [c.case for c in cases if c.case not in scans.left_out]
+
+
 def _print(rows: Sequence[dict[str, str]], columns: Sequence[str]) -> None:
     widths = [max(len(c), *(len(r[c]) for r in rows)) for c in columns]
     typer.echo("  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
@@ -86,8 +131,8 @@ def _print(rows: Sequence[dict[str, str]], columns: Sequence[str]) -> None:
 
 def _tell(plan: BenchPlan, best: Sequence[dict[str, str]], shortcuts: Sequence[dict[str, str]], output: Path) -> None:
     typer.echo(
-        f"phantoms, size {plan.size}: {plan.n_networks} network(s) per phantom, {plan.n_explained} patients; "
-        "against what each network depends on (95 %)"
+        f"{plan.about}\nsize {plan.size}: {plan.n_networks} network(s) of each kind of image, {plan.n_explained} "
+        "patients; against what each network depends on (95 %)"
     )
     columns = [c for c in best[0] if not c.endswith("@data")]
     _print(best, columns)

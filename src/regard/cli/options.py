@@ -84,7 +84,7 @@ def set_up(*, device: str = "auto", threads: int | None = None, verbose: bool = 
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = device.partition(":")
     n_cuda = torch.cuda.device_count()
-    if kind == "cpu" and not index:
+    if kind == "cpu" and index in ("", "0"):
         return device
     if kind == "cuda" and (not index or index.isdecimal()):
         if int(index or 0) < n_cuda:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from regard.core import recording
 from regard.core.batching import BatchSize, is_out_of_memory, may_be_the_batch
+from regard.core.devices import device_of
 from regard.core.emptiness import examine
 from regard.core.errors import CapabilityError, InputError, ReferenceInputError, RegardError, ShapeError
 from regard.core.inputs import InputLike, Inputs
@@ -76,6 +77,13 @@ class Attribution:
     warnings: list[str] = field(default_factory=list)
     reference: tuple[Tensor, ...] | None = None
     parts: tuple[Tensor, ...] | None = None
+
+    def sent(self, devices: Sequence[torch.device]) -> None:
+        """Put what has a tensor for each input on the devices of the inputs."""
+        for name in ("relevance", "standard_error", "refined", "reference", "parts"):
+            tensors = getattr(self, name)
+            if tensors is not None:
+                setattr(self, name, tuple(t.to(where) for t, where in zip(tensors, devices, strict=True)))
 
     @classmethod
     def joined(cls, parts: Sequence["Attribution"]) -> "Attribution":
@@ -257,7 +265,8 @@ class AbstractExplainer(ABC):
         preflight: bool = False,
     ) -> Attribution:
         """As `attribute`, with all that the method knows about its map: value, errors, notes."""
-        read = Inputs.of(inputs)
+        given = Inputs.of(inputs)
+        read = given.to(device_of(self.network))
         if reference is not None and not self.takes_reference:
             raise ReferenceInputError(
                 f"a reference for {type(self).__name__}, which cannot compare with one",
@@ -315,6 +324,8 @@ class AbstractExplainer(ABC):
             else:
                 found = one_by_one(network)
         found.relevance = tuple(r.detach().float() for r in found.relevance)
+        if read is not given:
+            found.sent([x.device for x in given.tensors])
         self._guard(found, read, places is not None)
         if warnings:
             found.notes["preflight"] = warnings

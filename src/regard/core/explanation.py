@@ -53,9 +53,9 @@ class NetworkMap:
         first, made = parts[0], [over_channels(a.relevance[number].detach().double()) for a in parts]
         references = [a.reference[number].detach() for a in parts if a.reference is not None]
         return cls(
-            torch.stack(made).mean(0).nan_to_num().float(),
-            torch.stack(references).mean(0) if len(references) == len(parts) else None,
-            None if first.parts is None else first.parts[number][0],
+            torch.stack(made).mean(0).nan_to_num().float().cpu(),
+            torch.stack(references).mean(0).cpu() if len(references) == len(parts) else None,
+            None if first.parts is None else first.parts[number][0].cpu(),
             given,
             grid,
         )

@@ -99,6 +99,17 @@ class Inputs:
             return network(**dict(zip(self.names, tensors, strict=True)))
         return network(*tensors)
 
+    def to(self, device: torch.device | None) -> "Inputs":
+        """The same inputs on a device: themselves where they are there already, or where none is named.
+
+        Nothing goes to or from a device without memory (``meta``).
+        """
+        if device is None or device.type == "meta" or any(x.is_meta for x in self.tensors):
+            return self
+        if all(x.device == device for x in self.tensors):
+            return self
+        return Inputs(tuple(x.to(device) for x in self.tensors), self.names, self.lone)
+
     def case(self, n: int) -> "Inputs":
         """Case ``n`` alone, as a batch of one."""
         return Inputs(tuple(x[n : n + 1] for x in self.tensors), self.names, self.lone)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regard.core import recording
 from regard.core.batching import BatchSize, auto_batch_size, run
+from regard.core.devices import sent
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.core.rows import target_values
@@ -157,7 +158,7 @@ class Exhibit:
 
         def evaluate(items: range) -> Tensor:
             with torch.no_grad():
-                changed = inputs(items)
+                changed = sent(inputs(items), self.network)
                 return target_values(self.target, self.network(changed), len(items), n_space(changed))
 
         def keep(items: range, values: Tensor) -> None:

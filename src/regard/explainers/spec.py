@@ -9,6 +9,7 @@ from regard.core.errors import CardError, InputError, UnknownNameError
 from regard.core.explainer import AbstractExplainer
 from regard.core.recording import LayerLike, Network
 from regard.explainers import METHODS
+from regard.io.names import letters_and_digits
 from regard.io.plain_text import parse_yaml
 
 __all__ = ["MethodSpec", "parse_methods"]
@@ -109,10 +110,12 @@ def parse_methods(texts: Sequence[str | MethodSpec]) -> list[MethodSpec]:
     specs = [t if isinstance(t, MethodSpec) else _parse(t) for t in texts]
     labels: dict[str, MethodSpec] = {}
     for spec in specs:
-        plain = "".join(c for c in spec.label.lower() if c.isalnum())
+        plain = letters_and_digits(spec.label).lower()
         if plain in labels:
             raise InputError(
-                f"two methods called '{spec.label}'", "a label for each", f"write {spec.name}:...@LABEL for one of them"
+                f"two methods called '{labels[plain].label}' and '{spec.label}'",
+                "labels that differ in their letters and digits",
+                f"write {spec.name}:...@LABEL for one of them",
             )
         labels[plain] = spec
     return specs

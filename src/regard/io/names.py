@@ -35,14 +35,14 @@ def safe_name(text: str) -> str:
 
 
 def letters_and_digits(label: str) -> str:
-    """A label without anything but letters and digits (``grad-ram`` to ``gradram``).
+    """A label without anything but letters and digits: ``grad-ram`` is ``gradram``, ``grad-cam++`` ``gradcamplusplus``.
 
     Raises
     ------
     CardError
         If nothing is left.
     """
-    kept = re.sub(r"[^A-Za-z0-9]", "", label)
+    kept = re.sub(r"[^A-Za-z0-9]", "", label.replace("+", "plus"))
     if not kept:
         raise CardError(f"the label '{label}'", "at least one letter or digit", "choose another label after @")
     return kept

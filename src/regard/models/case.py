@@ -73,10 +73,11 @@ class PreparedScan:
         Returns
         -------
         home
-            (1, i, j, k), NaN where the network saw nothing.
+            (1, i, j, k), NaN where the network saw nothing; where the scan lies, on whatever device the network is.
         outside
             Part of a contribution that fell on padding, off the scan.
         """
+        relevance = relevance.to(self.scan.tensor.device)
         if self.prepared is None:
             return relevance, 0.0
         if quantity.sums:

@@ -11,6 +11,10 @@ PHANTOMS = Registry(
     "regard.phantoms",
     {
         "linear": (f"{_CATALOGUE}:linear", "intensity of a ball in tissues"),
+        "small": (f"{_CATALOGUE}:small", "intensity of a small ball in tissues"),
+        "large": (f"{_CATALOGUE}:large", "intensity of a large ball in tissues"),
+        "rod": (f"{_CATALOGUE}:rod", "intensity of a thin rod in tissues"),
+        "cluster": (f"{_CATALOGUE}:cluster", "intensity of three small balls in correlated noise"),
         "multiplicative": (f"{_CATALOGUE}:multiplicative", "product of two balls' intensities in correlated noise"),
         "volume": (f"{_CATALOGUE}:volume", "volume of a ball of any intensity in tissues"),
         "thickness": (f"{_CATALOGUE}:thickness", "thickness of a shell of any intensity in correlated noise"),

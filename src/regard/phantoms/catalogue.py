@@ -11,12 +11,16 @@ __all__ = [
     "DECOY_6",
     "DECOY_9",
     "classes",
+    "cluster",
     "correction",
     "decoy",
     "denoising",
+    "large",
     "linear",
     "multiplicative",
     "product_classes",
+    "rod",
+    "small",
     "suppressor",
     "texture",
     "thickness",
@@ -27,6 +31,26 @@ __all__ = [
 def linear(shape: Sequence[int]) -> PlantedPhantom:
     """Intensity of a ball in tissues; another beside it does not count."""
     return PlantedPhantom(tuple(shape), "linear", "anatomical", noise=0.3, distractor=True)
+
+
+def rod(shape: Sequence[int]) -> PlantedPhantom:
+    """Intensity of a thin rod in tissues; another beside it does not count."""
+    return PlantedPhantom(tuple(shape), "linear", "anatomical", noise=0.2, distractor=True, form="rod")
+
+
+def cluster(shape: Sequence[int]) -> PlantedPhantom:
+    """Intensity that three small balls have in common, in correlated noise; three others beside them do not count."""
+    return PlantedPhantom(tuple(shape), "linear", "correlated", noise=0.2, distractor=True, form="cluster")
+
+
+def small(shape: Sequence[int]) -> PlantedPhantom:
+    """Intensity of a ball of under half the usual radius in tissues; another beside it does not count."""
+    return PlantedPhantom(tuple(shape), "linear", "anatomical", noise=0.2, distractor=True, size=0.4)
+
+
+def large(shape: Sequence[int]) -> PlantedPhantom:
+    """Intensity of a ball of a third more than the usual radius in tissues; another beside it does not count."""
+    return PlantedPhantom(tuple(shape), "linear", "anatomical", noise=0.3, distractor=True, size=1.3)
 
 
 def multiplicative(shape: Sequence[int]) -> PlantedPhantom:

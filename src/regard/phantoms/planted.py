@@ -20,7 +20,10 @@ from regard.core.errors import InputError, UnknownNameError
 from regard.core.volume import Volume
 from regard.phantoms.backgrounds import Background, averaged, coordinates, correlated, ellipsoid, tissues
 
-__all__ = ["Effect", "Planted", "PlantedPhantom", "Task"]
+__all__ = ["Effect", "Form", "Planted", "PlantedPhantom", "Task"]
+
+Form: TypeAlias = Literal["ball", "rod", "cluster"]
+"""Outline of a region: a ball; a rod, ten times as long as thick; or three small balls that touch no other."""
 
 Effect: TypeAlias = Literal["linear", "multiplicative", "volume", "thickness", "texture"]
 """What the label is: the intensity of a region, the product of two regions' intensities, the volume of a ball, the
@@ -101,6 +104,8 @@ class PlantedPhantom:
         multiplicative effect, which has two regions that both count.
     shift
         How far the structures may lie from its place [share of the shortest side].
+    form, size
+        Outline of the regions whose intensity or texture counts, and their size beside the usual one.
 
     Raises
     ------
@@ -127,6 +132,8 @@ class PlantedPhantom:
     decoy: float | None = None
     distractor: bool = False
     shift: float = 0.03
+    form: Form = "ball"
+    size: float = 1.0
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (2, 3) or min(self.shape) < 16:
@@ -213,7 +220,7 @@ class PlantedPhantom:
         corrected = clean
         if self.suppressor:
             over, alone = (self.suppressor * (2 * drawn[f] - 1) for f in ("suppressor", "suppressor-mark"))
-            clean = clean + over * self._ball(site, self._radius) + alone * self._mark(marks["suppressor"])
+            clean = clean + over * self._region(site) + alone * self._mark(marks["suppressor"])
         image = (clean + noise)[None]
         label = self.label(drawn)
         target = {
@@ -278,7 +285,7 @@ class PlantedPhantom:
         self, f: Mapping[str, float], factor: str, centre: list[float], seed: int, name: str
     ) -> tuple[Tensor, Tensor]:
         """What a structure of this factor adds to the image, and how much of each voxel it fills, (\\*space)."""
-        region = self._ball(centre, self._radius)
+        region = self._region(centre)
         if self.effect in ("linear", "multiplicative"):
             return f[factor] * region, region
         if self.effect == "texture":
@@ -297,6 +304,20 @@ class PlantedPhantom:
         noise = self.noise * randomness.normal(torch.empty(self.shape), seed, name, "noise")
         behind = tissues(self.shape, seed, name) if self.background == "anatomical" else torch.zeros(self.shape)
         return behind, noise
+
+    def _region(self, centre: Sequence[float]) -> Tensor:
+        """Share of each voxel that a region of the phantom's form fills, (\\*space)."""
+        radius = self.size * self._radius
+        if self.form == "rod":
+            thin = [0.2 * radius] * (len(self.shape) - 1)
+            return averaged(ellipsoid(coordinates(self.shape), centre, [*thin, 2.0 * radius]), self.shape)
+        if self.form == "cluster":
+            apart = 0.75 * radius
+            places = ((-apart, -apart), (apart, -0.2 * apart), (-0.3 * apart, apart))
+            some = [[c + d for c, d in zip(centre, (*p, 0.0), strict=False)] for p in places]
+            found: Tensor = torch.stack([self._ball(c, 0.35 * radius) for c in some]).amax(0)
+            return found
+        return self._ball(centre, radius)
 
     def _ball(self, centre: Sequence[float], radius: float) -> Tensor:
         """Share of each voxel that a ball fills, (\\*space)."""

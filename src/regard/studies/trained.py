@@ -47,7 +47,7 @@ def save_trained(folder: Path, network: nn.Module, card: dict[str, Any]) -> None
 def kept_model(run: StudyRun, name: str) -> Model | None:
     """A network of this run or of the run it goes on from; None if it has not been trained."""
     found = run.find(f"models/{name}/card.yaml")
-    return None if found is None else load_model(found.parent)
+    return None if found is None else load_model(found.parent, device=run.device)
 
 
 def among_its_own(model: Model) -> Model:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from regard.core import batching, recording
+from regard.core.devices import placed
 from regard.core.errors import FileError, InputError, ShapeError
 from regard.core.recording import Network
 from regard.core.rows import read_target, rows_of, target_values
@@ -260,7 +261,7 @@ def fit_noise(
         torch.manual_seed(seed)
         unet = ZOO.load(zoo)(**kwargs) if start is None else start
     device = torch.device("cuda" if accelerator in ("cuda", "gpu") else accelerator)
-    with recording.intact(network) as frozen:
+    with placed(recording.unwrap(network), device), recording.intact(network) as frozen:
         answers = _answers(frozen, images, target, loss, device)
         if spread is None:
             spread = float(answers.double().std(correction=0)) if loss == "squared" else 1.0

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.core import randomness, recording
+from regard.core.devices import sent
 from regard.core.errors import CapabilityError, InputError
 from regard.core.recording import LAYERS
 from regard.evidence.again import explain_again
@@ -45,7 +46,7 @@ def weighted_layers(network: nn.Module, x: Tensor) -> list[str]:
                     finished.append(name)
 
                 stack.callback(module.register_forward_hook(note).remove)
-        network(x)
+        network(sent(x, network))
     return list(dict.fromkeys(reversed(finished)))
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from regard.core import recording
+from regard.core.devices import sent
 from regard.core.errors import InputError, ShapeError
 from regard.core.recording import Network
 from regard.core.rows import rows_of
@@ -95,7 +96,8 @@ def dice_at_visibility(
             for share in shares:
                 threshold = levels.kthvalue(max(1, round(share * levels.numel()))).values
                 seen = noise[n : n + 1].double() <= threshold
-                found = rows_of(frozen(torch.where(seen, x, hidden)), 1) > 0  # type: ignore[operator]
+                shown = sent(torch.where(seen, x, hidden), network)
+                found = rows_of(frozen(shown), 1).to(mask.device) > 0  # type: ignore[operator]
                 size = int(mask.sum())
                 dice = 2 * float((found & mask).sum()) / float(found.sum() + mask.sum()) if size else float("nan")
                 rows.append(VisibleDice(n, float(share), float(seen.double().mean()), dice))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from regard.core.devices import answers
 from regard.models import Model, load_model
 from regard.models.zoo.bmd_resnet import BMDResNet
 from regard.models.zoo.bmd_unet import BMDUNet
@@ -149,14 +150,14 @@ def train_segmentation(run: StudyRun, config: BMDConfig, learn: Cohort, scale: S
     card = _card("bmd-segmentation", "bmd-unet", kwargs, some, scale, "Two scores: L1's body, and all of L1.")
     card["output"] = {"kind": "segmentation", "names": ["body", "vertebra"], "units": ["score"], "grid": "input"}
     save_trained(run.path / "models" / SEGMENTATION, network, card)
-    return load_model(run.path / "models" / SEGMENTATION)
+    return load_model(run.path / "models" / SEGMENTATION, device=run.device)
 
 
 @torch.no_grad()
 def outlined(model: Model, images: Tensor, scale: Scale, *, batch: int = 32) -> Tensor:
     """Probability of L1's body and of all of L1, (case, 2, row, column); the body is a part of it."""
     network: nn.Module = model.network  # type: ignore[assignment]
-    found = torch.cat([network(scale(part)).sigmoid() for part in images.split(batch)])
+    found = answers(network, images, batch=batch, change=scale, read=torch.sigmoid)
     return torch.stack([found[:, 0], found.amax(1)], 1)
 
 
@@ -277,7 +278,7 @@ def train_member(
     card["output"] = {"kind": "regression", "names": [wanted.name], "units": [wanted.unit], "activation": "none"}
     card["trained_on"]["ranges"]["output"] = [float(some.labels.min()), float(some.labels.max())]
     save_trained(run.path / "models" / name, network, card)
-    return load_model(run.path / "models" / name)
+    return load_model(run.path / "models" / name, device=run.device)
 
 
 @torch.no_grad()
@@ -288,4 +289,4 @@ def predicted(models: Sequence[Model], images: Tensor, scale: Scale, *, batch: i
 
 
 def _read(network: nn.Module, images: Tensor, scale: Scale, batch: int = 64) -> Tensor:
-    return torch.cat([network(scale(part))[:, 0] for part in images.split(batch)]).double()
+    return answers(network, images, batch=batch, change=scale, read=lambda output: output[:, 0]).double()

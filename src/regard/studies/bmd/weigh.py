@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from regard.core.devices import answers
 from regard.core.recording import Network
 from regard.core.target import Output
 from regard.evidence import controls
@@ -52,8 +53,8 @@ def _reader(material: Material, case: int) -> Callable[[Tensor], Tensor]:
     network = _network(material, case)
 
     def read(images: Tensor) -> Tensor:
-        found = [network(material.scale(part))[:, 0] for part in material.as_seen(images, case).split(64)]
-        return torch.cat(found)
+        seen = material.as_seen(images, case)
+        return answers(network, seen, batch=64, change=material.scale, read=lambda output: output[:, 0])
 
     return read
 

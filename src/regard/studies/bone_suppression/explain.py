@@ -18,6 +18,7 @@ from regard.report.colours import common_scales
 from regard.report.figures import overlay
 from regard.studies.bone_suppression.config import TrainSection
 from regard.studies.bone_suppression.material import Material
+from regard.studies.bone_suppression.networks import whole_batch
 from regard.studies.bone_suppression.pairs import Pairs, picture
 from regard.studies.bone_suppression.phantoms import again
 from regard.studies.scoring.bootstrap import Score, mean_score
@@ -47,8 +48,7 @@ def region_of(material: Material, cohort: Pairs, n: int) -> Tensor:
         rows, columns = (slice(max(0, m - side), m + side) for m in middle)
         around[rows, columns] = True
         return cohort.finding[n] & around
-    with torch.no_grad():
-        taken = (cohort.images[n : n + 1] - material.network(material.best)(cohort.images[n : n + 1])).abs()
+    taken = (cohort.images[n : n + 1] - whole_batch(material.network(material.best), cohort.images[n : n + 1])).abs()
     if bool(cohort.lung[n].any()):
         taken = taken * (cohort.lung[n] & cohort.bone[n])
     size = taken.shape[-1]
@@ -102,8 +102,7 @@ def specs_of(material: Material) -> list[MethodSpec]:
 def wrongly_removed(material: Material, cohort: Pairs, n: int) -> Tensor:
     """What the best network took away and should not have (above 0), or left (below 0), (row, column) [grey]."""
     network = material.network(material.best)
-    with torch.no_grad():
-        found = network(cohort.images[n : n + 1])[0, 0].clamp(0, 1)
+    found = whole_batch(network, cohort.images[n : n + 1])[0, 0].clamp(0, 1)
     return cohort.soft[n, 0] - found
 
 
@@ -180,7 +179,7 @@ def _dependence(material: Material) -> dict[str, dict[str, Score]]:
         changes: Sequence[dict[str, float]] = [{f: v} for f in names for v in (0.0, 1.0)]
         images, _ = again(material.run, material.config, cohort.patients[n], changes)
         with torch.no_grad():
-            out, plain = goal(network(images)), goal(images)
+            out, plain = goal(whole_batch(network, images)), goal(images)
         for k, name in enumerate(names):
             values.setdefault(f"change_{name}", []).append(float(out[2 * k + 1] - out[2 * k]))
             values.setdefault(f"change_{name}_in_radiograph", []).append(float(plain[2 * k + 1] - plain[2 * k]))

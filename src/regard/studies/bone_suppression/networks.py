@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from regard.core.devices import answers
 from regard.core.errors import InputError
 from regard.models import Model, load_model
 from regard.models.zoo.bone_suppression import ae_bs, convnet_bs, resnet_bs, rl_bs
@@ -141,10 +142,14 @@ def train_network(run: StudyRun, config: BoneSuppressionConfig, name: str, learn
         )
     run.record(f"train/{name}", lambda: {"epochs": history})
     save_trained(folder, network, _card(name, kwargs, learn, config))
-    return load_model(folder)
+    return load_model(folder, device=run.device)
 
 
-@torch.no_grad()
+def whole_batch(network: nn.Module, images: Tensor) -> Tensor:
+    """As `suppressed`, all radiographs at once."""
+    return answers(network, images, batch=len(images))
+
+
 def suppressed(network: nn.Module, images: Tensor, *, batch: int = 4) -> Tensor:
     """Soft tissue of radiographs (case, 1, row, column), not clipped."""
-    return torch.cat([network(part) for part in images.split(batch)])
+    return answers(network, images, batch=batch)

@@ -19,6 +19,7 @@ from regard.explainers.spec import MethodSpec
 from regard.phantoms.truth import USED, VISIBLE, shapley
 from regard.studies.bone_suppression.explain import explained, region_of, specs_of, square_of, target_of
 from regard.studies.bone_suppression.material import Material
+from regard.studies.bone_suppression.networks import whole_batch
 from regard.studies.bone_suppression.pairs import Pairs
 from regard.studies.bone_suppression.phantoms import again
 from regard.studies.scoring.bootstrap import Score
@@ -82,10 +83,10 @@ def _weigh_one(
     places = None
     if material.phantoms and cohort.kinds[n]:
         places = places_of(
-            material, cohort.patients[n], lambda images: mean(network(images[..., row, column])), (row, column)
-        )
-    with torch.no_grad():
-        values = mean(network(material.test.images[..., row, column]))
+            material, cohort.patients[n], lambda images: mean(whole_batch(network, images[..., row, column])),
+            (row, column),
+        )  # fmt: skip
+    values = mean(whole_batch(network, material.test.images[..., row, column]))
     spread = float(values.std()) if len(values) > 1 else None
     exhibits, beside = {}, {}
     for spec in specs_of(material):

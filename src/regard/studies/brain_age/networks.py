@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.core import randomness
+from regard.core.devices import answers
 from regard.core.rows import target_values
 from regard.core.target import AbstractTarget, Expectation, Output
 from regard.models import Model, load_model
@@ -140,7 +141,7 @@ def train_network(
     if bins is None:
         _answer_in_years(network, mean, deviation)
     save_trained(run.path / "models" / name, network, _card(name, zoo, kwargs, some, bins))
-    return load_model(run.path / "models" / name)
+    return load_model(run.path / "models" / name, device=run.device)
 
 
 def _card(
@@ -190,6 +191,9 @@ def predicted(model: Model, images: Tensor, *, batch: int = 16) -> np.ndarray:
     """Age [year] that a network reads from images as they come (case, channel, i, j, k), (case,)."""
     network: nn.Module = model.network  # type: ignore[assignment]
     target = age_target(model)
-    found = [target_values(target, network(prepared(part)), len(part)).double() for part in images.split(batch)]
-    array: np.ndarray = torch.cat(found).numpy()
+
+    def read(output: Tensor) -> Tensor:
+        return target_values(target, output, len(output)).double()
+
+    array: np.ndarray = answers(network, images, batch=batch, change=prepared, read=read).numpy()
     return array

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from regard.core.devices import answers
 from regard.core.volume import Volume
 from regard.io.maps import save_volume
 from regard.models.zoo.sfcn import SFCN
@@ -84,8 +85,10 @@ def train_patches(material: Material) -> Patches | None:
         def make(n: int = n, corner: list[int] = corner) -> dict[str, Tensor]:
             box = (slice(None), slice(None), *(slice(c, c + size) for c in corner))
             network = _trained(material, images["learn"][box].contiguous(), parts["learn"], n)
-            with torch.no_grad():
-                return {name: network(images[name][box])[:, 0].double() for name in ("calibrate", "test")}
+            return {
+                name: answers(network, images[name][box], batch=len(images[name]), read=lambda y: y[:, 0]).double()
+                for name in ("calibrate", "test")
+            }
 
         said.append(run.tensors(f"train/patch-{n:04d}", make))
     return Patches(corners, *(torch.stack([s[name] for s in said]) for name in ("calibrate", "test")))

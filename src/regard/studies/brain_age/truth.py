@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from regard.core.devices import answers
 from regard.core.rows import target_values
 from regard.evidence.measure import Places
 from regard.phantoms.brain import BrainPhantom
@@ -101,8 +102,7 @@ def _reader(material: Material, kind: str, member: int) -> Callable[[Tensor], Te
     target = age_target(model)
 
     def read(images: Tensor) -> Tensor:
-        found = [target_values(target, model.network(prepared(part)), len(part)) for part in images.split(16)]  # type: ignore[operator]
-        return torch.cat(found)
+        return answers(model, images, change=prepared, read=lambda y: target_values(target, y, len(y)))
 
     return read
 

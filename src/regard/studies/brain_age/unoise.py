@@ -106,7 +106,7 @@ def _trained(material: Material) -> Model:
         label=f"{_SEGMENTER}, epoch",
     )
     save_trained(run.path / "models" / _SEGMENTER, network, _card(plan.segmenter, kwargs, learn))
-    return load_model(run.path / "models" / _SEGMENTER)
+    return load_model(run.path / "models" / _SEGMENTER, device=run.device)
 
 
 def _card(zoo: str, kwargs: dict[str, Any], learn: Slices) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from regard.cohort.null import masked_surrogate
+from regard.core.devices import answers
 from regard.explainers.learned.visibility import dice_at_visibility
 from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.slices import Slices
@@ -49,7 +50,7 @@ _IMPORTANT = 0.1
 @torch.no_grad()
 def outlined(network: Any, images: Tensor, *, batch: int = 16) -> Tensor:
     """What a network outlines on slices (slice, 3, i, j): (slice, 1, i, j) of bool."""
-    return torch.cat([network(part) > 0 for part in images.split(batch)])
+    return answers(network, images, batch=batch, read=lambda output: output > 0)
 
 
 def noised(part: Slices, noise: Tensor, settings: NoiseSettings, *, draw: int, seed: int) -> Tensor:

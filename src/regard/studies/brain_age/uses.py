@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regard.cohort.atlas import Atlas
 from regard.cohort.regions import region_figures
+from regard.core.devices import answers
 from regard.core.rows import target_values
 from regard.evidence import controls
 from regard.explainers.gradient.integrated_gradients import IntegratedGradients
@@ -70,8 +71,7 @@ def _mapped(model: Model, images: list[Tensor], references: list[Tensor], atlas:
         values = explainer.attribute(image, target, reference=reference)[0].sum(0).double().numpy()
         inside = np.where(atlas.place > 0, values, np.nan)
         density.append(region_figures(inside, atlas.place, len(atlas.names)).density[:-1])
-        with torch.no_grad():
-            ages = target_values(target, model.network(torch.cat([reference, image])), 2)  # type: ignore[operator]
+        ages = answers(model, torch.cat([reference, image]), read=lambda y: target_values(target, y, 2))
         change.append(float(ages[1] - ages[0]))
     return _Densities(np.array(density), np.array(change))
 

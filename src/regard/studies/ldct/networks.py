@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from regard.core import randomness
+from regard.core.devices import sent
 from regard.explainers.generative.fit_sampler import fit_sampler
 from regard.explainers.generative.sampler import Sampler, SamplerSizes, read_sampler, write_sampler
 from regard.io.atomic import atomic
@@ -176,10 +177,10 @@ def train_sampler(run: StudyRun, config: LDCTConfig, learn: Slices, model: Model
 
 
 def function_of(model: Model) -> Callable[[Tensor], Tensor]:
-    """A denoiser as a differentiable function of images (batch, 1, row, column) [HU]."""
+    """A denoiser as a differentiable function of images (batch, 1, row, column) [HU], which may lie anywhere."""
     network: nn.Module = model.network  # type: ignore[assignment]
     spec = model.card.inputs[0].normalise
-    return lambda x: network((x - spec.mean) / spec.std)  # type: ignore[union-attr, operator]
+    return lambda x: network(sent((x - spec.mean) / spec.std, network)).to(x.device)  # type: ignore[union-attr, operator]
 
 
 def whole(function: Callable[[Tensor], Tensor], *, batch: int = 2) -> Callable[[Tensor], Tensor]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regard.core.devices import answers
 from regard.evidence.shortcut import AbstractMark, Answer, detection_rates, dose_response
 from regard.explainers.spec import parse_methods
 from regard.models import Model
@@ -94,8 +95,7 @@ def _dose(material: Material, dose: float, arm: str) -> dict[str, object]:
     marks = [Letter(a, b) for a, b in zip(without, with_it, strict=True)]
 
     def answer(batch: list[Tensor]) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([log_odds(network(part)) for part in torch.stack(list(batch)).split(32)])
+        return answers(network, torch.stack(list(batch)), batch=32, read=log_odds)
 
     asked: Answer = answer  # type: ignore[assignment]
     effect = dose_response(asked, images, marks, doses=(0.0, 0.5, 1.0), patients=patients, seed=material.run.seed)

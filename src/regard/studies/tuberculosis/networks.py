@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from regard.core import randomness
+from regard.core.devices import answers
 from regard.core.target import FunctionTarget
 from regard.io.atomic import atomic
 from regard.models import Model, load_model, write_card
@@ -231,7 +232,7 @@ def learn_in_pairs(config: TuberculosisConfig, what: Learning, rows: np.ndarray,
 def trained(run: StudyRun, name: str) -> Model | None:
     """A classifier that has been trained, by the name of its folder; None where there is none."""
     found = run.find(f"models/{name}/card.yaml")
-    return None if found is None else load_model(found.parent)
+    return None if found is None else load_model(found.parent, device=run.device)
 
 
 def train(run: StudyRun, config: TuberculosisConfig, what: Learning) -> Model:
@@ -282,7 +283,7 @@ def train(run: StudyRun, config: TuberculosisConfig, what: Learning) -> Model:
         save_file({k: v.float().contiguous() for k, v in network.state_dict().items()}, temporary)
     write_card(ModelCard.model_validate(_card(config, what, len(ours))), folder / "card.yaml")
     (folder / "checkpoint.ckpt").unlink(missing_ok=True)
-    return load_model(folder)
+    return load_model(folder, device=run.device)
 
 
 def _vgg(model: Model) -> VGG16:
@@ -294,7 +295,7 @@ def _vgg(model: Model) -> VGG16:
 def told(model: Model, images: Tensor, *, batch: int = 32) -> np.ndarray:
     """Log-odds of ill of each image (case, 1, row, column), (case,)."""
     network = _vgg(model)
-    found: np.ndarray = torch.cat([log_odds(network(part)) for part in images.split(batch)]).double().numpy()
+    found: np.ndarray = answers(network, images, batch=batch, read=log_odds).double().numpy()
     return found
 
 
@@ -302,5 +303,5 @@ def told(model: Model, images: Tensor, *, batch: int = 32) -> np.ndarray:
 def pooled(model: Model, images: Tensor, *, batch: int = 32) -> np.ndarray:
     """Features after global average pooling of each image, (case, 8 width)."""
     network = _vgg(model)
-    found: np.ndarray = torch.cat([network.pooled(part) for part in images.split(batch)]).double().numpy()
+    found: np.ndarray = answers(network.pooled, images, at=network, batch=batch).double().numpy()
     return found

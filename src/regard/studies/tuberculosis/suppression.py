@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from regard.core.devices import answers
 from regard.core.errors import FileError, InputError, UnknownNameError
 from regard.io.atomic import atomic
 from regard.models import Chain, Model, load_model
@@ -73,7 +74,7 @@ class Suppression:
         between = Between(self.size)
         if self.network is None:
             return between(soft)  # type: ignore[no-any-return]
-        return torch.cat([between(self.network(part)) for part in plain.split(batch)])
+        return answers(self.network, plain, batch=batch, read=between)
 
     def chain(self, classifier: Model) -> Model | None:
         """Suppressor, then classifier: one network that takes the radiograph; None where the truth is taken."""
@@ -150,7 +151,7 @@ def suppression_of(run: StudyRun, config: TuberculosisConfig, cohort: Cohort) ->
     """
     folder, size = _kept(run, config.data.suppressor), config.data.size
     if folder is not None:
-        model = load_model(folder)
+        model = load_model(folder, device=run.device)
         return Suppression(model, f"bones suppressed by {model.card.name}", size)
     if bool(torch.isfinite(cohort.soft).all()):
         words = "bones left out by the user's twins" if cohort.real else "bones left out (the truth)"

@@ -5,9 +5,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from regard.core.devices import answers
 from regard.core.errors import FolderError
 from regard.core.recording import Network
 from regard.evidence import controls
@@ -59,7 +59,7 @@ def _answers(material: Material, arm: str) -> Callable[[Tensor, Tensor], Tensor]
 
     def answer(plain: Tensor, soft: Tensor) -> Tensor:
         images = material.as_seen(plain, soft, arm)
-        return torch.cat([log_odds(network(part)) for part in images.split(32)])
+        return answers(network, images, batch=32, read=log_odds)
 
     return answer
 
@@ -70,7 +70,11 @@ def truth_of(material: Material, row: int, arm: str) -> tuple[CaseTruth, Places]
     made = rendered(material.run, material.config, cohort.patients[row])
     network = material.member(arm, FOLD).network
     size = material.config.data.size
-    found = case_truth(_answers(material, arm), lambda x: log_odds(network(x)), made, size, cohort.pixel_mm)
+
+    def alone(images: Tensor) -> Tensor:
+        return answers(network, images, read=log_odds)
+
+    found = case_truth(_answers(material, arm), alone, made, size, cohort.pixel_mm)
     return found, data_places(cohort.findings[row], made, cohort.pixel_mm)
 
 
