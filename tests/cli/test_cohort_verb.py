@@ -105,6 +105,7 @@ def test_everything_is_written(regard: Regard, model: Path, table: Path, atlas: 
     assert (out / "maps.zarr" / "gradient.null" / "zarr.json").exists()
     page = (out / "report.html").read_text()
     assert "upper left" in page
+    assert "a network that learned nothing has places of its own" in page
     assert "<script" not in page
     assert {p.name for p in (out / "figures").iterdir()} == {
         "desc-gradient_slices.png", "desc-hidden_slices.png", "desc-gradient_regions.png", "desc-hidden_regions.png",

@@ -138,7 +138,9 @@ def test_delong_holds_its_level_and_refuses_several_images_of_a_patient() -> Non
     with pytest.raises(InputError, match="one case a patient"):
         delong([True, True, False, False], [1, 2, 3, 4], [1, 2, 3, 4], ["a", "a", "b", "c"])
     same = delong(labels, labels * 1.0, labels * 1.0, own(80))
-    assert same.difference == 0 and same.p == 1 and np.isnan(same.low)
+    assert same.difference == 0 and same.p == 1
+    # Forty pairs that share no patient never disagree: 0.025 ** (1 / 40) of all pairs at least do not.
+    assert same.high == pytest.approx(1 - 0.025 ** (1 / 40)) and same.low == pytest.approx(-same.high)
 
 
 def test_permutation_against_every_swap() -> None:

@@ -12,6 +12,7 @@ from regard.cli.doctor import doctor
 from regard.cli.explain import explain
 from regard.cli.invariances import invariances
 from regard.cli.listing import measures, methods, models
+from regard.cli.retrain import retrain
 from regard.cli.study import study
 from regard.cli.view import view
 from regard.cli.weigh import weigh
@@ -52,7 +53,7 @@ def _program(
         typer.echo(context.get_help())
 
 
-for verb in (demo, explain, weigh, bench, cohort, invariances, view, models, methods, measures, doctor):
+for verb in (demo, explain, weigh, bench, cohort, retrain, invariances, view, models, methods, measures, doctor):
     app.command()(verb)
 app.add_typer(study)
 

@@ -59,6 +59,12 @@ def cohort(
             metavar="auto|randomised|surrogate|none", help="Null map of the tests; auto: randomised, with --atlas only."
         ),
     ] = "auto",
+    retrained: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL|FOLDER", help="Networks without the labels (see `regard retrain`), at least 19. Repeatable."
+        ),
+    ] = None,
     pattern: Annotated[
         bool, typer.Option("--pattern", help="Also map what the image does when the prediction rises.")
     ] = False,
@@ -101,7 +107,7 @@ def cohort(
     request = CohortRequest(
         model=model, table=table, output=output, methods=tuple(method), target=target, reference=reference,
         layer=layer, reshape=reshape, mask=mask, template=template, warp=warp,
-        atlas=atlas, atlas_table=atlas_table, null=null,
+        atlas=atlas, atlas_table=atlas_table, null=null, retrained=tuple(retrained or ()),
         pattern=pattern, groups=groups, covariates=tuple(covariate or ()), by=tuple(by or ()), voxelwise=voxelwise,
         workers=workers, scheduler=scheduler, maps=maps, weights=weights, trust=trust, seed=seed, device=device,
         threads=threads, batch_size=batch_size, overwrite=overwrite, private=private, verbose=verbose, quiet=quiet,

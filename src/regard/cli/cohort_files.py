@@ -18,6 +18,7 @@ from regard.cohort.moments import moments_of
 from regard.cohort.pattern import AS_TAKEN, EXPLAINED, MEANING, PATTERN, pattern_of
 from regard.cohort.region_table import COLUMNS, SUBJECT_COLUMNS
 from regard.cohort.results import (
+    NULL_WORDS,
     Asked,
     Population,
     background,
@@ -38,11 +39,18 @@ from regard.io.names import letters_and_digits, safe_name
 from regard.report.cohort_figures import draw_pattern, draw_population, draw_predictions, draw_regions
 from regard.report.sections import Section, write_sections
 
-__all__ = ["Written", "write_all"]
+__all__ = ["SAYS", "Written", "write_all"]
 
 logger = logging.getLogger(__name__)
 
 _REGIONS_SHOWN = 40
+
+SAYS = {
+    NULL_WORDS["randomised"]: "it says that the network's maps lie elsewhere than those of networks drawn at random, "
+    "and no more: a network that learned nothing has places of its own as well. Whether a region is looked at because "
+    "of what was learned is asked with --retrained.",
+}
+"""What a test does not say, by the null map."""
 
 
 @dataclass(frozen=True)
@@ -268,8 +276,11 @@ def _region_sections(folder: RunFolder, name: str, stem: str, rows: Sequence[Map
             text = "Density is the share of relevance over the share of volume: 1 where a map is spread evenly. "
             text += "Intervals are 95 %, over patients. "
             text += "Nothing is tested." if contrast == "none" else (
+                f"t is the density's distance from the mean of the {contrast}, in their standard deviations; "
+                f"p: {own[0]['test']}, of the largest |t| over all regions. The network is the unit, not the patient."
+                if str(own[0]["test"]).startswith("rank") else
                 f"t and p are of the density minus that of the {contrast}; test: {own[0]['test']}; "
-                "p of the largest |t| over all regions."
+                "p of the largest |t| over all regions" + (f"; {SAYS[contrast]}" if contrast in SAYS else ".")
             )  # fmt: skip
         shown = ("share", "t", "p_maxT")
         columns = ("region", kind, "95 %", "share", "t", "p (max T)", "n")

@@ -18,6 +18,7 @@ from regard.cohort.explaining import Explaining
 from regard.cohort.null import Null
 from regard.cohort.question import Question
 from regard.cohort.results import Asked
+from regard.cohort.retraining import TRUE_LABELS
 from regard.core.errors import GeometryError, InputError
 from regard.core.optional import need
 from regard.core.places import parse_layout
@@ -56,6 +57,7 @@ class CohortRequest:
     atlas: Path | None = None
     atlas_table: Path | None = None
     null: str = "auto"
+    retrained: tuple[str, ...] = ()
     pattern: bool = False
     groups: str | None = None
     covariates: tuple[str, ...] = ()
@@ -111,6 +113,10 @@ def check(request: CohortRequest, cases: Sequence[Case]) -> None:
         raise InputError(f"--maps {request.maps}", "all or none")
     if request.null not in ("auto", "randomised", "surrogate", "none"):
         raise InputError(f"--null {request.null}", "auto, randomised, surrogate or none")
+    if request.retrained and request.null != "auto":
+        raise InputError(f"--retrained and --null {request.null}", "one of them", "leave one out")
+    if request.retrained and request.atlas is None:
+        raise InputError("--retrained without --atlas", "regions to rank the network in", "give --atlas")
     if request.workers is not None and request.scheduler is not None:
         raise InputError(f"--workers {request.workers} and --scheduler {request.scheduler}", "one of them")
     if request.warp is not None and request.template is None:
@@ -148,6 +154,8 @@ def asked(request: CohortRequest) -> Asked:
 
 def null_of(request: CohortRequest, model: Model) -> Null:
     """Which null map to compute: by default of a randomised network, where there are regions to test and layers."""
+    if request.retrained:
+        return "retrained"
     if request.null != "auto":
         return request.null  # type: ignore[return-value]
     if request.atlas is None:
@@ -224,6 +232,7 @@ def function_of(request: CohortRequest, where: Space, null: Null, device: str) -
         seed=request.seed,
         device=device,
         batch_size=batch_size_of(request.batch_size),
+        retrained=retrained_networks(request.retrained),
     )
     return Explaining(
         question,
@@ -247,7 +256,12 @@ def backend(request: CohortRequest, threads: int) -> Backend:
 
 
 def configuration(
-    request: CohortRequest, model: Model, function: Explaining, cases: Sequence[Case], threads: int
+    request: CohortRequest,
+    model: Model,
+    function: Explaining,
+    cases: Sequence[Case],
+    threads: int,
+    retrained_sha256: Sequence[str | None] = (),
 ) -> dict[str, Any]:
     """What makes two runs the same; where the cases are done does not."""
     columns = [sorted(c.columns.items()) for c in cases]
@@ -273,6 +287,7 @@ def configuration(
         "null": function.null,
         # Left out where it is not asked for, so that older folders go on.
         **({"pattern": True} if function.pattern else {}),
+        **({"retrained": list(question.retrained)} if question.retrained else {}),
         "groups": request.groups,
         "covariates": list(request.covariates),
         "by": list(request.by),
@@ -284,12 +299,29 @@ def configuration(
         "batch_size": request.batch_size,
         "contents": {
             "card": card_sha256(model),
+            **({"retrained": retrained_sha256} if retrained_sha256 else {}),
             **named_contents(
                 target=question.target, reference=question.reference, mask=question.mask, template=request.template,
                 atlas=function.atlas, atlas_table=function.atlas_table,
             ),
         },
     }  # fmt: skip
+
+
+def retrained_networks(given: Sequence[str]) -> tuple[str, ...]:
+    """Retrained networks by their paths; a folder without a card stands for the models in it, by name.
+
+    What `regard retrain` leaves is such a folder: all but the one of the true labels are taken.
+    """
+    found: list[str] = []
+    for text in given:
+        path = Path(text)
+        inside = sorted(p.parent for p in path.glob("*/card.yaml")) if path.is_dir() else []
+        if (path / "card.yaml").exists() or not inside:
+            found.append(_absolute(text) if path.exists() else text)
+        else:
+            found += [_absolute(p) for p in inside if p.name != TRUE_LABELS]
+    return tuple(found)
 
 
 def _digest(value: Any) -> str:

@@ -14,7 +14,7 @@ from types import FrameType
 
 import typer
 
-from regard.cli.cohort_files import Written, write_all
+from regard.cli.cohort_files import SAYS, Written, write_all
 from regard.cli.cohort_request import (
     CohortRequest,
     Space,
@@ -65,7 +65,8 @@ def run(request: CohortRequest) -> int:
     function = function_of(request, where, null_of(request, model), device)
     # What is wrong for every case is said before any is done.
     opened = function.open()
-    config = configuration(request, model, function, cases, threads)
+    weights = [m.weights_sha256 for m in opened.asked.retrained]
+    config = configuration(request, model, function, cases, threads, weights)
     with (
         _stopped_by_sigterm(),
         RunFolder(
@@ -214,6 +215,9 @@ def _tell(request: CohortRequest, where: Space, cohort: Cohort, cases: Sequence[
             p = "" if math.isnan(row["p_maxT"]) else f", p {row['p_maxT']:.3g}"
             typer.echo(f"{method}  {row['region']}: density {row['density']:.2f} "
                        f"({row['low']:.2f} to {row['high']:.2f}){p}")  # fmt: skip
+    for contrast in dict.fromkeys(r["contrast"] for r in written.regions if not math.isnan(r["p_maxT"])):
+        if contrast in SAYS:
+            typer.echo(f"p: {SAYS[contrast]}")
     if cohort.failures:
         typer.echo(f"failed: {len(cohort.failures)}, told in {request.output / 'failures.tsv'}")
     typer.echo(f"report: {written.report}")

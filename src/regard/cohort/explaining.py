@@ -23,7 +23,7 @@ from regard.core.volume import Grid, Volume
 from regard.io import Case
 from regard.models.case import prepare_case
 
-__all__ = ["DIFFERENCE", "IMAGE", "JACOBIAN", "NULL", "Explaining", "map_name"]
+__all__ = ["DIFFERENCE", "IMAGE", "JACOBIAN", "NULL", "RETRAINED", "Explaining", "map_name"]
 
 IMAGE = "image"
 """Name of the mean image among the maps of a state."""
@@ -33,6 +33,9 @@ JACOBIAN = "jacobian"
 
 NULL, DIFFERENCE = ".null", ".difference"
 """Endings of the names of a method's null map, and of its share of relevance minus that of the null map."""
+
+RETRAINED = ".retrained"
+"""Ending of the name under which the regions of networks retrained on shuffled labels are kept."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,11 @@ class OpenExplaining:
                 "name the common grid with --template FILE",
             )
         found = self.asked.explain(case, scans)
-        null = self.asked.explain_forgetful(case, scans) if self.function.null == "randomised" else None
+        nulls = []
+        if self.function.null == "randomised":
+            nulls = [self.asked.explain_forgetful(case, scans)]
+        elif self.function.null == "retrained":
+            nulls = self.asked.explain_retrained(case, scans)
         maps: dict[str, np.ndarray] = {}
         regions: dict[str, Any] = {}
         facts: dict[str, Any] = {}
@@ -120,9 +127,13 @@ class OpenExplaining:
             carrier = Carrier(explanation.scan.grid, self.grid, warp)
             maps[name], outside = carrier.carry(explanation.numpy(), explanation.quantity)
             facts[name] = _facts(explanation, outside)
-            if null is not None:
-                other = null.explanations[n]
-                maps[name + NULL], _ = carrier.carry(other.numpy(), other.quantity)
+            if nulls:
+                others = [null.explanations[n] for null in nulls]
+                carried = [carrier.carry(other.numpy(), other.quantity)[0] for other in others]
+                maps[name + NULL] = carried[0] if len(carried) == 1 else np.mean(carried, axis=0)
+                if self.function.null == "retrained" and self.atlas is not None:
+                    count = len(self.atlas.names)
+                    regions[name + RETRAINED] = [region_figures(m, self.place, count).plain() for m in carried]
             elif self.function.null == "surrogate":
                 key = f"{case.case}/{name}"
                 maps[name + NULL] = masked_surrogate(maps[name], seed=self.function.question.seed, case=key)

@@ -2,8 +2,9 @@
 
 An unsigned map is above zero everywhere, so that against zero every region would be significant. Regions are therefore
 tested on each patient's difference to a null map of the same case: the map of a copy of the network whose weights are
-drawn anew (each case has a copy of its own), or a surrogate with the map's own values and smoothness at places that
-chance chose.
+drawn anew (each case has a copy of its own), a surrogate with the map's own values and smoothness at places that
+chance chose, or the maps of networks that were retrained on shuffled labels, among which the network is ranked
+(`regard.cohort.retrained`).
 """
 
 from typing import Literal, TypeAlias
@@ -15,7 +16,7 @@ from regard.core import randomness
 
 __all__ = ["Null", "masked_surrogate"]
 
-Null: TypeAlias = Literal["randomised", "surrogate", "none"]
+Null: TypeAlias = Literal["randomised", "surrogate", "retrained", "none"]
 """Which null map a case has."""
 
 _ROUNDS = 4

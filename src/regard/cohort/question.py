@@ -12,6 +12,7 @@ import torch
 from regard.cohort import moments
 from regard.cohort.moments import State
 from regard.cohort.part import Part
+from regard.cohort.retrained import check_retrained
 from regard.core.errors import InputError
 from regard.core.volume import Volume
 from regard.evidence.controls import randomised
@@ -35,6 +36,7 @@ class Question:
 
     ``reference`` and ``mask`` are a file for all cases, or a column of the table; ``preflight`` is what the network's
     probes said on one case, so that no worker makes them again. ``limits`` is whether those of `regard.io.limits` hold.
+    ``retrained`` are networks that were retrained on shuffled labels.
     """
 
     model: str
@@ -51,6 +53,7 @@ class Question:
     batch_size: int | str = "auto"
     preflight: Preflight | None = None
     limits: bool = True
+    retrained: tuple[str, ...] = ()
 
     def open(self) -> "OpenQuestion":
         """Load the network and the files that are the same for all cases."""
@@ -65,6 +68,9 @@ class OpenQuestion:
         self.model: Model = load_model(
             question.model, weights=question.weights, trust=question.trust, device=question.device
         )
+        self.retrained = [load_model(m, trust=question.trust, device=question.device) for m in question.retrained]
+        if self.retrained:
+            check_retrained(self.model, self.retrained)
         self.specs = parse_methods(question.methods) if question.methods else []
         self.target = read_target(question.target, self.model.card)
         # A text that names a file is one for all cases, any other is a column: told apart once.
@@ -105,6 +111,10 @@ class OpenQuestion:
         forgetful = copy.copy(self.model)
         forgetful.network = randomised(self.model.network, seed=self.question.seed, case=case.case, draw="null")
         return self.explain(case, scans, forgetful)
+
+    def explain_retrained(self, case: Case, scans: Mapping[str, Volume]) -> list[Explained]:
+        """Explain one case with each network that was retrained on shuffled labels."""
+        return [self.explain(case, scans, model) for model in self.retrained]
 
     def _mask_of(self, case: Case) -> Volume | None:
         if self._mask is not None or self.question.mask is None:

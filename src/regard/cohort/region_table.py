@@ -11,6 +11,7 @@ from regard.cohort.design import Contrast
 from regard.cohort.means import group_means_test, mean_test
 from regard.cohort.permutation import N_DRAWS, Tested
 from regard.cohort.regions import RegionFigures
+from regard.cohort.retrained import rank_test
 from regard.evidence.statistics import clustered_interval
 
 __all__ = ["COLUMNS", "SUBJECT_COLUMNS", "MapFacts", "contrast_rows", "group_rows", "patient_means", "subject_rows"]
@@ -91,8 +92,11 @@ def group_rows(
     group: str = ALL,
     seed: int = 0,
     n_draws: int = N_DRAWS,
+    retrained: Sequence[RegionFigures] = (),
 ) -> Iterator[dict[str, Any]]:
     """Rows of one map in one group: the mean over patients, and the test of its density against the null map.
+
+    Eight parameters: what is tested against is one or the other of two.
 
     Parameters
     ----------
@@ -108,6 +112,9 @@ def group_rows(
         Name of the group.
     seed, n_draws
         Of intervals and signs.
+    retrained
+        Of the same cases by each network that was retrained on shuffled labels: the network is then ranked among these
+        (`rank_test`), and ``t`` is its distance from their mean in their standard deviations.
 
     Yields
     ------
@@ -121,7 +128,9 @@ def group_rows(
 
     density = over(figures.density)
     tested = Tested(np.full(n_regions, np.nan), np.full(n_regions, np.nan), len(density), np.zeros(0))
-    if null is not None:
+    if retrained:
+        tested = rank_test(_mean(density), np.stack([_mean(over(f.density)) for f in retrained]))
+    elif null is not None:
         tested = mean_test(over(figures.density - null.density), seed=seed, n_draws=n_draws)
     volume = np.where(figures.n > 0, figures.n, np.nan)
     means = {

@@ -10,7 +10,7 @@ import torch
 from regard.cohort.atlas import Atlas
 from regard.cohort.design import Contrast, contrasts, subgroups
 from regard.cohort.engine import Cohort
-from regard.cohort.explaining import DIFFERENCE, IMAGE, NULL, Explaining
+from regard.cohort.explaining import DIFFERENCE, IMAGE, NULL, RETRAINED, Explaining
 from regard.cohort.moments import moments_of
 from regard.cohort.permutation import N_DRAWS
 from regard.cohort.region_table import MapFacts, contrast_rows, group_rows, subject_rows
@@ -20,6 +20,7 @@ from regard.evidence.statistics import clustered_interval
 from regard.io.tables import Case
 
 __all__ = [
+    "NULL_WORDS",
     "Asked",
     "Population",
     "background",
@@ -32,7 +33,8 @@ __all__ = [
 
 _OF_ONE_CASE = ("total", "outside", "completeness_error", "notes")
 
-NULL_WORDS = {"randomised": "weight-randomised network", "surrogate": "surrogate of equal smoothness"}
+NULL_WORDS = {"randomised": "weight-randomised network", "surrogate": "surrogate of equal smoothness",
+              "retrained": "networks that know nothing of the labels"}  # fmt: skip
 """Null map to what it is called in tables."""
 
 
@@ -105,7 +107,9 @@ def population(cohort: Cohort, function: Explaining, name: str, *, has_geometry:
     own = moments_of(cohort.state, name)
     if function.null != "none":
         t = moments_of(cohort.state, name + DIFFERENCE).t
-        against = f"share of relevance minus that of the {NULL_WORDS[function.null]}, against zero"
+        against = f"share of relevance minus that of the {NULL_WORDS[function.null]}, against zero over cases"
+        if function.null == "retrained":
+            against += "; networks are ranked in the regions alone"
     else:
         t = own.t
         against = "the mean against zero"
@@ -154,7 +158,11 @@ def region_rows(
     for name in map_names(cohort):
         own = RegionFigures.stacked([row["regions"][name] for row in cohort.rows.values()])
         null = None
-        if function.null != "none":
+        retrained: list[RegionFigures] = []
+        if function.null == "retrained":
+            kept = [row["regions"][name + RETRAINED] for row in cohort.rows.values()]
+            retrained = [RegionFigures.stacked(of_one) for of_one in zip(*kept, strict=True)]
+        elif function.null != "none":
             null = RegionFigures.stacked([row["regions"][name + NULL] for row in cohort.rows.values()])
         first = next(iter(cohort.rows.values()))["maps"][name]
         sums = first["quantity"] == "contribution"
@@ -164,6 +172,7 @@ def region_rows(
             rows += group_rows(
                 facts, own.of(members), None if null is None else null.of(members), [patients[m] for m in members],
                 contrast=contrast, group=group, seed=asked.seed, n_draws=asked.n_draws,
+                retrained=[figures.of(members) for figures in retrained],
             )  # fmt: skip
         for effect in effects:
             try:

@@ -171,6 +171,7 @@ def _score(row: Mapping[str, Any]) -> Score:
         int(row["n"]),
         int(row["n_patients"]),
         str(row["unit"]),
+        str(row.get("interval", "")),
     )
 
 
@@ -180,7 +181,12 @@ def _read_scores(path: Path) -> dict[str, dict[str, Score]]:
 
 
 def _plain(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
-    return {group: {name: vars(score) for name, score in rows.items()} for group, rows in scores.items()}
+    # How an interval was made is told where it was `scored`.
+    told = {
+        g: {n: {k: v for k, v in vars(s).items() if k != "interval" or v} for n, s in rows.items()}
+        for g, rows in scores.items()
+    }
+    return told
 
 
 def write_scores(path: Path, study: str, size: str, scores: Scores) -> None:

@@ -122,5 +122,5 @@ def _agreement(material: Material, cohort: Cohort, labels: Sequence[str]) -> dic
                 values.setdefault(e.name, []).append(share)
     group = {}
     for label, found in values.items():
-        group[f"sign_agreement_{label}"] = mean_score(found, list(cohort.patients)[: len(found)])
+        group[f"sign_agreement_{label}"] = mean_score(found, list(cohort.patients)[: len(found)], within=(0, 1))
     return {"ensemble": group} if group else {}

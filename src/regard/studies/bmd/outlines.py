@@ -82,6 +82,6 @@ def outline_scores(material: Material) -> dict[str, dict[str, Score]]:
     for (name, part), masks in found.items():
         pairs = list(zip(masks, wanted[part], strict=True))
         group = scores.setdefault(f"segmentation_{name}", {})
-        group[f"dice_{part}"] = mean_score([dice(a, b) for a, b in pairs], patients, "1")
+        group[f"dice_{part}"] = mean_score([dice(a, b) for a, b in pairs], patients, "1", within=(0, 1))
         group[f"hd95_{part}"] = mean_score([hausdorff_95(a, b, some.spacing) for a, b in pairs], patients, "mm")
     return scores

@@ -12,7 +12,7 @@ from regard.studies.bmd.networks import predicted
 from regard.studies.bmd.outlines import outline_scores
 from regard.studies.bmd.predictors import floors
 from regard.studies.scoring.bootstrap import Score, scored
-from regard.studies.scoring.classification import classification_scores
+from regard.studies.scoring.classification import classification_scores, share_score
 from regard.studies.scoring.prediction_intervals import conformal_margin, ensemble_margin
 from regard.studies.scoring.regression import regression_scores, regression_statistics
 
@@ -64,15 +64,13 @@ def _intervals(material: Material, case: int) -> dict[str, Score]:
     found = {}
     margin = margin_of(material, case)
     if math.isfinite(margin):
-        inside = (error <= margin).astype(float)
-        found["conformal_coverage"] = scored(lambda w: w @ inside / w.sum(1), patients)
+        found["conformal_coverage"] = share_score(list(error <= margin), patients)
         n = len(set(material.calibrate.patients)) if material.calibrate is not None else 0
         n_cases = len(material.calibrate) if material.calibrate is not None else 0
         found["conformal_margin"] = Score(margin, math.nan, math.nan, level, n_cases, n, UNIT)
     if len(members) > 1:
         widths = ensemble_margin(members, level=level)
-        covered = (error <= widths).astype(float)
-        found["ensemble_coverage"] = scored(lambda w: w @ covered / w.sum(1), patients)
+        found["ensemble_coverage"] = share_score(list(error <= widths), patients)
         found["ensemble_margin"] = scored(lambda w: w @ widths / w.sum(1), patients, UNIT)
     return found
 

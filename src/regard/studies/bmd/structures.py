@@ -69,6 +69,8 @@ def structure_scores(material: Material, cohort: Cohort, labels: Sequence[str]) 
                 share = float(size[inside].sum()) / whole if whole > 0 else float("nan")
                 values.setdefault(name, {}).setdefault(part, []).append(share)
     return {
-        f"where_{name}": {f"share_{part}": mean_score(shares, patients[name]) for part, shares in rows.items()}
+        f"where_{name}": {
+            f"share_{part}": mean_score(shares, patients[name], within=(0, 1)) for part, shares in rows.items()
+        }
         for name, rows in values.items()
     }

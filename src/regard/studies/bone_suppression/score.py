@@ -65,7 +65,10 @@ def score_all(material: Material) -> dict[str, dict[str, Score]]:
         values[name] = _kept_values(material, name)
     scores: dict[str, dict[str, Score]] = {}
     for name, rows in values.items():
-        group = {k: mean_score(_numbers(v), patients, UNITS.get(k, "1")) for k, v in rows.items()}
+        group = {
+            k: mean_score(_numbers(v), patients, UNITS.get(k, "1"), within=(-1, 1) if k.endswith("ssim") else None)
+            for k, v in rows.items()
+        }
         if name not in BASELINES:
             for other in BASELINES:
                 for measure in ("psnr", "ms_ssim", "mae"):

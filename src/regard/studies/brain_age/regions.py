@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 from torch import Tensor
 
 from regard.cohort.atlas import read_atlas
@@ -25,14 +25,17 @@ from regard.studies.brain_age.explain import ATLAS, OUTSIDE, SPACE
 from regard.studies.brain_age.material import Material
 from regard.studies.brain_age.phantoms import phantom_of
 from regard.studies.scoring.bootstrap import Score, scored
+from regard.studies.scoring.studentised import Measured, Statistic
 
 __all__ = [
     "DATA",
     "MODEL",
     "TOP",
     "agreement",
+    "fisher_interval",
     "known",
     "leaders",
+    "over_regions",
     "planted",
     "rank_correlation",
     "region_truth",
@@ -172,13 +175,16 @@ def top_share(
         hits: np.ndarray = right[order[:, :k]].mean(1)
         return hits
 
-    return scored(share, patients)
+    return scored(Measured(share, "share", jumps=True), patients)
 
 
 def agreement(
     found: Explained, method: str, names: Sequence[str], truth: Mapping[str, float], patients: Sequence[str]
 ) -> Score:
     """Spearman's correlation over regions of the mean density with a truth, with its interval over patients.
+
+    The regions are fixed: the interval says what other subjects would give in the same regions (`fisher_interval` says
+    what other regions would).
 
     Parameters
     ----------
@@ -194,13 +200,32 @@ def agreement(
         Whose case each is.
     """
     density, values = _densities(found, method, names, truth)
-    return scored(lambda w: rank_correlation(w @ density / w.sum(1, keepdims=True), values), patients)
+    return scored(over_regions(lambda w: rank_correlation(w @ density / w.sum(1, keepdims=True), values)), patients)
+
+
+def over_regions(correlation: Statistic) -> Measured:
+    """A rank correlation over regions for `scored`: subjects are drawn, and the regions stay as they are."""
+    return Measured(correlation, "correlation", jumps=True)
+
+
+def fisher_interval(r: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a Spearman correlation that takes its ``n`` regions for a sample, by Fisher's z.
+
+    The standard error is sqrt((1 + r^2 / 2) / (n - 3)) (Bonett and Wright 2000). Neighbouring regions are not
+    independent: where they go together it is too narrow.
+    """
+    half = float(norm.ppf((1 + level) / 2)) * float(np.sqrt((1 + r * r / 2) / (n - 3)))
+    low, high = np.tanh(np.arctanh(r) + np.array([-half, half]))
+    return float(low), float(high)
 
 
 def rank_correlation(values: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of each row of ``values`` (sample, region) with ``truth`` (region,), (sample,)."""
-    wanted, ranks = rankdata(truth), rankdata(values, axis=1)
-    wanted, ranks = wanted - wanted.mean(), ranks - ranks.mean(1, keepdims=True)
+    """Spearman's correlation of each row of ``values`` (sample, region) with ``truth``, (sample,).
+
+    ``truth`` is (region,), or (sample, region) with a row for each.
+    """
+    wanted, ranks = rankdata(np.atleast_2d(truth), axis=1), rankdata(values, axis=1)
+    wanted, ranks = wanted - wanted.mean(1, keepdims=True), ranks - ranks.mean(1, keepdims=True)
     with np.errstate(all="ignore"):
-        found: np.ndarray = ranks @ wanted / np.sqrt((ranks**2).sum(1) * (wanted**2).sum())
+        found: np.ndarray = (ranks * wanted).sum(1) / np.sqrt((ranks**2).sum(1) * (wanted**2).sum(1))
     return found

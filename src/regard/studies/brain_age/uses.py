@@ -27,9 +27,10 @@ from regard.studies.brain_age.material import Material, read_as_the_mean
 from regard.studies.brain_age.networks import age_target, predicted
 from regard.studies.brain_age.pattern import pattern_scores
 from regard.studies.brain_age.phantoms import phantom_of
-from regard.studies.brain_age.regions import known, rank_correlation
+from regard.studies.brain_age.regions import known, over_regions, rank_correlation
 from regard.studies.run import Scores
 from regard.studies.scoring.bootstrap import Score, mean_score, scored
+from regard.studies.scoring.studentised import Measured
 
 __all__ = ["AGE", "DRAWN", "uses_rows", "uses_scores"]
 
@@ -119,6 +120,9 @@ def uses_scores(material: Material, atlas: Atlas, effects: dict[str, float]) -> 
         found: np.ndarray = w @ density[:, kept] / w.sum(1, keepdims=True)
         return found
 
+    def with_planted(maps: _Densities) -> Measured:
+        return over_regions(lambda w: rank_correlation(mean(w, maps.regions), truth))
+
     readings = {f"{k}-member{m}": material.predictions(material.test, k, m) for k, m in material.kinds}
     readings |= {AGE: material.test.y, DRAWN: _read_by_drawn_weights(material)}
     patterns = pattern_scores(material, atlas, effects, readings)
@@ -128,14 +132,13 @@ def uses_scores(material: Material, atlas: Atlas, effects: dict[str, float]) -> 
         used, maps = _densities(material, kind, member, n, atlas)
 
         def of_used(w: np.ndarray, a: np.ndarray = maps.regions, b: np.ndarray = used.regions) -> np.ndarray:
-            rows = zip(mean(w, a), mean(w, b), strict=True)
-            return np.array([rank_correlation(x[None], y)[0] for x, y in rows])
+            return rank_correlation(mean(w, a), mean(w, b))
 
         scores[_group(f"{kind}-member{member}")] = {
             "change": mean_score(list(used.change), patients, "year"),
-            "used_planted": scored(lambda w, d=used.regions: rank_correlation(mean(w, d), truth), patients),  # type: ignore[misc]
-            "map_planted": scored(lambda w, d=maps.regions: rank_correlation(mean(w, d), truth), patients),  # type: ignore[misc]
-            "map_used": scored(of_used, patients),
+            "used_planted": scored(with_planted(used), patients),
+            "map_planted": scored(with_planted(maps), patients),
+            "map_used": scored(over_regions(of_used), patients),
             "pattern_planted": patterns[f"{kind}-member{member}"],
         }
     return scores

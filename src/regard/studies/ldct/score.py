@@ -138,7 +138,9 @@ def score_all(material: Material) -> dict[str, dict[str, Score]]:
         values[name] = rows
     scores: dict[str, dict[str, Score]] = {}
     for name, rows in values.items():
-        scores[name] = {k: mean_score(v, p, _UNITS[k]) for k, (v, p) in rows.items()}
+        scores[name] = {
+            k: mean_score(v, p, _UNITS[k], within=(-1, 1) if k.endswith("ssim") else None) for k, (v, p) in rows.items()
+        }
         if name in FLOORS:
             continue
         for floor in FLOORS:

@@ -33,6 +33,7 @@ from regard.studies.ldct.truth import (
     train_ignoring,
 )
 from regard.studies.scoring.bootstrap import Score, mean_score, scored
+from regard.studies.scoring.studentised import Measured, of_patients
 
 __all__ = ["LINEAR_N", "MASKS", "weigh_cases"]
 
@@ -175,7 +176,9 @@ def _truth(material: Material) -> dict[str, dict[str, Score]]:
     left = np.array(said["left"])
     scores = {
         "truth_planted": {
-            "auc": scored(lambda w: np.einsum("si,ij,sj->s", w, pairs, w) / w.sum(1) ** 2, images),
+            "auc": scored(
+                Measured(lambda w: ((w @ pairs) * w).sum(1) / w.sum(1) ** 2, "share", at_limit=of_patients), images
+            ),
             "ring_changed": mean_score(list(ring), images, "1"),
             "discs_changed": mean_score(list(discs.mean(1)), images, "1"),
             "ring_in_output": mean_score(list(left[:, 0]), images, "1"),

@@ -1,20 +1,19 @@
 """Intervals of any statistic of paired values, with the patient as the unit of resampling."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from regard.evidence.intervals import FEWEST_CLUSTERS
+from regard.studies.scoring.studentised import AT_LIMIT, Measured, Statistic, of_patients, studentised
 
-__all__ = ["Score", "Statistic", "bca", "mean_score", "scored"]
+__all__ = ["FEW", "Score", "Statistic", "mean_score", "scored"]
 
-Statistic: TypeAlias = Callable[[np.ndarray], np.ndarray]
-"""Weights of the cases (sample, case), whole numbers of at least 0, to one value per sample."""
+_RESAMPLES = 999
 
-_RESAMPLES = 1999
+FEW = f"none: fewer than {FEWEST_CLUSTERS} patients"
+"""What is said of values without an interval."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,8 @@ class Score:
         Cases and patients behind it.
     unit
         ``"1"`` for shares and correlations.
+    interval
+        How the bounds were made, in words; empty where a study makes its own.
     """
 
     value: float
@@ -40,40 +41,11 @@ class Score:
     n: int
     n_patients: int
     unit: str
+    interval: str = ""
 
     def __str__(self) -> str:
         bounds = "" if np.isnan(self.low) else f" ({self.low:.3g} to {self.high:.3g})"
         return f"{self.value:.3g}{bounds}"
-
-
-def bca(samples: np.ndarray, left_out: np.ndarray, value: float, level: float) -> tuple[float, float]:
-    """Bounds by the bias-corrected and accelerated bootstrap (Efron 1987).
-
-    Parameters
-    ----------
-    samples
-        The statistic of each bootstrap sample, (n,).
-    left_out
-        The statistic without each patient in turn, (n_patients,).
-    value
-        Of all patients.
-    level
-        Of the interval.
-    """
-    known = samples[np.isfinite(samples)]
-    if len(known) < 0.9 * len(samples) or np.ptp(known) == 0 or not np.isfinite(value):
-        return float("nan"), float("nan")
-    # Ties count half, as statistics of counts have many.
-    below = ((known < value).sum() + 0.5 * (known == value).sum()) / len(known)
-    bias = stats.norm.ppf(np.clip(below, 1 / len(known), 1 - 1 / len(known)))
-    away = left_out[np.isfinite(left_out)]
-    away = away.mean() - away
-    size = (away**2).sum() ** 1.5
-    pull = (away**3).sum() / (6 * size) if size > 0 else 0.0
-    tails = stats.norm.ppf([(1 - level) / 2, (1 + level) / 2])
-    shifted = stats.norm.cdf(bias + (bias + tails) / (1 - pull * (bias + tails)))
-    low, high = np.quantile(known, shifted)
-    return float(low), float(high)
 
 
 def scored(
@@ -85,7 +57,7 @@ def scored(
     seed: int = 0,
     n_resamples: int = _RESAMPLES,
 ) -> Score:
-    """Value of a statistic with its BCa interval over patients.
+    """Value of a statistic with its studentised bootstrap interval over patients (`studentised`).
 
     Patients are drawn with all of their cases. The same seed draws the same patients, so that two statistics of the
     same cases are compared on the same samples: give their difference as one statistic.
@@ -93,7 +65,7 @@ def scored(
     Parameters
     ----------
     statistic
-        Of weights (sample, case).
+        Of weights (sample, case); a `Measured` one says on which scale it is studentised.
     patients
         Whose case each is, (case,).
     unit
@@ -104,23 +76,29 @@ def scored(
     Returns
     -------
     Score
-        Its bounds are NaN below 10 patients, or where the statistic does not vary.
+        Its bounds are NaN below 10 patients, and where the value is.
     """
     names, own = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     n_patients, n_cases = len(names), len(own)
+    measured = statistic if isinstance(statistic, Measured) else Measured(statistic)
+    low = high = float("nan")
+    how = FEW
     with np.errstate(all="ignore"):
-        value = float(statistic(np.ones((1, n_cases)))[0]) if n_cases else float("nan")
-        low = high = float("nan")
+        value = float(measured(np.ones((1, n_cases)))[0]) if n_cases else float("nan")
         if n_patients >= FEWEST_CLUSTERS:
-            rng = np.random.default_rng(seed)
-            drawn = rng.multinomial(n_patients, np.full(n_patients, 1 / n_patients), size=n_resamples)
-            samples = statistic(drawn[:, own].astype(float))
-            left_out = statistic((1.0 - np.eye(n_patients))[:, own])
-            low, high = bca(samples, left_out, value, level)
-    return Score(value, low, high, level, n_cases, n_patients, unit)
+            found = studentised(measured, own, value, level=level, seed=seed, n_resamples=n_resamples)
+            low, high, how = found.low, found.high, found.how
+    return Score(value, low, high, level, n_cases, n_patients, unit, how)
 
 
-def mean_score(values: Sequence[float], patients: Sequence[str], unit: str = "1", *, seed: int = 0) -> Score:
+def mean_score(
+    values: Sequence[float],
+    patients: Sequence[str],
+    unit: str = "1",
+    *,
+    within: tuple[float, float] | None = None,
+    seed: int = 0,
+) -> Score:
     """Mean over cases with its interval over patients; NaN is undefined and left out.
 
     Parameters
@@ -129,9 +107,23 @@ def mean_score(values: Sequence[float], patients: Sequence[str], unit: str = "1"
         One per case.
     unit
         Of the values.
+    within
+        Range of the values, as 0 and 1 of a Dice coefficient: bounds stay inside, and values that are all at its limit
+        have an exact interval.
     seed
         Of the bootstrap.
     """
     kept = [(float(v), p) for v, p in zip(values, patients, strict=True) if np.isfinite(v)]
     array = np.array([v for v, _ in kept])
-    return scored(lambda w: w @ array / w.sum(1), [p for _, p in kept], unit, seed=seed)
+    owners = [p for _, p in kept]
+    found = scored(lambda w: w @ array / w.sum(1), owners, unit, seed=seed)
+    if within is None or np.isnan(found.low):
+        return found
+    bottom, top = within
+    if found.low == found.high and found.value in within:
+        # Of values inside a range the share of those at its end is at most as large as the mean says.
+        own = np.unique(np.asarray(owners, dtype=str), return_inverse=True)[1]
+        edges = of_patients(own, found.level, best=found.value == top)
+        low, high = (bottom + (top - bottom) * e for e in edges)
+        return replace(found, low=low, high=high, interval=AT_LIMIT)
+    return replace(found, low=max(found.low, bottom), high=min(found.high, top))

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from regard.core.errors import InputError, ShapeError
-from regard.studies.scoring.bootstrap import Statistic
+from regard.studies.scoring.studentised import Measured
 
 __all__ = ["Box", "boxes_of_map", "boxes_of_mask", "iou", "matched", "precision_statistic"]
 
@@ -128,7 +128,7 @@ def matched(found: Sequence[Box], wanted: Sequence[Box], least: float) -> list[b
 
 def precision_statistic(
     found: Sequence[Sequence[Box]], wanted: Sequence[Sequence[Box]], thresholds: Sequence[float]
-) -> Statistic:
+) -> Measured:
     """Mean average precision as a statistic of weights (sample, case).
 
     At each threshold the area under precision and recall over the boxes of all cases, precision taken as the highest
@@ -169,4 +169,4 @@ def precision_statistic(
         mean = total / len(thresholds)
         return np.divide(mean, whole, out=np.full(len(weights), np.nan), where=whole > 0)
 
-    return statistic
+    return Measured(statistic, "share")

@@ -7,7 +7,8 @@ import numpy as np
 
 from regard.core.errors import ShapeError
 from regard.evidence.statistics import exact_interval
-from regard.studies.scoring.bootstrap import Score, Statistic, scored
+from regard.studies.scoring.bootstrap import Score, scored
+from regard.studies.scoring.studentised import Measured, of_patients
 
 __all__ = ["Confusion", "classification_scores", "classification_statistics", "decision_scores", "share_score"]
 
@@ -78,7 +79,7 @@ _NAMES = ("accuracy", "precision", "recall", "specificity", "f1")
 
 def classification_statistics(
     truth: Sequence[bool], told: Sequence[bool], names: Sequence[str] = _NAMES
-) -> dict[str, Statistic]:
+) -> dict[str, Measured]:
     """Statistics of weights (sample, case), by name.
 
     Parameters
@@ -101,7 +102,25 @@ def classification_statistics(
         parts = (is_so & said, ~is_so & said, is_so & ~said, ~is_so & ~said)
         return Confusion(*(weights @ p.astype(float) for p in parts))
 
-    return {name: lambda w, name=name: getattr(counted(w), name) for name in names}  # type: ignore[misc]
+    def all_right(own: np.ndarray, level: float, name: str) -> tuple[float, float]:
+        """Bounds where every answer is right: found and left shares are each bounded exactly, at half of the risk."""
+        if name in ("mcc", "kappa"):
+            found, left = (of_patients(own[of], (1 + level) / 2)[0] for of in (is_so, ~is_so))
+            n, m = float(is_so.sum()), float((~is_so).sum())
+            return float(getattr(Confusion(n * found, m * (1 - left), n * (1 - found), m * left), name)), 1.0
+        of = {"precision": said, "recall": is_so, "specificity": ~is_so, "f1": is_so}.get(name, np.ones_like(is_so))
+        best = bool((is_so == said)[of].all())
+        return of_patients(own[of], level, best=best)
+
+    def measured(name: str) -> Measured:
+        scale = "correlation" if name in ("mcc", "kappa") else "share"
+        return Measured(
+            lambda w: np.asarray(getattr(counted(w), name)),
+            scale,  # type: ignore[arg-type]
+            at_limit=lambda own, level: all_right(own, level, name),
+        )
+
+    return {name: measured(name) for name in names}
 
 
 def classification_scores(
@@ -127,8 +146,13 @@ def share_score(happened: Sequence[bool], patients: Sequence[str], *, seed: int 
         return Score(float("nan"), float("nan"), float("nan"), 0.95, 0, 0, "1")
     if n == n_patients:
         low, high = exact_interval(int(so.sum()), n)
-        return Score(float(so.mean()), low, high, 0.95, n, n, "1")
-    return scored(lambda w: w @ so.astype(float) / w.sum(1), patients, seed=seed)
+        return Score(float(so.mean()), low, high, 0.95, n, n, "1", "exact (Clopper and Pearson)")
+    share = Measured(
+        lambda w: w @ so.astype(float) / w.sum(1),
+        "share",
+        at_limit=lambda own, level: of_patients(own, level, best=bool(so.all())),
+    )
+    return scored(share, patients, seed=seed)
 
 
 def decision_scores(

@@ -56,7 +56,8 @@ class AreaDifference:
     first, second
         Areas.
     difference, low, high
-        With its interval of 95 %; NaN bounds where the difference has no variance.
+        With its interval of 95 %. Where it has no variance the bounds are exact: in as many pairs as share no
+        patient the two never disagree, and by as much as pairs may all the same, areas may differ.
     p
         Two-sided.
     """
@@ -101,7 +102,9 @@ def delong(
     variance = float(of_ill.var(ddof=1) / len(of_ill) + of_well.var(ddof=1) / len(of_well))
     difference = areas[1] - areas[0]
     if variance <= 1e-15:
-        return AreaDifference(areas[0], areas[1], difference, np.nan, np.nan, 1.0 if difference == 0 else np.nan)
+        edge = 1 - (0.05 / 2) ** (1 / min(is_so.sum(), (~is_so).sum()))
+        low, high = max(difference - edge, -1.0), min(difference + edge, 1.0)
+        return AreaDifference(areas[0], areas[1], difference, low, high, 1.0 if difference == 0 else np.nan)
     error = variance**0.5
     half = float(stats.norm.ppf(0.975)) * error
     p = 2 * float(stats.norm.sf(abs(difference) / error))

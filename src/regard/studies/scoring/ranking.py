@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from regard.core.errors import ShapeError
-from regard.studies.scoring.bootstrap import Statistic
+from regard.studies.scoring.studentised import Measured
 
 __all__ = ["area", "area_statistic"]
 
@@ -24,11 +24,12 @@ def _pairs(
     return ill, well, won, where[ill][:, None] == where[well][None]
 
 
-def area_statistic(labels: Sequence[bool], scores: Sequence[float], folds: Sequence[int] | None = None) -> Statistic:
+def area_statistic(labels: Sequence[bool], scores: Sequence[float], folds: Sequence[int] | None = None) -> Measured:
     """Area under the ROC curve as a statistic of weights (sample, case).
 
     The share of pairs of an ill and a well case that are ranked right, ties half (Mann and Whitney). Scores of
-    different networks are on different scales: with folds, only pairs of one fold are compared.
+    different networks are on different scales: with folds, only pairs of one fold are compared. An area of 1 (or 0) has
+    the exact interval of a share over as many pairs as share no patient.
 
     Parameters
     ----------
@@ -48,7 +49,14 @@ def area_statistic(labels: Sequence[bool], scores: Sequence[float], folds: Seque
         whole = ((up @ counted) * down).sum(1)
         return np.divide(((up @ right) * down).sum(1), whole, out=np.full(len(weights), np.nan), where=whole > 0)
 
-    return statistic
+    def at_limit(own: np.ndarray, level: float) -> tuple[float, float]:
+        # Pairs that share no patient are independent: as many as there are of the fewer kind, fold by fold.
+        where = np.zeros(len(own), dtype=int) if folds is None else np.asarray(folds)
+        apart = sum(min(len(set(own[k[where[k] == f]])) for k in (ill, well)) for f in np.unique(where))
+        edge = float(((1 - level) / 2) ** (1 / max(1, apart)))
+        return (edge, 1.0) if statistic(np.ones((1, len(own))))[0] == 1 else (0.0, 1 - edge)
+
+    return Measured(statistic, "share", at_limit=at_limit)
 
 
 def area(labels: Sequence[bool], scores: Sequence[float], folds: Sequence[int] | None = None) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 
 from regard.core.errors import ShapeError
 from regard.studies.scoring.bootstrap import Score, Statistic, scored
+from regard.studies.scoring.studentised import Measured
 
 __all__ = ["regression_scores", "regression_statistics"]
 
@@ -79,10 +80,10 @@ def regression_statistics(labels: Sequence[float], predicted: Sequence[float]) -
         return shares
 
     return {
-        "pearson_r": (pearson, False),
-        "mae": (lambda w: _mean(w, np.abs(error)), True),
-        "rmse": (lambda w: np.sqrt(_mean(w, error**2)), True),
-        "mape": (mape, False),
+        "pearson_r": (Measured(pearson, "correlation"), False),
+        "mae": (Measured(lambda w: _mean(w, np.abs(error)), "positive"), True),
+        "rmse": (Measured(lambda w: np.sqrt(_mean(w, error**2)), "square"), True),
+        "mape": (Measured(mape, "positive"), False),
         "bias": (lambda w: _mean(w, error), True),
         "loa_low": (limit(-1.0), True),
         "loa_high": (limit(1.0), True),

@@ -82,8 +82,10 @@ def box_scores(
             ]
             whose = [p for p, own in zip(patients, best, strict=True) for _ in own]
             values = [v for own in best for v in own]
-            group["best_iou"] = mean_score(values, whose)
-            group[f"found_{overlaps[0]:g}"] = mean_score([float(v >= overlaps[0]) for v in values], whose)
+            group["best_iou"] = mean_score(values, whose, within=(0, 1))
+            group[f"found_{overlaps[0]:g}"] = mean_score(
+                [float(v >= overlaps[0]) for v in values], whose, within=(0, 1)
+            )
             group["boxes_per_case"] = mean_score([float(len(own)) for own in found], patients, "boxes")
             scores[f"boxes_{method}_{arm}"] = group
     return scores

@@ -105,7 +105,10 @@ def _separation(material: Material, arm: str) -> Group:
         values[rows] = silhouettes(features, list(cohort.ill[rows]))
         near[rows] = neighbours_right(features, list(cohort.ill[rows]), n_neighbours=k)
     patients = list(cohort.patients)
-    return {"silhouette": mean_score(list(values), patients), "neighbours_right": mean_score(list(near), patients)}
+    return {
+        "silhouette": mean_score(list(values), patients),
+        "neighbours_right": mean_score(list(near), patients, within=(0, 1)),
+    }
 
 
 def score_all(material: Material) -> dict[str, Group]:
