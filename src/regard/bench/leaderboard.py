@@ -69,7 +69,7 @@ def draw_leaderboard(plan: BenchPlan, rows: Sequence[Row], path: Path) -> None:
     figure.text(
         0.01,
         0.0,
-        f"phantoms, size {plan.size}: {plan.n_networks} network(s) each, {plan.n_explained} patients; bars: 95 %, "
+        f"{plan.kind}, size {plan.size}: {plan.n_networks} network(s) each, {plan.n_explained} patients; bars: 95 %, "
         f"{resampled(plan.n_networks)}; grey: controls",
         fontsize=8,
         color=_QUIET,
@@ -89,7 +89,7 @@ def _intervals(axis: Axes, order: Sequence[str], found: dict[tuple[str, str], Ro
     for tick, label in zip(axis.get_yticklabels(), order, strict=True):
         tick.set_color(_QUIET if label in CONTROLS else _TEXT)
     axis.set_ylim(len(order) - 0.5, -0.5)
-    axis.set_title("mean over phantoms" if len(columns) > 1 else columns[0], fontsize=9, color=_QUIET)
+    axis.set_title("mean over kinds of images" if len(columns) > 1 else columns[0], fontsize=9, color=_QUIET)
     _plain(axis)
     if all(0 <= r.value <= 1 for r in found.values() if np.isfinite(r.value)):
         axis.set_xlim(0, 1)

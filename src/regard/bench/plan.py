@@ -132,6 +132,11 @@ class BenchPlan:
         return question_of(self.phantom(name))
 
     @property
+    def kind(self) -> str:
+        """What the images are, in a word or two."""
+        return "phantoms"
+
+    @property
     def about(self) -> str:
         """What the images are, in words."""
         return "phantoms whose truth is known, and small networks trained on them"

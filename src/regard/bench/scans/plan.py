@@ -148,6 +148,11 @@ class ScanPlan(BenchPlan):
         return UserQuestion(**{**vars(asked), "layer": layer}, model=self.model)
 
     @property
+    def kind(self) -> str:
+        """What the images are, in a word or two."""
+        return "planted scans"
+
+    @property
     def about(self) -> str:
         """What the images are, in words."""
         assert self.scans is not None
