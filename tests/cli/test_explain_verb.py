@@ -281,7 +281,7 @@ def test_seed_threads_batch_size_and_device(regard: Regard, model: Path, picture
         torch.set_num_threads(threads)
     base = ("explain", model, scan, "-m", "gradient", "-o", tmp_path / "no")
     for option, wrong in (
-        ("--device", "gpu"), ("--device", "cuda:99"), ("--device", "cpu:0"), ("--device", "cuda:\u00b2"),
+        ("--device", "gpu"), ("--device", "cuda:99"), ("--device", "cpu:1"), ("--device", "cuda:\u00b2"),
         ("--batch-size", "0"), ("--batch-size", "many"), ("--batch-size", "\u00b2"), ("--seed", "-1"),
     ):  # fmt: skip
         assert regard(*base, option, wrong).refused()
