@@ -53,11 +53,12 @@ def bench(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Compare methods on images whose truth is known: phantoms, or your own scans with planted signals.
+    """Compare methods on images whose truth is known.
 
-    Trains small networks on each phantom, for numbers, classes and images, asks them what their output depends on by
-    rendering patients again, and measures which method's map shows it, beside controls. A run that was cut off goes on
-    where it stopped. With --images the ranking is for these scans and this network.
+    These are phantoms, or your own scans with planted signals. Trains small networks on each, for numbers, classes and
+    images, asks them what their output depends on by rendering patients again, and measures which method's map shows
+    it, beside controls. A run that was cut off goes on where it stopped. With --images the ranking is for these scans
+    and this network.
 
     Example: regard bench -m grad-ram,integrated-gradients,occlusion:window=6,stride=2 --size smoke -o bench/
     """
