@@ -29,6 +29,7 @@ from regard.io import RunFolder
 from regard.phantoms import PHANTOMS
 from regard.phantoms.oracles import LinearOracle
 from regard.phantoms.truth import TruePlaces, change_of_image, model_truth
+from regard.testing.two_devices import ACCELERATOR, two_devices
 
 TINY = BenchPlan(
     "smoke",
@@ -360,3 +361,13 @@ def test_the_figures_of_the_documentation_are_written_from_the_folder(tmp_path: 
     page.write_text("# No place\n")
     with pytest.raises(FileError, match="figures"):
         markdown.main([str(tmp_path / "bench"), str(page)])
+
+
+def test_images_of_a_benchmark_go_where_its_network_is() -> None:
+    with two_devices() as devices:
+        cell = run_cell(TINY, "linear", 0, device=str(ACCELERATOR))
+        assert devices.n_there > 100
+    at_home = run_cell(TINY, "linear", 0)
+    assert cell.values["gradient"]["average-precision"] == pytest.approx(
+        at_home.values["gradient"]["average-precision"]
+    )

@@ -1,5 +1,6 @@
 """Signals planted into scans of a user: they lie where the truth says, patients stay apart, and a run goes on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -17,7 +18,7 @@ from regard.bench.scans.phantom import TASKS, ScanPhantom
 from regard.bench.scans.plan import plan_of, untrained
 from regard.bench.table import learned
 from regard.cohort.cases import find_cohort
-from regard.core.errors import CapabilityError, InputError, UnknownNameError
+from regard.core.errors import CapabilityError, InputError, RegardError, UnknownNameError
 from regard.models.card import InputSpec, ModelCard, OutputSpec
 from regard.models.model import Model
 from regard.phantoms.backgrounds import correlated, tissues
@@ -112,8 +113,7 @@ def test_the_architecture_of_a_user_is_trained_from_new_weights(scans: Scans) ->
     )
     model = Model(densenet().eval().requires_grad_(False), card)
     kept = {k: v.clone() for k, v in model.network.state_dict().items()}  # type: ignore[union-attr]
-    torch.manual_seed(1)
-    made = untrained(model)
+    made = untrained(model, seed=1)
     assert all(p.requires_grad for p in made.parameters())
     moved = [not torch.equal(v, kept[k]) for k, v in made.state_dict().items() if v.ndim > 1]
     assert all(moved)
@@ -126,7 +126,7 @@ def test_the_architecture_of_a_user_is_trained_from_new_weights(scans: Scans) ->
 def test_what_cannot_be_trained_or_planted_is_refused(scans: Scans, tmp_path: Path) -> None:
     card = ModelCard(name="x", inputs=(InputSpec(shape=(64, 64)),), output=OutputSpec(kind="regression"))
     with pytest.raises(CapabilityError, match=r"torch\.nn\.Module"):
-        untrained(Model(lambda x: x.mean((1, 2, 3)), card))
+        untrained(Model(lambda x: x.mean((1, 2, 3)), card), seed=1)
     with pytest.raises(UnknownNameError, match="spot"):
         plan_of("smoke", scans, None, seed=0, tasks=("spto",))
     few = find_cohort(write_table(tmp_path, 6))
@@ -189,3 +189,34 @@ def test_a_card_of_a_folder_is_taken(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--trust" in capsys.readouterr().err
     assert main([*words, "-m", "gradient", "-o", str(tmp_path / "out"), "-q", "--trust", "--threads", "1"]) == 0
     assert "the architecture of dense" in capsys.readouterr().out
+
+
+def test_what_a_network_without_places_cannot_have_is_left_out(
+    scans: Scans, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 8), nn.ReLU(), nn.Linear(8, 1))
+    card = ModelCard(name="flat", inputs=(InputSpec(shape=(64, 64)),), output=OutputSpec(kind="regression"))
+    plan = plan_of("smoke", scans, Model(network.eval(), card), seed=0, tasks=("spot",))
+    assert "grad-ram is left out" in caplog.text
+    assert "grad-ram" not in plan.labels
+    assert "random-cam" not in plan.labels
+    assert {"gradient", "image", "edges"} <= set(plan.labels)
+    cells, _ = run_bench(replace(plan, methods=("gradient",)), tmp_path)
+    assert set(cells[0].values) == {"gradient", "image", "edges", "smooth surrogate"}
+    with pytest.raises(RegardError):
+        plan_of("smoke", scans, Model(network.eval(), card), seed=0, methods=("grad-ram",), tasks=("spot",))
+
+
+def test_changed_scans_are_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from regard.cli import main
+
+    table = write_table(tmp_path, 10)
+    words = ["bench", "--images", str(table), "--size", "smoke", "--phantoms", "spot", "-m", "gradient", "-q"]
+    words += ["-o", str(tmp_path / "out"), "--threads", "1"]
+    assert main(words) == 0
+    assert main(words) == 0
+    values = np.random.default_rng(0).normal(500, 50, (40, 36, 1)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([-2.0, -2.0, 2.0, 1.0])), tmp_path / "s3.nii.gz")
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "c3" in capsys.readouterr().err

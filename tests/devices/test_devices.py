@@ -5,23 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from regard.explainers import METHODS
-from regard.testing.networks import tiny_network_for
 from regard.testing.two_devices import ACCELERATOR, DevicesApartError, two_devices
-
-QUICK = {
-    "integrated-gradients": {"n_steps": 8},
-    "expected-gradients": {"n_samples": 16},
-    "smoothgrad": {"n_samples": 16},
-    "lam": {"n_steps": 6},
-    "occlusion": {"window": 3},
-    "rise": {"n_masks": 64},
-    "lime": {"n_segments": 6, "n_samples": 48},
-    "noise-map": {"n_steps": 8},
-    "shapley-exact": {"n_parts": 4},
-    "kernel-shap": {"n_parts": 6, "n_samples": 60},
-    "shapley": {"n_samples": 4, "n_segments": 6},
-}
 
 
 def small() -> nn.Module:
@@ -70,16 +54,3 @@ def test_what_a_real_accelerator_takes_passes() -> None:
         network(image)
         assert torch.zeros_like(image).device == ACCELERATOR
         assert image.new_zeros(3).device == ACCELERATOR
-
-
-@pytest.mark.parametrize("name", list(METHODS))
-def test_a_method_works_where_its_network_is(name: str) -> None:
-    method, knobs = METHODS.load(name), QUICK.get(name, {})
-    network, x = tiny_network_for(method)((8, 9)), torch.rand(2, 1, 8, 9, dtype=torch.float64)
-    at_home = method(network, **knobs).attribute(x, seed=1)
-    with two_devices() as devices:
-        network.to(ACCELERATOR)
-        made = method(network, **knobs).attribute(x.to(ACCELERATOR), seed=1)
-        assert made.device == ACCELERATOR
-        assert devices.n_there > 10
-        torch.testing.assert_close(made.cpu(), at_home, rtol=1e-6, atol=1e-9)

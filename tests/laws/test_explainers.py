@@ -7,6 +7,7 @@ from regard.core.quantity import Promise
 from regard.explainers import METHODS
 from regard.testing import LAWS, check, promised_laws
 from regard.testing.networks import tiny_network_for
+from regard.testing.two_devices import ACCELERATOR, two_devices
 
 QUICK = {
     "integrated-gradients": {"n_steps": 8},
@@ -52,3 +53,19 @@ def test_cuda_gives_what_the_cpu_gives(name: str) -> None:
     on_cuda = METHODS.load(name)(network.cuda(), **knobs).attribute(x.cuda(), seed=1)
     assert on_cuda.is_cuda
     torch.testing.assert_close(on_cuda.cpu(), on_cpu, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_method_works_where_its_network_is(name: str) -> None:
+    method, knobs = METHODS.load(name), QUICK.get(name, {})
+    network, x = tiny_network_for(method)((8, 9)), torch.rand(2, 1, 8, 9, dtype=torch.float64)
+    at_home = method(network, **knobs).attribute(x, seed=1)
+    with two_devices() as devices:
+        network.to(ACCELERATOR)
+        made = method(network, **knobs).attribute(x.to(ACCELERATOR), seed=1)
+        assert made.device == ACCELERATOR
+        assert devices.n_there > 10
+        torch.testing.assert_close(made.cpu(), at_home, rtol=1e-6, atol=1e-9)
+        # An image that stayed behind is fetched, and its map brought back.
+        left = method(network, **knobs).attribute(torch.rand(2, 1, 8, 9, dtype=torch.float64), seed=1)
+        assert left.device != ACCELERATOR

@@ -148,7 +148,7 @@ def _exhibits(
     """The maps of one subject by name: of each method, then the controls."""
     x, case, layer = subject.image[None].to(device), subject.name, trained.question.layer
     specs = parse_methods(plan.methods)
-    if "random-cam" not in [s.label for s in specs]:
+    if "random-cam" in plan.controls and "random-cam" not in [s.label for s in specs]:
         specs += parse_methods(["random-cam"])
 
     def again(spec: MethodSpec) -> Explain:

@@ -39,7 +39,7 @@ def opened(folder: Path) -> tuple[BenchPlan, list[Cell]]:
         If the folder holds no benchmark, or not all of its cells.
     """
     record = read_run(folder)
-    said: dict[str, Any] = {f.name: record[f.name] for f in fields(BenchPlan)}
+    said: dict[str, Any] = {f.name: record[f.name] for f in fields(BenchPlan) if f.name in record}
     said |= {k: tuple(v) for k, v in said.items() if isinstance(v, list)}
     plan = BenchPlan(**said)
     return plan, [Cell.from_json(read_json(cell_path(folder, *cell), "bench-cell")) for cell in plan.cells]

@@ -1,7 +1,9 @@
 """Measures by name: functions of a map and a truth, and classes that get an exhibit."""
 
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,7 +14,7 @@ from regard.evidence import MEASURES
 from regard.evidence.measure import AbstractMeasure, Direction, Exhibit, Places
 from regard.phantoms.truth import TruePlaces
 
-__all__ = ["DATA_TRUTH", "MATCHED", "MATCHED_MEASURE", "Gauge", "gauges"]
+__all__ = ["DATA_TRUTH", "MATCHED", "MATCHED_MEASURE", "Gauge", "about_maps_silenced", "gauges"]
 
 DATA_TRUTH = "@data"
 """Ending of a measure against data truth; without it, against model truth."""
@@ -94,6 +96,20 @@ def gauges(names: tuple[str, ...]) -> list[Gauge]:
         else:
             made.append(Gauge(name, "higher", True, _of_function(found)))
     return made
+
+
+@contextmanager
+def about_maps_silenced() -> Iterator[None]:
+    """Within this context methods do not log what they have to say of single maps: here there are hundreds."""
+    loggers = [logging.getLogger(name) for name in ("regard.core.explainer", "regard.explainers")]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
 
 
 def mean(values: list[float]) -> float:

@@ -72,6 +72,8 @@ class BenchPlan:
         Of the training.
     seed
         Of everything.
+    controls
+        Of `CONTROLS`.
 
     Raises
     ------
@@ -90,6 +92,7 @@ class BenchPlan:
     n_explained: int = 12
     n_epochs: int = 20
     seed: int = 0
+    controls: tuple[str, ...] = CONTROLS
 
     def __post_init__(self) -> None:
         parse_methods(self.methods)
@@ -107,7 +110,7 @@ class BenchPlan:
     def labels(self) -> list[str]:
         """What the methods are called in tables, then the controls."""
         labels = [spec.label for spec in parse_methods(self.methods)]
-        return labels + [c for c in CONTROLS if c not in labels]
+        return labels + [c for c in self.controls if c not in labels]
 
     @property
     def cells(self) -> list[tuple[str, int]]:
@@ -143,8 +146,8 @@ class BenchPlan:
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """The settings, as a run keeps them."""
-        return dict(vars(self))
+        """The settings, as a run keeps them; all controls go without saying, as in runs of earlier versions."""
+        return {k: v for k, v in vars(self).items() if k != "controls" or v != CONTROLS}
 
 
 SIZES = {

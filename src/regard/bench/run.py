@@ -1,11 +1,11 @@
 """A benchmark in a run folder: a finished cell is a file, so that a run that was cut off goes on where it stopped."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from regard.bench.cell import Cell, run_cell
 from regard.bench.leaderboard import draw_leaderboard, draw_shortcuts
+from regard.bench.measuring import about_maps_silenced
 from regard.bench.page import write_page
 from regard.bench.pictures import draw_images
 from regard.bench.plan import BenchPlan
@@ -57,18 +57,14 @@ def run_bench(
         The cells, and the rows of ``bench.tsv``.
     """
     cells = []
-    # What methods say of single maps is for their users; here it would be said hundreds of times.
-    said = logging.getLogger("regard.core.explainer")
-    level = said.level
-    said.setLevel(logging.ERROR)
     for done, (phantom, network) in enumerate(plan.cells):
         path = cell_path(folder, phantom, network)
         stage(f"{phantom}, network {network}", done, len(plan.cells))
         if _finished(path) is None:
-            write_json(path, _KIND, vars(run_cell(plan, phantom, network, device=device)))
+            with about_maps_silenced():
+                write_json(path, _KIND, vars(run_cell(plan, phantom, network, device=device)))
         # Read back also when it was just made: the table is the same whether the run was cut off or not.
         cells.append(Cell.from_json(read_json(path, _KIND)))
-    said.setLevel(level)
     stage("writing", len(plan.cells), len(plan.cells))
     made = rows(plan, cells)
     write_tsv(folder / "bench.tsv", COLUMNS, [row.cells for row in made])

@@ -39,8 +39,9 @@ def bench(
         ),
     ] = None,
     contrast: Annotated[
-        float, typer.Option(help="With --images: the strongest signal [standard deviations of fine texture].")
-    ] = 3.0,
+        float | None,
+        typer.Option(help="With --images: the strongest signal [standard deviations of fine texture]; by default 3."),
+    ] = None,
     trust: Trust = False,
     size: Annotated[
         str, typer.Option(metavar="smoke|default|reference|paper", help="How much is trained and explained.")

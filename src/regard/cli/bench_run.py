@@ -13,22 +13,22 @@ import typer
 from regard.bench.page import leaderboard_rows, network_rows, shortcut_rows
 from regard.bench.plan import SIZE_NAMES, SIZES, BenchPlan
 from regard.bench.run import run_bench
-from regard.bench.scans.images import read_scans
+from regard.bench.scans.images import CONTRAST, read_scans
 from regard.bench.scans.plan import plan_of
 from regard.bench.table import learned
 from regard.cli.options import set_up
 from regard.cli.progress import shown
+from regard.cli.request import card_sha256
 from regard.cohort.cases import find_cohort
 from regard.core.errors import InputError
-from regard.io import RunFolder
+from regard.io import Case, RunFolder
 from regard.models.load import load_model
+from regard.models.model import Model
 from regard.models.provenance import versions
 
 __all__ = ["listed", "run"]
 
 logger = logging.getLogger(__name__)
-
-_CONTRAST = 3.0
 
 
 def listed(texts: Sequence[str]) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ def run(
     phantoms: Sequence[str],
     images: Path | None,
     network: str | None,
-    contrast: float,
+    contrast: float | None,
     trust: bool,
     size: str,
     seed: int,
@@ -67,35 +67,44 @@ def run(
         raise InputError(f"the size '{size}'", f"one of {', '.join(SIZE_NAMES)}")
     where = set_up(device=device, threads=threads, verbose=verbose, quiet=quiet)
     chosen: dict[str, Any] = {"methods": listed(methods), "measures": listed(measures), "phantoms": listed(phantoms)}
-    if images is None and (network is not None or contrast != _CONTRAST):
+    if images is None and (network is not None or contrast is not None):
         raise InputError(
             f"--{'network' if network is not None else 'contrast'} without scans of your own",
             "--images TABLE beside it",
             "give your scans, or leave it out",
         )
+    cases: list[Case] = []
+    model = None if network is None else load_model(network, trust=trust)
+    strength = CONTRAST if contrast is None else contrast
     if images is None:
         plan = replace(SIZES[size], seed=seed, **{k: v for k, v in chosen.items() if v})
     else:
         with shown(quiet=quiet) as progress:
             plan, cases = _on_scans(
-                images, network, trust=trust, contrast=contrast, size=size, seed=seed, chosen=chosen,
+                images, model, contrast=strength, size=size, seed=seed, chosen=chosen,
                 stage=progress.stage,
             )  # fmt: skip
     config: dict[str, Any] = {
         "model": "small-regressor, monai-unet" if network is None else network,
-        "case_ids": [] if images is None else cases,
+        "case_ids": [c.case for c in cases],
         "target": None,
         "reference": None,
         **plan.recorded,
-        **({} if images is None else {"images": str(images), "contrast": contrast}),
+        **({} if images is None else {"contrast": strength}),
+        **({} if model is None else {"contents": {"card": card_sha256(model)}}),
         "device": where,
         "threads": threads,
         "batch_size": "auto",
     }
     with (
-        RunFolder(output, "bench", config, argv=sys.argv[1:], versions=versions(), overwrite=overwrite) as folder,
+        RunFolder(
+            output, "bench", config, argv=sys.argv[1:], cases=cases, versions=versions(), overwrite=overwrite
+        ) as folder,
         shown(quiet=quiet) as progress,
     ):
+        for case in cases:
+            folder.check_inputs(case)
+            folder.record_inputs(case)
         cells, rows = run_bench(plan, folder.path, device=where, stage=progress.stage)
     strange = [p for p in plan.phantoms if not learned([c for c in cells if c.phantom == p])]
     if strange:
@@ -112,13 +121,12 @@ def run(
 
 
 def _on_scans(
-    images: Path, network: str | None, *, trust: bool, contrast: float, size: str, seed: int,
+    images: Path, model: Model | None, *, contrast: float, size: str, seed: int,
     chosen: dict[str, tuple[str, ...]], stage: Callable[[str, int, int], None],
-) -> tuple[BenchPlan, list[str]]:  # fmt: skip
+) -> tuple[BenchPlan, list[Case]]:  # fmt: skip
     """The plan of a user's scans, and the cases that were read."""
     if not contrast > 0:
         raise InputError(f"a contrast of {contrast:g}", "above 0", "give --contrast 3")
-    model = None if network is None else load_model(network, trust=trust)
     cases = find_cohort(images)
     scans = read_scans(cases, model, contrast=contrast, seed=seed, stage=stage)
     for case, why in scans.left_out.items():
@@ -126,7 +134,7 @@ def _on_scans(
     plan = plan_of(
         size, scans, model, seed=seed, methods=chosen["methods"], measures=chosen["measures"], tasks=chosen["phantoms"]
     )
-    return plan, [c.case for c in cases if c.case not in scans.left_out]
+    return plan, [c for c in cases if c.case not in scans.left_out]
 
 
 def _print(rows: Sequence[dict[str, str]], columns: Sequence[str]) -> None:

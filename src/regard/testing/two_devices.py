@@ -27,7 +27,7 @@ ACCELERATOR = torch.device("cpu", 0)
 CROSSING = {"copy_", "is_set_to", "_has_compatible_shallow_copy_type", "load_state_dict"}
 """Functions that take tensors of two devices."""
 
-TO_NUMPY = {"numpy", "__array__", "_make_subclass_numpy"}
+TO_NUMPY = {"numpy", "__array__"}
 
 
 class DevicesApartError(RuntimeError):

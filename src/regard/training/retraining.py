@@ -38,6 +38,8 @@ class Recipe:
 def drawn_anew(network: nn.Module, seed: int) -> nn.Module:
     """A copy of a network whose weights are as they were before any training, by its layers' own rules.
 
+    All of them can be trained, also where the network came frozen.
+
     Raises
     ------
     InputError
@@ -49,7 +51,8 @@ def drawn_anew(network: nn.Module, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in fresh.modules():
-            again = getattr(module, "reset_parameters", None)
+            # Attention as torch has it hides its rule behind an underscore.
+            again = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
             if callable(again):
                 again()
                 drawn |= {id(p) for p in module.parameters()}
@@ -57,7 +60,7 @@ def drawn_anew(network: nn.Module, seed: int) -> nn.Module:
     if left:
         got = f"parameters that no layer draws anew ({', '.join(left[:3])}, {len(left)} of {len(before)})"
         raise InputError(got, "layers with reset_parameters", "train the networks yourself")
-    return fresh.train()
+    return fresh.requires_grad_(True).train()
 
 
 def train_from_scratch(

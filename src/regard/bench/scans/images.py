@@ -17,10 +17,13 @@ from regard.models.card import InputSpec, ModelCard, OutputSpec
 from regard.models.case import prepare_case
 from regard.models.model import Model
 
-__all__ = ["FEWEST_PATIENTS", "Scans", "read_scans"]
+__all__ = ["CONTRAST", "FEWEST_PATIENTS", "Scans", "read_scans"]
 
 FEWEST_PATIENTS = 10
 """Below this number there are too few to learn from and to test on."""
+
+CONTRAST = 3.0
+"""Intensity of the strongest signal, in standard deviations of fine texture."""
 
 _ENDS = {"R": "RL", "L": "RL", "A": "AP", "P": "AP", "S": "SI", "I": "SI"}
 
@@ -88,7 +91,7 @@ def read_scans(
     cases: Sequence[Case],
     model: Model | None,
     *,
-    contrast: float = 3.0,
+    contrast: float = CONTRAST,
     seed: int = 0,
     stage: Callable[[str, int, int], None] = lambda label, done, total: None,
 ) -> Scans:

@@ -1,6 +1,7 @@
 """A benchmark on scans and a network of the user's own."""
 
-import copy
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,14 +12,18 @@ from regard.bench.plan import SIZES, BenchPlan
 from regard.bench.question import Question, question_of
 from regard.bench.scans.images import Scans, on_channels
 from regard.bench.scans.phantom import TASKS, ScanPhantom
-from regard.core.errors import CapabilityError, InputError, UnknownNameError
+from regard.core.errors import CapabilityError, InputError, RegardError, UnknownNameError
 from regard.core.recording import unwrap
 from regard.core.registry import Registry
+from regard.explainers import METHODS
 from regard.explainers.spec import parse_methods
 from regard.models.model import Model
 from regard.models.zoo import ZOO
+from regard.training.retraining import drawn_anew
 
 __all__ = ["ScanPlan", "plan_of", "untrained"]
+
+logger = logging.getLogger(__name__)
 
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"phantoms": ("spot", "spot-classes"), "n_networks": 1, "n_train": 96, "n_epochs": 8},
@@ -59,13 +64,15 @@ class FirstOutput(nn.Module):
         return first
 
 
-def untrained(model: Model) -> nn.Module:
-    """The model's architecture with weights drawn anew, from torch's generator.
+def untrained(model: Model, seed: int) -> nn.Module:
+    """The model's architecture with weights drawn anew.
 
     Raises
     ------
     CapabilityError
-        If it is no module, or some of its weights are in no layer that can draw them.
+        If it is no module.
+    InputError
+        If some of its weights are in no layer that can draw them.
     """
     plain = unwrap(model.network)
     if not isinstance(plain, nn.Module) or isinstance(plain, torch.jit.ScriptModule):
@@ -74,25 +81,7 @@ def untrained(model: Model) -> nn.Module:
             "a torch.nn.Module",
             "give one, or leave --network out",
         )
-    made = copy.deepcopy(plain)
-    for name, module in made.named_modules():
-        draw = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
-        own = list(module.parameters(recurse=False))
-        if callable(draw):
-            draw()
-        elif any(p.ndim > 1 for p in own):
-            for p in own:
-                if p.ndim > 1:
-                    nn.init.trunc_normal_(p, std=0.02)
-        elif own:
-            raise CapabilityError(
-                f"the layer {name or 'itself'} ({type(module).__name__}), which cannot draw its weights anew",
-                "layers with reset_parameters",
-                "give it that method, or leave --network out",
-            )
-        if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d)) and not module.weight.requires_grad:
-            module.requires_grad_(True)
-    return made.requires_grad_(True)
+    return drawn_anew(plain, seed)
 
 
 @dataclass(frozen=True)
@@ -111,7 +100,9 @@ class UserQuestion(Question):
         """The untrained network."""
         if self.model is None:
             return super().network(spatial_dims, zoo=zoo)
-        return FirstOutput(untrained(self.model), self.model.card.inputs[0].channels)
+        # From the generator that the training has seeded.
+        made = untrained(self.model, torch.initial_seed() % 2**31)
+        return FirstOutput(made, self.model.card.inputs[0].channels)
 
 
 @dataclass(frozen=True)
@@ -165,7 +156,7 @@ class ScanPlan(BenchPlan):
     @property
     def recorded(self) -> dict[str, Any]:
         """The settings, without images and weights."""
-        known = {k: v for k, v in vars(self).items() if k not in ("scans", "model")}
+        known = {k: v for k, v in super().recorded.items() if k not in ("scans", "model")}
         return known | {"network": None if self.model is None else self.model.card.name}
 
 
@@ -175,7 +166,7 @@ def plan_of(
 ) -> ScanPlan:  # fmt: skip
     """The plan of a size; methods, measures and tasks replace its own where they are given.
 
-    Methods of layers are left out of the default ones where the network has no layer with places.
+    Of the default methods, and of the controls, those that the network cannot have are left out, and told.
     """
     base = SIZES[size]
     one = on_channels(scans)
@@ -186,5 +177,34 @@ def plan_of(
     if not methods:
         wide = f"occlusion:window={window},stride={max(1, window // 2)}"
         made["methods"] = tuple(wide if m.startswith("occlusion") else m for m in base.methods)
-    parse_methods(made["methods"])
-    return replace(ScanPlan(**{**known, **made}, scans=one, model=model), seed=seed)
+    plan = replace(ScanPlan(**{**known, **made}, scans=one, model=model), seed=seed)
+    if model is None:
+        return plan
+    lost = _refused(plan, [*plan.methods, *(c for c in plan.controls if c in METHODS)])
+    for name, why in lost.items():
+        if name in methods:
+            raise why
+        logger.warning("%s is left out: %s", name, why)
+    return replace(
+        plan,
+        methods=tuple(m for m in plan.methods if m not in lost),
+        controls=tuple(c for c in plan.controls if c not in lost),
+    )
+
+
+def _refused(plan: ScanPlan, names: Sequence[str]) -> dict[str, RegardError]:
+    """What an untrained network of the plan refuses, tried on one image."""
+    task = plan.phantoms[0]
+    subject = plan.phantom(task).subject(0, seed=plan.test_seed)
+    question = plan.question(task)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = question.network(len(plan.shape)).eval()
+    lost: dict[str, RegardError] = {}
+    for name in names:
+        (spec,) = parse_methods([name])
+        try:
+            spec.build(network, layer=question.layer).attribute(subject.image[None], question.target(subject))
+        except RegardError as error:
+            lost[name] = error
+    return lost

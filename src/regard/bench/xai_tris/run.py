@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.bench.matched import blurred
+from regard.bench.measuring import about_maps_silenced
 from regard.bench.xai_tris.measures import earth_movers_agreement, precision_of_largest
 from regard.bench.xai_tris.networks import ARCHITECTURES, accuracy, margin, train
 from regard.bench.xai_tris.tables import tables
@@ -134,7 +135,8 @@ def work(folder: Path, asked: Sequence[Job], *, seed: int, n_images: int, n_show
         path = folder / f"{job.name}.json"
         if path.exists() or time.monotonic() > until:
             continue
-        write_json(path, _KIND, run_job(job, seed=seed, n_images=n_images, n_shown=n_shown))
+        with about_maps_silenced():
+            write_json(path, _KIND, run_job(job, seed=seed, n_images=n_images, n_shown=n_shown))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
