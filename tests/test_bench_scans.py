@@ -1,5 +1,6 @@
 """Signals planted into scans of a user: they lie where the truth says, patients stay apart, and a run goes on."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def test_a_run_ends_goes_on_and_says_whose_scans_it_speaks_of(scans: Scans, tmp_
     plan = plan_of("smoke", scans, None, seed=0, methods=("gradient", "occlusion:window=8,stride=8"), tasks=("spot",))
     cells, rows = run_bench(plan, tmp_path)
     assert {r.n_patients for r in rows} == {len(scans.test)}
+    told = json.loads((tmp_path / "scores.json").read_text())["scores"]["spot"]["r2"]
+    assert (told["n"], told["n_patients"]) == (64, len(scans.test))
     assert "these scans and this network" in (tmp_path / "report.html").read_text()
     assert (tmp_path / "figures" / "images.png").stat().st_size > 1000
     before = (tmp_path / "bench.tsv").read_bytes()

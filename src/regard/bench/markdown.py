@@ -71,7 +71,7 @@ The networks, with errors on {plan.n_test} test patients (mean over the networks
 absolute error, of a class the share that is wrong, of an image the root mean square error. R2 of an image is that of
 its mean over the structure, which is what is explained.
 
-{_table(network_rows(plan, cells), ["networks", "patients"])}
+{_table(network_rows(plan, cells), ["networks", "test images"])}
 {_shortcuts(plan, made)}"""
 
 

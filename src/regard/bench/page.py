@@ -87,7 +87,7 @@ def network_rows(plan: BenchPlan, cells: Sequence[Cell]) -> list[dict[str, str]]
                 "error of the network": f"{own:.3g} {unit}",
                 "of trivial predictors": ", ".join(floors),
                 "networks": str(len(group)),
-                "patients": str(group[0].n_test),
+                "test images": str(group[0].n_test),
             }
         )
     return said
@@ -113,7 +113,7 @@ def write_page(plan: BenchPlan, cells: Sequence[Cell], rows: Sequence[Row], fold
             "Leaderboard",
             "How well each method's map agrees with model truth: the places of the factors that the output of this "
             "very network depends on, found by rendering each patient again. Measures that end in @data are against "
-            f"where the label is written instead. Per phantom: {share}. In brackets: 95 %, "
+            f"where the label is written instead. Of each kind of image: {share}. In brackets: 95 %, "
             f"{resampled(plan.n_networks)}.",
             _picture(folder / "figures" / "leaderboard.png"),
             *_table(leaderboard_rows(plan, rows)),
@@ -134,7 +134,7 @@ def write_page(plan: BenchPlan, cells: Sequence[Cell], rows: Sequence[Row], fold
     sections.append(
         _Section(
             "The networks",
-            "Errors on test patients, mean over the networks of a phantom: of a number the mean absolute error, of a "
+            "Errors on test images, mean over the networks of a kind: of a number the mean absolute error, of a "
             "class the share that is wrong, of an image the root mean square error. Trivial predictors: the mean label "
             "or image; a ridge on the intensities' histogram; the image as it came. R2 of an image is that of its mean "
             "over the structure, which is what is explained. Kinds of images that the networks have not learned (R2 "
@@ -160,10 +160,10 @@ def write_page(plan: BenchPlan, cells: Sequence[Cell], rows: Sequence[Row], fold
             "what this is": plan.about,
             "size": plan.size,
             "images": " x ".join(map(str, plan.shape)),
-            "phantoms": len(plan.phantoms),
-            "networks per phantom": plan.n_networks,
-            "trained on": f"{plan.n_train} patients each, {plan.n_epochs} epochs",
-            "explained": f"{plan.n_explained} patients, the same for all networks of a phantom",
+            "kinds of images": len(plan.phantoms),
+            "networks of each": plan.n_networks,
+            "trained on": f"{plan.n_train} images each, {plan.n_epochs} epochs",
+            "explained": f"{plan.n_explained} patients, the same for all networks of a kind",
             "seed": plan.seed,
         },
         sections=sections,

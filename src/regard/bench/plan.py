@@ -135,6 +135,11 @@ class BenchPlan:
         return question_of(self.phantom(name))
 
     @property
+    def n_test_patients(self) -> int:
+        """Patients behind the test images."""
+        return self.n_test
+
+    @property
     def kind(self) -> str:
         """What the images are, in a word or two."""
         return "phantoms"

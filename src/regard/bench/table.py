@@ -179,7 +179,7 @@ def scores(plan: BenchPlan, cells: Iterable[Cell]) -> dict[str, dict[str, dict[s
                 "high": None,
                 "level": None,
                 "n": len(values) * group[0].n_test,
-                "n_patients": group[0].n_test,
+                "n_patients": plan.n_test_patients,
                 "n_networks": len(values),
                 "unit": "1" if name in QUALITIES else group[0].error_unit,
             }

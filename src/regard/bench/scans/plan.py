@@ -139,6 +139,12 @@ class ScanPlan(BenchPlan):
         return UserQuestion(**{**vars(asked), "layer": layer}, model=self.model)
 
     @property
+    def n_test_patients(self) -> int:
+        """Patients behind the test images: each lends its scan to several."""
+        assert self.scans is not None
+        return len(self.scans.test)
+
+    @property
     def kind(self) -> str:
         """What the images are, in a word or two."""
         return "planted scans"
