@@ -11,7 +11,7 @@ from regard.core.inputs import Inputs
 from regard.core.quantity import Sign
 from regard.core.spatial import blur
 from regard.core.target import Output
-from regard.evidence.error_rates import main, read_trials, tables, units, work
+from regard.evidence.error_rates import main, read_trials, tables, units, work, wrong_ways
 from regard.evidence.measure import Exhibit
 from regard.evidence.trials.images import DEVELOPMENT, REPORTED
 from regard.evidence.trials.maps import CURVES, EXACT, WRONG, truly_wrong
@@ -121,9 +121,22 @@ def test_every_wrong_way_is_wrong_of_some_network_and_small_changes_are_not() ->
     assert not truly_wrong([CURVES["blurred by 0.5"](situation, exact, 0)(situation.network, x)], right, exact.sign)
 
 
+def test_every_quantity_is_tried_often_enough_on_each_number_of_patients() -> None:
+    tried = [u for number in range(100) for u in units(number)]
+    for quantity, exact in EXACT.items():
+        times = {n: [u for u in tried if u[1:] == (quantity, n)] for n in (1, 5, 12, 24)}
+        # Those of 24 patients are judged by their first 12 too.
+        assert len(times[12]) + len(times[24]) == 100
+        assert all(len(times[n]) == 40 for n in (1, 5, 24))
+        ways = [wrong_ways(number, quantity) for number in range(100)]
+        assert all(len(set(w)) == len(w) == (4 if exact.sign is Sign.UNSIGNED else 3) for w in ways)
+        # No way is kept for some kinds of network.
+        assert all(len({k for w in ways[kind::8] for k in w}) >= 6 for kind in range(8))
+
+
 def test_trials_are_kept_and_go_on_where_they_stopped(tmp_path, capsys) -> None:
     assert {n for _, _, n in units(1)} == {1, 5, 12}
-    assert {n for _, _, n in units(3)} == {24}
+    assert {n for _, _, n in units(2)} == {24}
     work(tmp_path, [16], seed=3, reported=False, curves=False, until=time.monotonic() + 0.01)
     done = sorted(p.name for p in tmp_path.iterdir())
     assert 0 < len(done) < len(EXACT)

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from regard.core.errors import RegardError
+from regard.core.quantity import Sign
 from regard.evidence.statistics import exact_interval
 from regard.evidence.trials.maps import CURVES, DEFAULTS, EXACT, WRONG
 from regard.evidence.trials.run import TRUE, trial
 from regard.evidence.trials.situation import Situation
 from regard.io.atomic import write_json
 
-__all__ = ["HELD_OUT", "Unit", "read_trials", "tables", "units", "work"]
+__all__ = ["HELD_OUT", "Unit", "read_trials", "tables", "units", "work", "wrong_ways"]
 
 HELD_OUT = 50_000
 """Seed of the reported trials; thresholds were chosen with seeds below 100 on other generators."""
@@ -30,24 +31,27 @@ Unit = tuple[int, str, int]
 """Number of the situation, quantity, patients."""
 
 _WRONG = list(WRONG)
-_A_TRIAL = 2
-_EVERY = {24: 3, 5: 8, 1: 4}
 
 
 def units(number: int) -> Iterator[Unit]:
-    """What is tried of one situation: 12 patients or 24, of every third; of every eighth also 5, of every fourth 1."""
+    """What is tried of one situation: 24 patients or, of three in five, 12; of two in five also 5 patients, and one."""
+    many = number % 5 in (0, 2)
     for quantity in EXACT:
-        yield number, quantity, 24 if number % _EVERY[24] == 0 else 12
-    for n, every in ((5, _EVERY[5]), (1, _EVERY[1])):
-        if number % every == 1:
+        yield number, quantity, 24 if many else 12
+    if number % 5 in (1, 3):
+        for n in (5, 1):
             for quantity in EXACT:
                 yield number, quantity, n
 
 
-def _wrong(number: int, quantity: str) -> list[str]:
-    """Two wrong ways, by turns over situations and quantities."""
-    first = number * _A_TRIAL + list(EXACT).index(quantity)
-    return [_WRONG[(first + k * 3) % len(_WRONG)] for k in range(_A_TRIAL)]
+def wrong_ways(number: int, quantity: str) -> list[str]:
+    """Three wrong ways, by turns over situations and quantities; four where many are wrong in name only.
+
+    Kinds of network come again after eight situations, and so would the ways: each round begins one further.
+    """
+    n = 4 if EXACT[quantity].sign is Sign.UNSIGNED else 3
+    first = number * n + number // len(_WRONG) + list(EXACT).index(quantity)
+    return [_WRONG[(first + k * 3) % len(_WRONG)] for k in range(n)]
 
 
 def work(
@@ -62,7 +66,7 @@ def work(
             path = folder / f"{situation.key}-{quantity.replace(' ', '-')}-{n:02d}{'-curves' if curves else ''}.json"
             if path.exists() or (curves and n != 12) or time.monotonic() > until:
                 continue
-            names = [] if defaults else list(CURVES) if curves else _wrong(number, quantity)
+            names = [] if defaults else list(CURVES) if curves else wrong_ways(number, quantity)
             begun = time.monotonic()
             try:
                 found = trial(situation, quantity, n_patients=n, wrong=names, also=(12,) if n > 12 else ())

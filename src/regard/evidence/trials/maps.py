@@ -134,15 +134,26 @@ def _randomised(situation: Situation, exact: Exact, patient: int) -> Explain:
     return lambda network, x: explain(randomised(network, seed=situation.seed, case=situation.key, draw="spoiled"), x)
 
 
-def _half_erased(relevance: Tensor, situation: Situation) -> Tensor:
-    """Blocks of a sixth of each axis set to 0, one after the other, until half of the map's size is gone."""
+def _in_turn(relevance: Tensor, situation: Situation) -> tuple[Tensor, Tensor]:
+    """Blocks of a sixth of each axis: the number of each voxel's (\\*size), and the numbers in an order of chance."""
     size = relevance.shape[2:]
     numbers = equal_blocks(size, [n / 6 for n in size])
-    n_blocks = int(numbers.max()) + 1
-    order = torch.randperm(n_blocks, generator=randomness.generator(situation.seed, situation.key, "erased"))
-    held = torch.bincount(numbers.flatten(), relevance.abs().double().flatten(), minlength=n_blocks)[order]
+    drawn = randomness.generator(situation.seed, situation.key, "erased")
+    return numbers, torch.randperm(int(numbers.max()) + 1, generator=drawn)
+
+
+def _half_erased(relevance: Tensor, situation: Situation) -> Tensor:
+    """Blocks set to 0, one after the other, until half of the map's size is gone."""
+    numbers, order = _in_turn(relevance, situation)
+    held = torch.bincount(numbers.flatten(), relevance.abs().double().flatten(), minlength=len(order))[order]
     gone = order[held.cumsum(0) - held < held.sum() / 2]
     return torch.where(torch.isin(numbers, gone), 0.0, relevance)
+
+
+def _half_of_the_blocks(relevance: Tensor, situation: Situation) -> Tensor:
+    """Half of the blocks set to 0, however much they hold."""
+    numbers, order = _in_turn(relevance, situation)
+    return torch.where(torch.isin(numbers, order[: len(order) // 2]), 0.0, relevance)
 
 
 def _shifted(voxels: int) -> Callable[[Tensor, Situation], Tensor]:
@@ -163,6 +174,7 @@ WRONG: Mapping[str, Spoil] = {
     "another patient's": _another_patients,
     "another network's": _another_networks,
     "half erased": _changed(lambda relevance, situation: _half_erased(relevance, situation)),
+    "half of the blocks erased": _changed(lambda relevance, situation: _half_of_the_blocks(relevance, situation)),
     "signs dropped": _changed(lambda relevance, situation: relevance.abs()),
     "randomised weights": _randomised,
     "shifted by 2": _changed(_shifted(2)),
