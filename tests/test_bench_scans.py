@@ -17,13 +17,14 @@ from regard.bench.run import run_bench
 from regard.bench.scans.images import Scans, read_scans
 from regard.bench.scans.phantom import TASKS, ScanPhantom
 from regard.bench.scans.plan import plan_of, untrained
+from regard.bench.scans.regions import READ, phantom_of
 from regard.bench.table import learned
 from regard.cohort.cases import find_cohort
 from regard.core.errors import CapabilityError, InputError, RegardError, UnknownNameError
 from regard.models.card import InputSpec, ModelCard, OutputSpec
 from regard.models.model import Model
 from regard.phantoms.backgrounds import correlated, tissues
-from regard.phantoms.truth import data_truth
+from regard.phantoms.truth import data_truth, model_truth
 
 
 def write_table(folder: Path, n: int = 12, shape: tuple[int, ...] = (40, 36, 1)) -> Path:
@@ -76,6 +77,49 @@ def test_test_subjects_are_test_patients_and_training_subjects_are_not(scans: Sc
         assert torch.equal(behind, scans.test[number])
         other = made.subject(number, seed=3, factors=off).image
         assert any(torch.equal(other, one) for one in scans.learn)
+
+
+@pytest.mark.parametrize("task", list(READ))
+def test_what_is_read_in_a_scan_is_its_label_and_no_scan_is_changed(scans: Scans, task: str) -> None:
+    made = phantom_of(task, scans, 9)
+    labels = []
+    for number in range(len(scans.test)):
+        subject = made.subject(number, seed=9)
+        assert torch.equal(subject.image, scans.test[number])
+        inside = subject.structure == 1
+        pixels = subject.image[0][inside].double()
+        read = float(pixels.mean() if task == "region-mean" else pixels.std())
+        labels.append((subject.label, read))
+    low, high = (sorted(labels)[k] for k in (0, -1))
+    slope = (high[1] - low[1]) / (high[0] - low[0])
+    # The label is what is read, but for voxels at the rim and its scale.
+    for label, read in labels:
+        assert label == pytest.approx(low[0] + (read - low[1]) / slope, abs=0.15)
+    train = [made.subject(n, seed=3) for n in range(64)]
+    assert len({round(s.label, 6) for s in train}) > 50  # a few scans give many numbers
+    assert -0.5 < min(s.label for s in train) < 0.4 < 0.6 < max(s.label for s in train) < 1.5
+
+
+@pytest.mark.parametrize("task", list(READ))
+def test_the_truth_of_an_unaltered_scan_is_the_place_that_is_read(scans: Scans, task: str) -> None:
+    made = phantom_of(task, scans, 9)
+    for number in range(3):
+        again = made.subject(number, seed=9, factors={"signal": 0.9})
+        before = made.subject(number, seed=9)
+        changed = (again.image - before.image)[0].abs() > 1e-6
+        assert bool((before.structure[changed] > 0).all())
+        # The changed image holds what its label says.
+        assert made._held(again.image[0])["signal"] == pytest.approx(0.9, abs=0.05)
+        assert made._held(again.image[0])["distractor"] == pytest.approx(before.factors["distractor"], abs=1e-4)
+        weight = before.structure / before.structure.sum()
+
+        def f(images: torch.Tensor, w: torch.Tensor = weight) -> torch.Tensor:
+            mean = (w * images[:, 0]).flatten(1).sum(1)
+            return (w * (images[:, 0] - mean[:, None, None]) ** 2).flatten(1).sum(1) if READ[task] != "mean" else mean
+
+        found = model_truth(f, made, number, seed=9)
+        assert abs(found.shapley["distractor"]) < 0.01 * abs(found.shapley["signal"])
+        assert torch.equal(found.places.core, data_truth(made, number, seed=9).core)
 
 
 def test_a_run_ends_goes_on_and_says_whose_scans_it_speaks_of(scans: Scans, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from regard.bench.plan import SIZES, BenchPlan
 from regard.bench.question import Question, question_of
 from regard.bench.scans.images import Scans, on_channels
-from regard.bench.scans.phantom import TASKS, ScanPhantom
+from regard.bench.scans.phantom import ScanPhantom
+from regard.bench.scans.regions import ALL_TASKS, phantom_of
 from regard.core.errors import CapabilityError, InputError, RegardError, UnknownNameError
 from regard.core.recording import unwrap
 from regard.core.registry import Registry
@@ -27,9 +28,9 @@ logger = logging.getLogger(__name__)
 
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"phantoms": ("spot", "spot-classes"), "n_networks": 1, "n_train": 96, "n_epochs": 8},
-    "default": {"phantoms": tuple(TASKS), "n_networks": 2, "n_train": 384, "n_epochs": 15},
-    "reference": {"phantoms": tuple(TASKS), "n_networks": 5, "n_train": 768, "n_epochs": 25},
-    "paper": {"phantoms": tuple(TASKS), "n_networks": 10, "n_train": 4000, "n_epochs": 40},
+    "default": {"phantoms": ALL_TASKS, "n_networks": 2, "n_train": 384, "n_epochs": 15},
+    "reference": {"phantoms": ALL_TASKS, "n_networks": 5, "n_train": 768, "n_epochs": 25},
+    "paper": {"phantoms": ALL_TASKS, "n_networks": 10, "n_train": 4000, "n_epochs": 40},
 }
 
 
@@ -122,13 +123,13 @@ class ScanPlan(BenchPlan):
 
     def _check_phantoms(self) -> None:
         for name in self.phantoms:
-            if name not in TASKS:
-                raise UnknownNameError.suggest("task", name, list(TASKS))
+            if name not in ALL_TASKS:
+                raise UnknownNameError.suggest("task", name, list(ALL_TASKS))
 
     def phantom(self, name: str) -> ScanPhantom:
         """The scans with a task's signal."""
         assert self.scans is not None
-        return ScanPhantom.of(name, self.scans, self.test_seed)
+        return phantom_of(name, self.scans, self.test_seed)
 
     def question(self, name: str) -> Question:
         """What is asked of the networks of a task."""
