@@ -12,7 +12,7 @@ from regard.bench.plan import SIZES, BenchPlan
 from regard.bench.question import Question, question_of
 from regard.bench.scans.images import Scans, on_channels
 from regard.bench.scans.phantom import ScanPhantom
-from regard.bench.scans.regions import ALL_TASKS, phantom_of
+from regard.bench.scans.regions import ALL_TASKS, READ, phantom_of
 from regard.core.errors import CapabilityError, InputError, RegardError, UnknownNameError
 from regard.core.recording import unwrap
 from regard.core.registry import Registry
@@ -148,16 +148,18 @@ class ScanPlan(BenchPlan):
     @property
     def kind(self) -> str:
         """What the images are, in a word or two."""
-        return "planted scans"
+        return "planted scans" if set(self.phantoms) - set(READ) else "scans as they are"
 
     @property
     def about(self) -> str:
         """What the images are, in words."""
         assert self.scans is not None
         n = len(self.scans.learn) + len(self.scans.test)
+        what = ["with planted signals"] if set(self.phantoms) - set(READ) else []
+        what += ["with numbers read in known places"] if set(self.phantoms) & set(READ) else []
         who = "a small network" if self.model is None else f"the architecture of {self.model.card.name}"
         return (
-            f"{n} scans of the user with planted signals, and {who} trained on them: for these scans and this network"
+            f"{n} scans of the user {' and '.join(what)}, and {who} trained on them: for these scans and this network"
         )
 
     @property
