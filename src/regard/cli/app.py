@@ -42,6 +42,9 @@ def _program(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    give_memory_back: Annotated[
+        bool, typer.Option("--give-memory-back", help="Give freed memory back to the system at once; slower in 3D.")
+    ] = False,
 ) -> None:
     """Show what a medical-imaging network looks at, and measure whether that picture is true.
 
@@ -51,6 +54,10 @@ def _program(
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    elif not give_memory_back:
+        from regard.core.memory import keep_freed
+
+        keep_freed()
 
 
 for verb in (demo, explain, weigh, bench, cohort, retrain, invariances, view, models, methods, measures, doctor):

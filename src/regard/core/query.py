@@ -121,8 +121,8 @@ class Query:
         """The inputs of one case, n times, each (n, channel, \\*space), in memory of their own."""
         return [x.expand(n, *x.shape[1:]).clone() for x in self.inputs.tensors]
 
-    def items_at_once(self, n_items: int) -> int:
-        """The batch size for n items, resolved when it is ``"auto"``."""
+    def items_at_once(self, n_items: int, *, backward: bool = False) -> int:
+        """The batch size for n items, resolved when it is ``"auto"``; with ``backward``, of items with gradients."""
         if self.batch_size != "auto":
             return self.batch_size
-        return min(auto_batch_size(x, n_items) for x in self.inputs.tensors)
+        return min(auto_batch_size(x, n_items, backward=backward) for x in self.inputs.tensors)

@@ -56,15 +56,15 @@ def wrong_ways(number: int, quantity: str) -> list[str]:
 
 def work(
     folder: Path, numbers: Sequence[int], *, seed: int, reported: bool, until: float, curves: bool = False,
-    defaults: bool = False,
+    defaults: bool = False, only: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Run the trials that ``folder`` lacks, until a time of `time.monotonic`."""
+    """Run the trials that ``folder`` lacks, until a time of `time.monotonic`; of ``only`` some quantities if given."""
     for number in numbers:
         situation = Situation(number, seed, reported)
         asked = [(number, name, 12) for name in DEFAULTS] if defaults else list(units(number))
         for _, quantity, n in asked:
             path = folder / f"{situation.key}-{quantity.replace(' ', '-')}-{n:02d}{'-curves' if curves else ''}.json"
-            if path.exists() or (curves and n != 12) or time.monotonic() > until:
+            if path.exists() or (only and quantity not in only) or (curves and n != 12) or time.monotonic() > until:
                 continue
             names = [] if defaults else list(CURVES) if curves else wrong_ways(number, quantity)
             begun = time.monotonic()
@@ -194,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--development", action="store_true", help="of the generators that thresholds were chosen on")
     parser.add_argument("--curves", action="store_true", help="shifts, blurs and sharpening in steps")
     parser.add_argument("--defaults", action="store_true", help="methods with their default settings, 12 patients")
+    parser.add_argument("--quantity", choices=list(EXACT), action="append", help="only this one; repeatable")
     parser.add_argument("--minutes", type=float, default=240.0, help="begin no trial after this time")
     parser.add_argument("--tables", action="store_true", help="run nothing")
     asked = parser.parse_args(arguments)
@@ -202,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         numbers = range(asked.situations[0], asked.situations[1], asked.every)
         work(
             asked.folder, numbers, seed=asked.seed, reported=not asked.development, curves=asked.curves,
-            defaults=asked.defaults, until=time.monotonic() + 60 * asked.minutes,
+            defaults=asked.defaults, only=asked.quantity or (), until=time.monotonic() + 60 * asked.minutes,
         )  # fmt: skip
     sys.stdout.write(tables(read_trials(asked.folder)))
 

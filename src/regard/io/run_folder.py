@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, get_args
 
 from regard.core.errors import CardError, FileError, FolderError, RunStoppedError
+from regard.core.memory import peak_mib
 from regard.core.plain_text import without_controls
 from regard.io.atomic import TEMPORARY, announce, plain, watch, write_tsv, write_yaml
 from regard.io.configuration import differences, digest, hidden
@@ -340,6 +341,7 @@ class RunFolder:
         if state not in get_args(State):
             raise CardError(f"the state '{state}'", f"one of {', '.join(get_args(State))}")
         self._set_state(state)
+        logger.info("most memory held: %.0f MiB", peak_mib())
         return state
 
     def close(self) -> None:

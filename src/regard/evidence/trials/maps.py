@@ -39,7 +39,7 @@ class Exact:
 
     def _at(self, x: Tensor) -> MethodSpec:
         """The method; windows of a small volume are 3 voxels wide, where an eighth of an axis would be one voxel."""
-        if self.method.name != "occlusion" or x.ndim < 5:
+        if self.method.name != "occlusion" or x.ndim < 5 or "window" in self.method.knobs:
             return self.method
         return MethodSpec("occlusion", {**self.method.knobs, "window": 3, "stride": 2})
 
@@ -72,8 +72,12 @@ EXACT: Mapping[str, Exact] = {
     "effect": Exact(MethodSpec("occlusion", {"incremental": "never"}), Quantity.EFFECT, Sign.RAISED),
     "score": Exact(_INTEGRATED, Quantity.SCORE, Sign.RAISED),
     "unsigned score": Exact(_INTEGRATED, Quantity.SCORE, Sign.UNSIGNED),
+    "effect of separate windows": Exact(
+        MethodSpec("occlusion", {"incremental": "never", "window": 3, "stride": 3}), Quantity.EFFECT, Sign.RAISED
+    ),
 }
-"""By quantity."""
+"""By quantity. Windows of the first effect overlap, as they do by default, and a place shows the mean of those over it:
+no place has the effect of a window of its own, as it has where windows are separate."""
 
 DEFAULTS = (
     *(

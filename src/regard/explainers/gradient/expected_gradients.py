@@ -118,7 +118,7 @@ class ExpectedGradients(AbstractExplainer):
                     return True
             return False
 
-        at_once = max(1, query.items_at_once(self.n_samples) // 4) if query.batch_size == "auto" else query.batch_size
+        at_once = query.items_at_once(self.n_samples, backward=True)
         batching.run(evaluate, self.n_samples, add, batch_size=at_once, label="expected gradients")
         with torch.no_grad():
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()

@@ -44,10 +44,7 @@ def along_path(
 
     def rest() -> None:
         start = done
-        at_once = query.items_at_once(n_steps - start)
-        if query.batch_size == "auto":
-            # A gradient keeps what a forward pass lets go, and is no faster in large batches.
-            at_once = max(1, at_once // 4)
+        at_once = query.items_at_once(n_steps - start, backward=True)
         batching.run(
             lambda items: evaluate(range(start + items.start, start + items.stop)),
             n_steps - start,

@@ -95,7 +95,8 @@ class SmoothGrad(AbstractExplainer):
 
         with torch.no_grad():
             value = query.score([x.clone() for x in inputs]).detach()
-        batching.run(evaluate, self.n_samples, add, batch_size=query.items_at_once(self.n_samples), label="smoothgrad")
+        at_once = query.items_at_once(self.n_samples, backward=True)
+        batching.run(evaluate, self.n_samples, add, batch_size=at_once, label="smoothgrad")
         maps, errors = running.means, running.standard_errors()
         if self.form == "published":
             largest = [m.abs().argmax(1, keepdim=True) for m in maps]

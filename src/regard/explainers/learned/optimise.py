@@ -204,7 +204,8 @@ class Noised:
                     total += part[k : k + 1].double() * (width / n_draws)
 
         with batching.reporting(None):
-            batching.run(evaluate, n_draws, add, batch_size=self.query.items_at_once(n_draws))
+            at_once = self.query.items_at_once(n_draws, backward=True)
+            batching.run(evaluate, n_draws, add, batch_size=at_once)
         return sum(losses) / n_draws, tuple(totals)
 
     @torch.no_grad()
