@@ -41,6 +41,8 @@ class Figure:
         Values of each control's maps, by its name.
     attainable, steady
         As `regard.evidence.measure.Measured`.
+    stopped
+        Whether fewer surrogates were drawn than were asked for, as no further one could change the verdict.
     """
 
     value: float
@@ -50,6 +52,7 @@ class Figure:
     controls: Mapping[str, Sequence[float]] = field(default_factory=dict)
     attainable: float = float("nan")
     steady: float = float("nan")
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,10 @@ class Comparison:
     p, p_adjusted, p_worse
         One-sided: that it is better, the same after Holm over the measures of one method, that it is worse.
     test
-        ``"rank"`` among drawn controls or ``"sign flips"`` of patients; empty where nothing was tested.
+        ``"rank"`` among drawn controls, ``"rank, stopped"`` among those that were drawn until no other could change the
+        verdict, or ``"sign flips"`` of patients; empty where nothing was tested.
+    n_null
+        Surrogates of each case behind the row; 0 for other controls.
     attainable, steady
         Means over patients of what the parts' own measured effects reach, and of how far fillings are free of their
         borders.
@@ -145,6 +151,7 @@ class Comparison:
     share: float = float("nan")
     steady: float = float("nan")
     quantity: str = ""
+    n_null: int = 0
 
 
 def compare(
@@ -206,6 +213,7 @@ def compare(
         difference_high=spread.high,
         effect=effect_size(list(differences)),
         everywhere=float((differences > 0).mean()),
+        n_null=by_patient.shape[1] if drawn else 0,
     )
     if len(mine) >= FEWEST_CLUSTERS or (not drawn and len(mine) > 1):
         return replace(
@@ -214,10 +222,16 @@ def compare(
             p_worse=sign_flip_p(list(differences), side="less", seed=seed),
             test="sign flips",
         )
-    if drawn and by_patient.shape[1] >= ALONE:
+    stopped = all(m.figures[measure].stopped for m in having)
+    if drawn and (by_patient.shape[1] >= ALONE or stopped):
         cohorts = list(better * np.nanmean(by_patient, axis=0))
         reached = better * float(mine.mean())
-        return replace(row, p=rank_p(reached, cohorts), p_worse=rank_p(reached, cohorts, "less"), test="rank")
+        return replace(
+            row,
+            p=rank_p(reached, cohorts),
+            p_worse=rank_p(reached, cohorts, "less"),
+            test="rank, stopped" if stopped else "rank",
+        )
     return row
 
 

@@ -14,7 +14,7 @@ __all__ = ["COLUMNS", "evidence_rows", "weighed_map", "write_evidence"]
 COLUMNS = (
     *("case", "group", "method", "target", "measure", "control", "value", "low", "high", "n", "n_patients", "unit"),
     *("direction", "null_mean", "p", "p_adjusted", "difference", "difference_low", "difference_high", "effect"),
-    *("everywhere", "p_worse", "test", "attainable", "share", "steady"),
+    *("everywhere", "p_worse", "test", "attainable", "share", "steady", "n_null"),
 )
 """Columns of ``evidence.tsv``."""
 
@@ -65,7 +65,7 @@ def weighed_map(said: Mapping[str, Any]) -> WeighedMap:
         name: Figure(
             _float(f["value"]), f["unit"], f["direction"], f["family"],
             {control: [_float(v) for v in values] for control, values in f["controls"].items()},
-            _float(f.get("attainable")), _float(f.get("steady")),
+            _float(f.get("attainable")), _float(f.get("steady")), bool(f.get("stopped", False)),
         )
         for name, f in said["figures"].items()
     }  # fmt: skip

@@ -263,6 +263,8 @@ def _against(row: Comparison) -> str:
 def _why(row: Comparison) -> str:
     if row.control == DRAWN and np.isnan(row.p):
         return f"fewer than {ALONE} surrogates a case, and fewer than {FEWEST_CLUSTERS} patients"
+    if row.test == "rank, stopped":
+        return f"p = {row.p:.2g} among {row.n_null} surrogates, and no further one could change this word"
     if row.test == "rank" and row.p <= _threshold("p"):
         return f"p = {row.p:.2g}, and {row.p_adjusted:.2g} after Holm; more surrogates (--n-null) would tell"
     if row.n_patients < FEWEST_CLUSTERS and row.control != DRAWN:

@@ -13,8 +13,9 @@ from regard.core.quantity import Sign
 from regard.core.recording import LAYERS, capabilities
 from regard.evidence import MEASURES, controls
 from regard.evidence.again import explain_again
-from regard.evidence.comparison import DRAWN, FILLING, Comparison, Figure, WeighedMap, adjusted, compare
-from regard.evidence.measure import AbstractMeasure, Exhibit
+from regard.evidence.comparison import ALONE, DRAWN, FILLING, Comparison, Figure, WeighedMap, adjusted, compare
+from regard.evidence.curtailment import Curtailment
+from regard.evidence.measure import AbstractMeasure, Direction, Exhibit, Measured
 from regard.evidence.sanity.resemblance import resemblance
 from regard.evidence.sanity.similarity import spearman
 from regard.evidence.verdict import FAITHFUL, INSERTION, PLACED, QUICK, RESEMBLES, THRESHOLDS, Verdict, judge
@@ -65,12 +66,15 @@ class Plan:
         In the cohort.
     seed
         Of every draw.
+    curtail
+        Whether surrogates that cannot change the verdict are left out (`Curtailment`); of one patient only, as below.
     """
 
     measures: Mapping[str, AbstractMeasure]
     n_null: int = 99
     n_patients: int = 1
     seed: int = 0
+    curtail: bool = True
 
     @classmethod
     def of(
@@ -151,7 +155,8 @@ class _Case:
         beside_it = able.get(QUICK) or (load_measure(QUICK) if FAITHFUL in able else None)
         looked = None if beside_it is None else own[QUICK] if QUICK in own else beside_it.measure(exhibit)
         each: dict[str, list[float]] = {name: [] for name in (looked.by_filling if looked else ())}
-        null = []
+        null: list[float] = []
+        stopping = self._curtailment(own, compared, likeness(exhibit.relevance) if likeness else None)
         # Each surrogate is drawn once and thrown away: a hundred maps of a large volume would not fit.
         for n in range(self.plan.n_draws if compared or likeness else 0):
             drawn = controls.surrogate(exhibit.relevance, seed=self.plan.seed, case=exhibit.case, draw=n)
@@ -164,6 +169,10 @@ class _Case:
                     each[filling].append(again.by_filling.get(filling, float("nan")))
             if likeness:
                 null.append(likeness(drawn))
+            if stopping and stopping.decided({m: v[DRAWN] for m, v in values.items() if v} | {RESEMBLES: null}):
+                break
+        made = max([len(v[DRAWN]) for v in values.values() if DRAWN in v], default=0)
+        stopped = stopping is not None and made < self.plan.n_draws
         if compared:
             # What a control's figure depends on beside its map: maps of other meaning are tested otherwise.
             alike = (
@@ -180,22 +189,34 @@ class _Case:
         found = {
             name: Figure(
                 own[name].value, own[name].unit, m.direction, m.family, values[name], own[name].attainable,
-                own[name].steady,
+                own[name].steady, stopped,
             )
             for name, m in able.items()
         }  # fmt: skip
         if looked is not None and beside_it is not None:
             for filling, value in looked.by_filling.items():
-                reached = (looked.attainable, looked.steady) if filling in looked.deciding else ()
+                decides = filling in looked.deciding
                 found[f"{QUICK}/{filling}"] = Figure(
-                    value, "1", beside_it.direction, FILLING, {DRAWN: each[filling]}, *reached
-                )
+                    value, "1", beside_it.direction, FILLING, {DRAWN: each[filling]},
+                    looked.attainable if decides else float("nan"), looked.steady if decides else float("nan"), stopped,
+                )  # fmt: skip
         for name, one in own.items():
             if "undefined" in one.notes:
                 self.notes.append(f"{name} is undefined: {one.notes['undefined']}")
         if likeness:
-            found[RESEMBLES] = Figure(likeness(exhibit.relevance), "1", "lower", "sane", {DRAWN: null})
+            found[RESEMBLES] = Figure(likeness(exhibit.relevance), "1", "lower", "sane", {DRAWN: null}, stopped=stopped)
         return found
+
+    def _curtailment(
+        self, own: Mapping[str, Measured], compared: Mapping[str, AbstractMeasure], likeness: float | None
+    ) -> Curtailment | None:
+        """When to stop drawing surrogates of a map; None where all are drawn."""
+        if not self.plan.curtail or self.plan.n_patients > 1 or self.plan.n_draws < ALONE:
+            return None
+        judged = {m: (own[m].value, compared[m].direction) for m in (FAITHFUL, QUICK, PLACED) if m in compared}
+        faithful = {m: one for m, one in judged.items() if m != PLACED}
+        alike: dict[str, tuple[float, Direction]] = {} if likeness is None else {RESEMBLES: (likeness, "lower")}
+        return Curtailment(faithful, judged | alike, self.plan.n_draws, THRESHOLDS["p"][0])
 
     def _value(self, measure: AbstractMeasure, exhibit: Exhibit, key: tuple[str, ...]) -> float:
         if key not in self._shared:
