@@ -1,10 +1,12 @@
 """Weighing one case with three maps: CPU time of full and quick, by network; and, for another checkout, the ratio."""
 
 import argparse
+import inspect
 import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import torch
@@ -63,11 +65,19 @@ def weigh(network: nn.Module, x: Tensor, *, quick: bool, n_null: int) -> dict[st
             network, x, target, explain(network, x), *explainer.meaning, case="c", explain=explain,
             reference=away["reference"], parts=away["parts"],
         )  # fmt: skip
-    rows = comparisons(
-        weigh_case(exhibits, Plan.of((), truth=False, quick=quick, n_null=n_null), target="number"), by_case=False
-    )
+    plan = Plan.of((), truth=False, quick=quick, n_null=n_null)
+    told: list[tuple[float, float]] = []
+    begun = time.perf_counter()
+    timed = {}
+    if "forecast" in inspect.signature(weigh_case).parameters:
+        timed["forecast"] = lambda f: told.append((f.this, time.perf_counter()))
+    weighed = weigh_case(exhibits, plan, target="number", **timed)
+    ended = time.perf_counter()
+    rows = comparisons(weighed, by_case=False)
+    forecast = {"forecast": told[0][0], "took": ended - told[0][1]} if told else {"took": ended - begun}
+    draws = {m.method: len(next(iter(m.figures.values())).controls.get(DRAWN, ())) for m in weighed}
     chance = {f"{r.method}/{r.measure}": r.p for r in rows if r.control == DRAWN}
-    return {"verdicts": {k: v.verdict for k, v in all_verdicts(rows).items()}, "p": chance}
+    return {"verdicts": {k: v.verdict for k, v in all_verdicts(rows).items()}, "p": chance, "draws": draws, **forecast}
 
 
 def main() -> None:

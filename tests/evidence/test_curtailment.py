@@ -56,7 +56,8 @@ def test_the_words_are_those_of_all_surrogates(quantity: str) -> None:
         exhibits = {
             name: Exhibit(
                 situation.network, x, situation.target, explain(situation.network, x), exact.quantity, exact.sign,
-                case=case, explain=None if name == "noise" else explain, reference=reference, parts=parts, batch_size=512,
+                case=case, explain=None if name == "noise" else explain, reference=reference, parts=parts,
+                batch_size=512,
             )
             for name, explain in maps.items()
         }  # fmt: skip

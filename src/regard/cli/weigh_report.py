@@ -1,20 +1,20 @@
 """What ``regard weigh`` tells: cost, verdicts, evidence and the report."""
 
 import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import typer
 
 from regard.cli.explain_run import REPORTED
 from regard.cli.request import scans_of
+from regard.cli.study_progress import span
 from regard.cli.weigh_files import evidence_rows, write_evidence
 from regard.cli.weigh_request import OpenRun, WeighRequest
 from regard.core.volume import Volume
 from regard.evidence.comparison import Comparison, WeighedMap
-from regard.evidence.measure import Exhibit
+from regard.evidence.forecast import Forecast
 from regard.evidence.verdict import Verdict
-from regard.evidence.weigh import COMPARED, Plan
+from regard.evidence.weigh import Plan
 from regard.io import StoredMap, read, read_map
 from regard.io.atomic import plain
 from regard.io.maps import set_verdict
@@ -25,29 +25,16 @@ from regard.report.html import ReportCase, write_report
 __all__ = ["tell", "tell_cost", "write"]
 
 
-def tell_cost(this: OpenRun, plan: Plan, exhibits: Mapping[str, Exhibit]) -> None:
-    """Say on standard error what is going to be done and how long it takes, by timing one figure."""
+def tell_cost(this: OpenRun, plan: Plan, forecast: Forecast) -> None:
+    """Say on standard error what is going to be done and how long it takes."""
     if this.request.quiet:
         return
-    first = next(iter(exhibits.values()))
-    asked = [m for m in plan.measures.values() if m.family in COMPARED and m.can(first)]
-
-    def timed() -> float:
-        begun = time.perf_counter()
-        for measure in asked:
-            measure.measure(first)
-        return time.perf_counter() - begun
-
-    once = timed()
-    # What is kept of a case makes every further map of it cheap.
-    each = timed() if first.kept else once
-    n_controls = plan.n_draws + 2 * (first.x.ndim - 2) + 4
-    seconds = (once + each * (n_controls * len(this.maps) + 8)) * len(this.cases)
-    span = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    seconds = forecast.this + forecast.other * (len(this.cases) - 1)
+    bound = "at most" if plan.curtail and plan.n_patients == 1 else "about"
     n_maps = len(this.maps) * len(this.cases)
     typer.echo(
-        f"weighing {n_maps} maps of {len(this.cases)} cases, each beside {n_controls} maps of its own and 8 of "
-        f"its case: about {span}, and {plan.n_randomised} further explanations of each",
+        f"weighing {n_maps} maps of {len(this.cases)} cases, each beside {plan.n_draws} surrogates and other controls, "
+        f"with {plan.n_randomised} further explanations of each: {bound} {span(seconds)}",
         err=True,
     )
 

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -168,11 +169,10 @@ def _weigh_one(this: OpenRun, plan: Plan, case: Case, *, tell: bool) -> list[Wei
         for other in [_another_patient(this, case)]
         for which in this.maps
     }
-    if tell:
-        tell_cost(this, plan, exhibits)
     return weigh_case(
-        exhibits, plan, target=target, patient=case.patient, beside=beside, columns=case.columns, notes=notes
-    )
+        exhibits, plan, target=target, patient=case.patient, beside=beside, columns=case.columns, notes=notes,
+        forecast=partial(tell_cost, this, plan) if tell else None,
+    )  # fmt: skip
 
 
 def _check_images(this: OpenRun, case: Case, scans: Mapping[str, Volume]) -> None:

@@ -17,12 +17,13 @@ from regard.core.recording import LAYERS, Network
 from regard.core.spatial import blur, interpolate, space, space_axes
 from regard.core.target import AbstractTarget
 from regard.evidence.sanity.randomisation import randomise
-from regard.evidence.surrogate import surrogate
+from regard.evidence.surrogate import Surrogates, surrogate
 from regard.explainers.cam.random_cam import RandomCAM
 
 __all__ = [
     "CONTROLS",
     "Control",
+    "Surrogates",
     "centred_gaussian",
     "cohort_mean",
     "displaced",

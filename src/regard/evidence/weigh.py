@@ -11,14 +11,17 @@ from torch import Tensor
 from regard.core.errors import RegardError
 from regard.core.quantity import Sign
 from regard.core.recording import LAYERS, capabilities
+from regard.core.spatial import n_space
 from regard.evidence import MEASURES, controls
 from regard.evidence.again import explain_again
-from regard.evidence.comparison import ALONE, DRAWN, FILLING, Comparison, Figure, WeighedMap, adjusted, compare
+from regard.evidence.comparison import ALONE, DRAWN, FILLING, Figure, WeighedMap
 from regard.evidence.curtailment import Curtailment
+from regard.evidence.forecast import Forecast, Stopwatch, measure_all
+from regard.evidence.judging import all_verdicts, comparisons
 from regard.evidence.measure import AbstractMeasure, Direction, Exhibit, Measured
 from regard.evidence.sanity.resemblance import resemblance
 from regard.evidence.sanity.similarity import spearman
-from regard.evidence.verdict import FAITHFUL, INSERTION, PLACED, QUICK, RESEMBLES, THRESHOLDS, Verdict, judge
+from regard.evidence.verdict import FAITHFUL, INSERTION, PLACED, QUICK, RESEMBLES, THRESHOLDS
 
 __all__ = ["Neighbours", "Plan", "all_verdicts", "comparisons", "load_measure", "weigh_case"]
 
@@ -133,6 +136,30 @@ class _Case:
         self._kept: dict[str, Any] = {}
         self.notes: list[str] = []
 
+    def forecast(self, exhibits: Mapping[str, Exhibit]) -> Forecast:
+        """Time one of each kind of work for each map: its own figures, those of a surrogate, and an explanation.
+
+        What is kept of a case, and the first randomised explanation, are used afterwards.
+        """
+        this = other = 0.0
+        for method, exhibit in exhibits.items():
+            one = replace(exhibit, kept=self._kept)
+            asked = [m for m in self.plan.measures.values() if m.can(one)]
+            if FAITHFUL in self.plan.measures and QUICK not in self.plan.measures:
+                asked.append(load_measure(QUICK))
+            watch = Stopwatch()
+            measure_all(asked, one)
+            own = watch.read()
+            self._randomised(method, one, 0)
+            explained = watch.read()
+            drawn = controls.Surrogates(one.relevance).draw(seed=self.plan.seed, case=one.case)
+            measure_all([m for m in asked if m.family in COMPARED], one.with_map(drawn))
+            each = watch.read()
+            rest = each * (self.plan.n_draws + 2 * n_space(one.x) + 9)
+            this += rest + each + explained * (self.plan.n_randomised - 1)
+            other += rest + own + explained * self.plan.n_randomised
+        return Forecast(this, other)
+
     def figures(self, method: str, exhibit: Exhibit, beside: Neighbours) -> dict[str, Figure]:
         """All figures of one method's map; `notes` says what is missing."""
         self.notes = []
@@ -157,9 +184,10 @@ class _Case:
         each: dict[str, list[float]] = {name: [] for name in (looked.by_filling if looked else ())}
         null: list[float] = []
         stopping = self._curtailment(own, compared, likeness(exhibit.relevance) if likeness else None)
+        surrogates = controls.Surrogates(exhibit.relevance)
         # Each surrogate is drawn once and thrown away: a hundred maps of a large volume would not fit.
         for n in range(self.plan.n_draws if compared or likeness else 0):
-            drawn = controls.surrogate(exhibit.relevance, seed=self.plan.seed, case=exhibit.case, draw=n)
+            drawn = surrogates.draw(seed=self.plan.seed, case=exhibit.case, draw=n)
             measured = {name: measure.measure(exhibit.with_map(drawn)) for name, measure in compared.items()}
             for name, one in measured.items():
                 values[name].setdefault(DRAWN, []).append(one.value)
@@ -295,6 +323,7 @@ def weigh_case(
     beside: Mapping[str, Neighbours] | None = None,
     columns: Mapping[str, str] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
+    forecast: Callable[[Forecast], None] | None = None,
 ) -> list[WeighedMap]:
     """Measure one case's maps and their controls.
 
@@ -314,6 +343,8 @@ def weigh_case(
         What the table of cases says of the case.
     notes
         Sentences to go with each method's map.
+    forecast
+        Told, before the long part begins, how long it will take; None: nothing is timed.
 
     Returns
     -------
@@ -321,6 +352,8 @@ def weigh_case(
         One per method.
     """
     case = _Case(plan)
+    if forecast is not None:
+        forecast(case.forecast(exhibits))
     found = []
     for method, exhibit in exhibits.items():
         figures = case.figures(method, exhibit, (beside or {}).get(method, Neighbours()))
@@ -338,56 +371,3 @@ def weigh_case(
             )
         )
     return found
-
-
-def comparisons(
-    maps: Sequence[WeighedMap], *, by: Sequence[str] = (), by_case: bool = True, seed: int = 0
-) -> list[Comparison]:
-    """All rows of evidence: over all cases, over the subgroups of each column of ``by``, and case by case."""
-    cases = list(dict.fromkeys(m.case for m in maps))
-    rows = _rows(maps, "*", "*", seed)
-    for column in by:
-        for value, members in _subgroups(maps, column).items():
-            rows += _rows(members, "*", f"{column}={value}", seed)
-    if by_case and len(cases) > 1:
-        for case in cases:
-            rows += _rows([m for m in maps if m.case == case], case, "*", seed)
-    return adjusted(rows)
-
-
-def all_verdicts(rows: Sequence[Comparison]) -> dict[str, Verdict]:
-    """The verdict of each method, by its rows over all cases."""
-    over_all = [r for r in rows if r.case == "*" and r.group == "*"]
-    return {m: judge([r for r in over_all if r.method == m]) for m in dict.fromkeys(r.method for r in over_all)}
-
-
-def _rows(maps: Sequence[WeighedMap], case: str, group: str, seed: int) -> list[Comparison]:
-    rows = []
-    for method in dict.fromkeys(m.method for m in maps):
-        own = [m for m in maps if m.method == method]
-        for measure in dict.fromkeys(name for m in own for name in m.figures):
-            names = dict.fromkeys(c for m in own if measure in m.figures for c in m.figures[measure].controls)
-            for control in ("", *names):
-                rows.append(compare(own, measure, control, case=case, group=group, seed=seed))
-    return rows
-
-
-def _subgroups(maps: Sequence[WeighedMap], column: str) -> dict[str, list[WeighedMap]]:
-    """Maps by what a column says; numbers of more than six values are cut at their median."""
-    said = [m.columns.get(column) for m in maps]
-    try:
-        numbers = [float(v) for v in said if v is not None]
-    except ValueError:
-        numbers = []
-    if len(set(numbers)) > 6:
-        middle = float(np.median(numbers))
-        names = [
-            None if v is None else f"at most {middle:g}" if float(v) <= middle else f"above {middle:g}" for v in said
-        ]
-    else:
-        names = list(said)
-    found: dict[str, list[WeighedMap]] = {}
-    for m, name in zip(maps, names, strict=True):
-        if name is not None:
-            found.setdefault(name, []).append(m)
-    return dict(sorted(found.items()))

@@ -1,21 +1,29 @@
 """What the network itself does when parts are taken away: measured once for a case, whatever the map."""
 
+import math
 from functools import partial
 
 import torch
+from scipy import ndimage
 from torch import Tensor
 
+from regard.core import recording
+from regard.core.explainer import Query
+from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity, Sign
 from regard.core.spatial import blur
 from regard.evidence.faithfulness.fillings import Filling
 from regard.evidence.faithfulness.removal import values_without
 from regard.evidence.measure import Exhibit
 from regard.evidence.sanity.similarity import correlation, ranks
+from regard.explainers.perturbation.occlusion import box_effects
 from regard.explainers.perturbation.segments import segment_size
 
 __all__ = ["value", "filled_value", "set_effects", "single_effects", "speaks", "steadiness"]
 
 _SOFT = 0.5
+_LARGE = 2**14
+"""Values of an image from which it pays to look at what a part changes."""
 
 
 def _about(exhibit: Exhibit, filling: Filling, numbers: Tensor) -> str:
@@ -42,10 +50,49 @@ def set_effects(exhibit: Exhibit, filling: Filling, numbers: Tensor, sets: Tenso
 
 
 def single_effects(exhibit: Exhibit, filling: Filling, numbers: Tensor) -> Tensor:
-    """f(x) - f(x with one part filled), (n_parts,): the map of these parts that is measured, not claimed."""
-    n_parts = int(numbers.max()) + 1
-    each = torch.eye(n_parts, dtype=torch.bool)
-    return set_effects(exhibit, filling, numbers, each, "one by one")
+    """f(x) - f(x with one part filled), (n_parts,): the map of these parts that is measured, not claimed.
+
+    Of parts that are boxes only what one changes is computed anew, where the network allows it and is large.
+    """
+    about = f"one by one/{_about(exhibit, filling, numbers)}"
+
+    def measured() -> Tensor:
+        boxes = _boxes(numbers) if exhibit.x.numel() >= _LARGE else None
+        if boxes is not None:
+            return _of_boxes(exhibit, filling, boxes)
+        each = torch.eye(int(numbers.max()) + 1, dtype=torch.bool)
+        return set_effects(exhibit, filling, numbers, each, "one by one")
+
+    return exhibit.keep(about, measured)
+
+
+def _boxes(numbers: Tensor) -> list[tuple[slice, ...]] | None:
+    """The box of each part of ``numbers`` (\\*space); None where a part is none."""
+    boxes = ndimage.find_objects(numbers.numpy() + 1)
+    filled = torch.bincount(numbers.flatten()).tolist()
+    if len(boxes) != len(filled) or any(box is None for box in boxes):
+        return None
+    whole = all(math.prod(s.stop - s.start for s in box) == n for box, n in zip(boxes, filled, strict=True))
+    return boxes if whole else None
+
+
+def _of_boxes(exhibit: Exhibit, filling: Filling, boxes: list[tuple[slice, ...]]) -> Tensor:
+    """f(x) - f(x with a box filled), (box,)."""
+    query = Query(
+        recording.unwrap(exhibit.network), Inputs.of(exhibit.x), exhibit.target, batch_size=exhibit.batch_size,
+        case=exhibit.case, seed=exhibit.seed,
+    )  # fmt: skip
+    effects = torch.zeros(len(boxes), dtype=torch.float64)
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for n, box in enumerate(boxes):
+        alike.setdefault(tuple(s.stop - s.start for s in box), []).append(n)
+    with recording.intact(exhibit.network):
+        for numbers in alike.values():
+            some, _ = box_effects(
+                query, 0, [boxes[n] for n in numbers], lambda box: filling.image[0][(slice(None), *box)], value(exhibit)
+            )
+            effects[numbers] = torch.tensor(some, dtype=torch.float64)
+    return effects
 
 
 def speaks(exhibit: Exhibit, scores: Tensor) -> Tensor:

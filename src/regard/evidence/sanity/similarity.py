@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +37,9 @@ def correlations(a: Tensor, b: Tensor) -> Tensor:
 
 def ranks(values: Tensor) -> Tensor:
     """Ranks of all values of a tensor, 1 to n, ties by their mean, (n,), float64."""
-    ordered, order = values.detach().double().flatten().cpu().sort()
+    flat = values.detach().double().flatten().cpu()
+    order = torch.from_numpy(np.argsort(flat.numpy()))
+    ordered = flat[order]
     _, group, counts = torch.unique_consecutive(ordered, return_inverse=True, return_counts=True)
     mean = counts.cumsum(0).double() - (counts - 1).double() / 2
     found = torch.empty_like(ordered)

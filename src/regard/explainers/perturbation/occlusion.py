@@ -21,7 +21,7 @@ from regard.explainers.perturbation.incremental import Engine, Incremental, prep
 from regard.explainers.perturbation.segments import equal_blocks
 from regard.explainers.reference import value_at, whole_reference
 
-__all__ = ["Occlusion"]
+__all__ = ["Occlusion", "box_effects"]
 
 logger = logging.getLogger(__name__)
 
@@ -224,41 +224,81 @@ class Occlusion(AbstractExplainer):
             place = x[0][(slice(None), *box)]
             return ring_mean(x, box).expand_as(place) if filling is None else filling[0][(slice(None), *box)]
 
-        # Where the filling is what is there already, hiding changes nothing: the effect is 0, not a rounding error.
-        numbers = [n for n, box in enumerate(boxes) if not torch.equal(hidden(box), x[0][(slice(None), *box)])]
-        changing = [boxes[n] for n in numbers]
         notes["n_windows"] += len(boxes)
-        scores = _whole_network(query, which, changing, hidden)
-        order, batch_size = list(range(len(changing))), query.items_at_once(len(changing))
-        engine = prepare(query, changing, self.incremental, value) if changing else None
-        if engine is not None:
-            partial = _incrementally(query, engine, changing, hidden)
-            first = engine.order[:1]
-            if self._agree(float(partial(first)), float(scores(first)), value, x.dtype):
-                scores, order, batch_size = partial, engine.order, engine.batch_size
-                notes["operations"] = round(engine.operations, 2)
-        effects = [0.0] * len(boxes)
-
-        def add(items: range, values: Tensor) -> None:
-            for item, score in zip(items, values.tolist(), strict=True):
-                effects[numbers[order[item]]] = value - score
-
-        def evaluate(items: range) -> Tensor:
-            return scores(order[items.start : items.stop])
-
-        batching.run(evaluate, len(order), add, batch_size=batch_size, label="occlusion")
+        effects, operations = box_effects(query, which, boxes, hidden, value, incremental=self.incremental)
+        if operations is not None:
+            notes["operations"] = round(operations, 2)
         return effects
 
-    def _agree(self, partial: float, whole: float, value: float, dtype: torch.dtype) -> bool:
-        """Whether the first window has the same effect when the whole network is run."""
-        allowed = 0.01 * abs(whole - value) + 1000 * torch.finfo(dtype).eps * max(abs(whole), abs(value))
-        if not abs(partial - whole) > allowed:
-            return True
-        message = f"incremental occlusion gives {partial:.6g} for a window where the network gives {whole:.6g}"
-        if self.incremental == "always":
-            raise CapabilityError(message, "the same", "choose incremental='auto', which runs the whole network")
-        logger.warning("%s; the whole network is run for every window", message)
-        return False
+
+def box_effects(
+    query: Query,
+    which: int,
+    boxes: Sequence[Box],
+    hidden: Callable[[Box], Tensor],
+    value: float,
+    *,
+    incremental: Incremental = "auto",
+) -> tuple[list[float], float | None]:
+    """What hiding each box of an input does, f(x) - f(x without it): computed anew only where a box changes something.
+
+    Parameters
+    ----------
+    query
+        Network, inputs and target.
+    which
+        Number of the input.
+    boxes
+        Of one size each.
+    hidden
+        What stands in a box, (channel, \\*box).
+    value
+        f(x).
+    incremental
+        As `Occlusion`.
+
+    Returns
+    -------
+    list of float
+        One for each box.
+    float or None
+        Operations of the whole network for each operation that was done; None where the whole network was run.
+    """
+    x = query.inputs.tensors[which]
+    # Where the filling is what is there already, hiding changes nothing: the effect is 0, not a rounding error.
+    numbers = [n for n, box in enumerate(boxes) if not torch.equal(hidden(box), x[0][(slice(None), *box)])]
+    changing = [boxes[n] for n in numbers]
+    scores = _whole_network(query, which, changing, hidden)
+    order, batch_size, operations = list(range(len(changing))), query.items_at_once(len(changing)), None
+    engine = prepare(query, changing, incremental, value) if changing else None
+    if engine is not None:
+        partial = _incrementally(query, engine, changing, hidden)
+        first = engine.order[:1]
+        if _agree(float(partial(first)), float(scores(first)), value, x.dtype, must=incremental == "always"):
+            scores, order, batch_size, operations = partial, engine.order, engine.batch_size, engine.operations
+    effects = [0.0] * len(boxes)
+
+    def add(items: range, values: Tensor) -> None:
+        for item, score in zip(items, values.tolist(), strict=True):
+            effects[numbers[order[item]]] = value - score
+
+    def evaluate(items: range) -> Tensor:
+        return scores(order[items.start : items.stop])
+
+    batching.run(evaluate, len(order), add, batch_size=batch_size, label="occlusion")
+    return effects, operations
+
+
+def _agree(partial: float, whole: float, value: float, dtype: torch.dtype, *, must: bool) -> bool:
+    """Whether the first window has the same effect when the whole network is run."""
+    allowed = 0.01 * abs(whole - value) + 1000 * torch.finfo(dtype).eps * max(abs(whole), abs(value))
+    if not abs(partial - whole) > allowed:
+        return True
+    message = f"incremental occlusion gives {partial:.6g} for a window where the network gives {whole:.6g}"
+    if must:
+        raise CapabilityError(message, "the same", "choose incremental='auto', which runs the whole network")
+    logger.warning("%s; the whole network is run for every window", message)
+    return False
 
 
 class Cover:
