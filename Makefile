@@ -12,7 +12,7 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	$(RUN)/python -m pip install --quiet -c constraints.txt -e '.[studies,scale,dicom,nrrd,captum,onnx,test,docs]'
+	$(RUN)/python -m pip install --quiet -c constraints.txt -e '.[studies,scale,dicom,nrrd,captum,xarray,onnx,test,docs]'
 	touch $@
 
 demo: setup

@@ -57,6 +57,7 @@ _HOMES = {
     "explain": "regard.explain",
     "explain_case": "regard.explain",
     "load_model": "regard.models",
+    "methods": "regard.explainers.describe",
     "preflight": "regard.probing",
     "read": "regard.io",
 }

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from regard.core.explainer import Attribution, Query
 from regard.core.explanation import Explanation, NetworkMap
 from regard.core.first_pass import first_pass, offered
 from regard.core.geometry import resample
+from regard.core.image_target import Mean
 from regard.core.one_thread import alone
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
@@ -30,16 +32,18 @@ from regard.explainers.of_case import fitted, with_reference_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.binding import bind_target, outputs_of
 from regard.models.case import PreparedCase, PreparedScan, prepare_case
+from regard.models.given import ModelLike, ScanLike, as_model, as_region, as_volume, is_array, n_axes_of
 from regard.models.model import Ensemble, Model
 from regard.models.preparation import outside_training
 from regard.models.provenance import made
+from regard.models.target_text import read_target
 from regard.probing.probe import Preflight
 from regard.probing.run import preflight_of_case
 from regard.references import FoundReference, ReferenceLike, find_reference
 
 __all__ = ["Explained", "bind_target", "explain", "explain_case"]
 
-Scan = Volume | Mapping[str, Volume]
+Scan = ScanLike | Mapping[str, ScanLike]
 
 
 @dataclass(frozen=True)
@@ -67,34 +71,82 @@ class Explained:
     preflight: Preflight = field(default_factory=lambda: Preflight(()))
 
 
+@overload
 def explain(
-    model: Model,
+    model: ModelLike,
+    scan: Mapping[str, ScanLike],
+    method: str | MethodSpec = ...,
+    *,
+    target: TargetLike | str = ...,
+    reference: ReferenceLike = ...,
+    reference_cases: Sequence[Scan] = ...,
+    layer: str | None = ...,
+    reshape: str | None = ...,
+    mask: ScanLike | None = ...,
+    affine: Any = ...,
+    trust: bool = ...,
+    seed: int = ...,
+    case: str = ...,
+    batch_size: BatchSize = ...,
+    through_preparation: bool = ...,
+) -> dict[str, Explanation]: ...
+
+
+@overload
+def explain(
+    model: ModelLike,
+    scan: ScanLike,
+    method: str | MethodSpec = ...,
+    *,
+    target: TargetLike | str = ...,
+    reference: ReferenceLike = ...,
+    reference_cases: Sequence[Scan] = ...,
+    layer: str | None = ...,
+    reshape: str | None = ...,
+    mask: ScanLike | None = ...,
+    affine: Any = ...,
+    trust: bool = ...,
+    seed: int = ...,
+    case: str = ...,
+    batch_size: BatchSize = ...,
+    through_preparation: bool = ...,
+) -> Explanation: ...
+
+
+def explain(
+    model: ModelLike,
     scan: Scan,
     method: str | MethodSpec = "grad-ram",
     *,
-    target: TargetLike = None,
+    target: TargetLike | str = None,
     reference: ReferenceLike = None,
     reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     reshape: str | None = None,
-    mask: Volume | None = None,
+    mask: ScanLike | None = None,
+    affine: Any = None,
+    trust: bool = False,
     seed: int = 0,
     case: str = "case",
     batch_size: BatchSize = "auto",
     through_preparation: bool = False,
-) -> Any:
+) -> Explanation | dict[str, Explanation]:
     """Explain what one scan's output depends on.
 
     Parameters
     ----------
     model
-        A model with its card, from `regard.load_model`.
+        A model with its card, from `regard.load_model`; the folder or name of one; or a bare network, of which a card
+        is inferred and a warning says what was taken for granted.
     scan
-        The image, or a mapping of input name to image for models of several inputs.
+        The image: a `Volume`, a path, a nibabel image, a MetaTensor, or a tensor or array (\\*space),
+        (channel, \\*space) or (1, channel, \\*space); or a mapping of input name to image for models of several inputs.
     method
         Registered name with its knobs, such as ``"occlusion:window=12"`` or ``"grad-ram:form=published"``.
     target
-        What is explained; by default the output, when it is one scalar. Regions are given in scan space.
+        What is explained; by default the output, when it is one scalar. A target, or its text as the command line takes
+        it (``"logit:1"``, ``"mean:FILE"``). Regions are given in scan space; an array on the scan's grid stands for the
+        mean of the output over it.
     reference
         What the scan is compared with: another scan, a `ReferenceValue` ("why not 60": an input whose output is near
         it), or a constant intensity in the network's units.
@@ -104,8 +156,12 @@ def explain(
         Layer of CAM methods, by default the card's, or the last one with places; and how its output lies, such as
         ``"tokens:14x14+1"`` (`regard.core.places.parse_layout`), where that cannot be told by itself.
     mask
-        Region of interest on any grid: outside it the map is NaN, and what was there is stated in ``notes``. Occlusion
-        evaluates no window that does not touch it.
+        Region of interest on any grid, or an array on the scan's own: outside it the map is NaN, and what was there is
+        stated in ``notes``. Occlusion evaluates no window that does not touch it.
+    affine
+        Matrix (4, 4), voxel index to RAS mm, of scans that are arrays.
+    trust
+        Whether code that comes with a model's folder may run.
     seed, case
         Key of the random draws.
     batch_size
@@ -134,26 +190,30 @@ def explain(
         layer=layer,
         reshape=reshape,
         mask=mask,
+        affine=affine,
+        trust=trust,
         seed=seed,
         case=case,
         batch_size=batch_size,
         through_preparation=through_preparation,
     ).explanations
-    return found[0] if isinstance(scan, Volume) else {str(e.input): e for e in found}
+    return {str(e.input): e for e in found} if isinstance(scan, Mapping) else found[0]
 
 
 @alone()
 def explain_case(
-    model: Model,
+    model: ModelLike,
     scan: Scan,
     methods: Sequence[str | MethodSpec],
     *,
-    target: TargetLike = None,
+    target: TargetLike | str = None,
     reference: ReferenceLike = None,
     reference_cases: Sequence[Scan] = (),
     layer: str | None = None,
     reshape: str | None = None,
-    mask: Volume | None = None,
+    mask: ScanLike | None = None,
+    affine: Any = None,
+    trust: bool = False,
     seed: int = 0,
     case: str = "case",
     batch_size: BatchSize = "auto",
@@ -167,8 +227,18 @@ def explain_case(
     run which is stopped loses none. Without ``preflight`` the network is not probed; what an earlier preflight of the
     same network, target and methods said stands in its place.
     """
-    specs = [s.laid_out(reshape) for s in with_reference_cases(parse_methods(methods), reference_cases)]
-    scans = {model.card.inputs[0].name: scan} if isinstance(scan, Volume) else dict(scan)
+    model, scans = _as_given(model, scan, affine, trust)
+    first = next(iter(scans.values()))
+    if isinstance(target, str):
+        target = read_target(target, model.card)
+    elif is_array(target):
+        target = Mean(as_region(target, first), name="region")
+    mask = None if mask is None else as_region(mask, first)
+    reference = (
+        reference if reference is None or _is_scalar_reference(reference) else as_volume(reference, affine=affine)
+    )
+    others = [_volumes(other, affine, n_axes_of(model)) for other in reference_cases]
+    specs = [s.laid_out(reshape) for s in with_reference_cases(parse_methods(methods), others)]
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
     network, inputs, members = prepared.network, prepared.inputs, prepared.members
     alone = len(members) == 1 and GRADIENT in recording.capabilities(network)
@@ -228,7 +298,7 @@ def explain_case(
                 of_method.append(
                     _explanation(
                         model, spec, explainer.knobs(), explainer.form, parts, maps, *explainer.meaning, able, part,
-                        None if isinstance(scan, Volume) else name, case, goal, prediction, warnings,
+                        name if isinstance(scan, Mapping) else None, case, goal, prediction, warnings,
                         made(model, scans, seed, batch_size, inputs.tensors[0]), on_network,
                     )
                 )  # fmt: skip
@@ -239,6 +309,26 @@ def explain_case(
                 when_made(of_method)
     image, numbers = outputs_of(model, output, prepared)
     return Explained(tuple(explanations), prediction, image, numbers, probed or Preflight(()))
+
+
+def _as_given(model: ModelLike, scan: Scan, affine: Any, trust: bool) -> tuple[Model, dict[str, Volume]]:
+    """A model with a card, and its scans by the names of its inputs."""
+    if isinstance(model, (str, Path)):
+        model = as_model(model, trust=trust)
+    volumes = _volumes(scan, affine, n_axes_of(model))
+    known = as_model(model, None if isinstance(volumes, dict) else volumes)
+    return known, volumes if isinstance(volumes, dict) else {known.card.inputs[0].name: volumes}
+
+
+def _volumes(scan: Scan, affine: Any, n_axes: int | None) -> Volume | dict[str, Volume]:
+    if isinstance(scan, Mapping):
+        return {name: as_volume(one, affine=affine, n_axes=n_axes) for name, one in scan.items()}
+    return as_volume(scan, affine=affine, n_axes=n_axes)
+
+
+def _is_scalar_reference(reference: Any) -> bool:
+    """Whether a reference is none that could be an image: a number, a value to reach, a volume or several."""
+    return not (is_array(reference) or isinstance(reference, Path) or hasattr(reference, "get_fdata"))
 
 
 def _probed(

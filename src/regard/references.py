@@ -116,7 +116,9 @@ def search(
     """
     if GRADIENT not in recording.capabilities(query.network):
         raise CapabilityError(
-            "a search for a reference on a model without gradients", "cases to choose from", "give --reference-cases"
+            "a search for a reference on a model without gradients",
+            "cases to choose from",
+            "give --reference-cases (among= in Python)",
         )
     tensors = tuple(x.clone() for x in query.inputs.tensors)
     value = float("nan")
@@ -169,7 +171,7 @@ def find_reference(
                 raise ReferenceInputError(
                     "no tolerance, and the card does not say the output's range on its training data",
                     "a tolerance in output units",
-                    "give --reference-tolerance",
+                    "give --reference-tolerance (ReferenceValue(..., tolerance=) in Python)",
                 )
             tolerance = 0.01 * (span[1] - span[0])
         with recording.intact(question.network):

@@ -74,7 +74,9 @@ def test_a_factory_runs_with_trust_only_and_leaves_nothing_behind(write_model: W
     (folder / "layers.py").write_text(LAYERS)
     with pytest.raises(TrustError) as caught:
         load_model(folder)
-    assert str(caught.value) == ("code of network.py would run; expected --trust; give --trust if you trust its author")
+    assert str(caught.value) == (
+        "code of network.py would run; expected --trust (trust=True in Python); give it if you trust its author"
+    )
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(3 * 14 * 14, 1))
     save_file(network.state_dict(), folder / "weights.safetensors")
     path = list(sys.path)

@@ -229,7 +229,7 @@ def test_words_beside_the_maps(tmp_path):
         "spacing 9 mm lies outside",
         "17",
         "undetermined",
-        "What this map does not say",
+        "what they do not say",
         "have not been weighed yet",
         "Research use only; not a diagnostic device.",
     ]:

@@ -46,13 +46,20 @@ def test_only_contributions_are_totalled():
 
 
 def test_what_a_map_does_not_say_follows_from_its_quantity():
-    said = {q: " ".join(words.limits(one(quantity=q))) for q in Quantity}
+    said = {q: " ".join(" ".join(part) for _, part in words.readings([one(quantity=q)])) for q in Quantity}
     assert "slope" in said[Quantity.SENSITIVITY]
     assert "filler" in said[Quantity.EFFECT]
     assert "sum over a region means nothing" in said[Quantity.SCORE]
     assert "another reference" in said[Quantity.CONTRIBUTION]
-    assert all("not evidence" in text and "has not been weighed" in text for text in said.values())
-    assert "weighed" not in " ".join(words.limits(one(verdict="supported")))
+    assert all("not evidence" in text and "is not weighed" in text for text in said.values())
+    assert "weighed" not in str(words.readings([one(verdict="supported")]))
+
+
+def test_what_is_said_of_a_quantity_is_said_once_for_all_maps_of_it():
+    maps = [one(quantity=q) for q in (Quantity.SCORE, Quantity.EFFECT, Quantity.SCORE)] * 4
+    said = words.readings(maps)
+    assert [name.split(" [")[0] for name, _ in said] == ["Score", "Effect", "All maps"]
+    assert words.readings([]) == []
 
 
 def test_uncertainty_counts_the_seen_voxels():

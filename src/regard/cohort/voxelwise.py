@@ -110,7 +110,9 @@ def tfce(
     owners = [patients[k] for k in contrast.rows]
     if len(set(owners)) < len(owners):
         got = f"{len(owners)} scans of {len(set(owners))} patients"
-        raise InputError(f"TFCE with {got}", "one scan of each patient", "use --voxelwise max-t")
+        raise InputError(
+            f"TFCE with {got}", "one scan of each patient", "use --voxelwise max-t (without tfce in Python)"
+        )
     mass = need("nilearn.mass_univariate", extra="studies", purpose="TFCE")
     maskers = need("nilearn.maskers", extra="studies", purpose="TFCE")
     chosen = [rows[k] for k in contrast.rows]

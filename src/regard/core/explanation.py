@@ -14,9 +14,23 @@ from regard.core.registry import Registry
 from regard.core.spatial import over_channels
 from regard.core.volume import Grid, Volume
 
-__all__ = ["WRITERS", "Explanation", "NetworkMap"]
+__all__ = ["VIEWS", "WRITERS", "Explanation", "NetworkMap"]
 
 WRITERS = Registry("file format", "regard.writers", {".nii.gz": ("regard.io.maps:save_map", "NIfTI with its sidecar")})
+
+VIEWS = Registry(
+    "view",
+    "regard.views",
+    {
+        "html": ("regard.report.notebook:as_html", "the report's viewer of one map, for notebooks"),
+        "plot": ("regard.report.plots:plot", "matplotlib axes"),
+        "table": ("regard.report.peaks:peaks", "peaks and clusters as a pandas table"),
+        "nibabel": ("regard.io.exchange:as_nibabel", "a nibabel image"),
+        "xarray": ("regard.io.exchange:as_xarray", "an xarray.DataArray"),
+        "metatensor": ("regard.io.exchange:as_metatensor", "a MONAI MetaTensor"),
+    },
+)
+"""What an explanation can be seen as, or turned into."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +193,47 @@ class Explanation:
         """The map (i, j, k), float32, on the scan's grid."""
         array: np.ndarray = self.relevance.tensor[0].cpu().numpy()
         return array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The map (i, j, k) for numpy: ``np.asarray(explanation)``."""
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def _repr_html_(self) -> str:
+        """The report's viewer of this map, for notebooks: self-contained, with the scan below it."""
+        html: str = VIEWS.load("html")(self)
+        return html
+
+    def plot(self, **settings: Any) -> Any:
+        """Draw the map over the scan with matplotlib; see `regard.report.plots.plot` for the settings.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+            One for each plane or slice.
+        """
+        return VIEWS.load("plot")(self, **settings)
+
+    def table(self, **settings: Any) -> Any:
+        """Peaks and clusters of the map, with mm and regions of an atlas; see `regard.report.peaks.peaks`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per cluster, the largest peak first.
+        """
+        return VIEWS.load("table")(self, **settings)
+
+    def to_nibabel(self) -> Any:
+        """The map as a nibabel image (i, j, k), float32, with the scan's affine."""
+        return VIEWS.load("nibabel")(self)
+
+    def to_xarray(self) -> Any:
+        """The map as an `xarray.DataArray` of axes i, j, k, with quantity, unit and affine among its attributes."""
+        return VIEWS.load("xarray")(self)
+
+    def to_metatensor(self) -> Any:
+        """The map as a MONAI MetaTensor (1, i, j, k), with the scan's affine."""
+        return VIEWS.load("metatensor")(self)
 
     def resolved(self, z: float = 1.96) -> torch.Tensor | None:
         """Where the sign is beyond its uncertainty, (i, j, k); None when there is no uncertainty."""

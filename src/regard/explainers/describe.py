@@ -5,7 +5,7 @@ from typing import Any
 
 from regard.explainers import METHODS
 
-__all__ = ["describe"]
+__all__ = ["describe", "methods"]
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -32,3 +32,17 @@ def describe(name: str) -> dict[str, Any]:
         "does not promise": {str(promise): reason for promise, reason in method.breaks.items()},
         "python": f"{method.__module__}.{method.__name__}",
     }
+
+
+def methods() -> Any:
+    """Every method, as a table.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``method``; columns ``quantity`` of the signed form and ``what it does``.
+    """
+    import pandas as pd
+
+    rows = [(n, str((*METHODS.entry(n), "score")[2]), str(METHODS.entry(n)[1])) for n in METHODS]
+    return pd.DataFrame(rows, columns=["method", "quantity", "what it does"]).set_index("method")

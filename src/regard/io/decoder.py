@@ -171,7 +171,9 @@ def decode(path: Path, kind: Kind) -> Decoded:
     name = found.said.get("error")
     if name == "MemoryError":
         got = f"'{path}', whose decoder needs more than {MEMORY / 2**30:.0f} GiB"
-        raise FileError(got, "a smaller image", "export it without compression, or give --no-limits")
+        raise FileError(
+            got, "a smaller image", "export it without compression, or give --no-limits (limits=False in Python)"
+        )
     if name is not None:
         logger.debug("%s: the decoder says %s: %s", path.name, name, found.said.get("text"))
         got = f"'{path}' has pixels that are missing, truncated or corrupt (its decoder says {name})"

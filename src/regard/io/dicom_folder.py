@@ -72,7 +72,9 @@ def chosen_series(planes: Sequence[Plane], series: str | int | None, what: str) 
     known = listed(in_order(kept or planes))
     if kept:
         raise GeometryError(f"{what} with several series of the number {text}: {known}", "one series", "give its UID")
-    raise GeometryError(f"{what} without the series {text}; it has {known}", "one of these", "correct --series")
+    raise GeometryError(
+        f"{what} without the series {text}; it has {known}", "one of these", "correct --series (series= in Python)"
+    )
 
 
 def in_order(planes: Sequence[Plane]) -> list[str]:

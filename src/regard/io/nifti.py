@@ -210,7 +210,11 @@ def _values(image: SpatialImage, path: Path, volume: int | None) -> np.ndarray:
         raise ShapeError(f"volume {volume} of '{path}', which has {n}", known, "choose another")
     if volume is None and n > _MOST_CHANNELS:
         expected = f"three axes, or up to {_MOST_CHANNELS} channels on a fourth"
-        raise FileError(f"'{path}' of shape {shape}", expected, f"take one volume with --volume N (0 to {n - 1})")
+        raise FileError(
+            f"'{path}' of shape {shape}",
+            expected,
+            f"take one volume with --volume N (0 to {n - 1}; in Python read(path, volume=N))",
+        )
     if volume is not None and n > 1:
         index: list[Any] = [slice(None)] * len(shape)
         index[axis] = slice(volume, volume + 1)

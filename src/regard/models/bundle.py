@@ -182,7 +182,9 @@ def bundle_weights(folder: Path) -> Path:
     for name in ("models/model.safetensors", "models/model.pt", "models/model.ts"):
         if (folder / name).exists() or (folder / name).is_symlink():
             return inside(folder, name, "weights")
-    raise FileError(f"a bundle {folder.name} without models/model.pt", "its weights", "give --weights FILE")
+    raise FileError(
+        f"a bundle {folder.name} without models/model.pt", "its weights", "give --weights FILE (weights=FILE in Python)"
+    )
 
 
 def bundle_network(folder: Path, configuration: Mapping[str, Any], *, trust: bool) -> nn.Module:
@@ -278,7 +280,7 @@ class _Walker:
             self.following.pop()
 
 
-_DO = "give --trust if you trust the bundle's author"
+_DO = "give --trust (trust=True in Python) if you trust the bundle's author"
 
 
 def _class(target: Any, allowed: tuple[str, ...], key: str) -> type[nn.Module]:

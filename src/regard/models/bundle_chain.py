@@ -38,7 +38,7 @@ _LOADER = frozenset({"keys", "reader", "dtype", "image_only", "ensure_channel_fi
 _IGNORED = {"EnsureType": {"device"}, "ToTensor": {"device"}}
 _NOT = {"lazy": True, "track_meta": False, "data_type": "numpy", "factor_key": ...}
 _BY_IMAGE = frozenset({"ScaleIntensityRangePercentiles", "ClipIntensityPercentiles"})
-_DO = "give --trust if you trust the bundle's author, or write a card.yaml for the network"
+_DO = "give --trust (trust=True in Python) if you trust the bundle's author, or write a card.yaml for the network"
 
 
 @dataclass(frozen=True)

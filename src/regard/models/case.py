@@ -182,7 +182,7 @@ def prepare_case(model: Model, scans: Mapping[str, Volume], *, through_preparati
         raise InputError(
             f"images for {', '.join(scans) or 'no input'}",
             f"one for each input of {model.card.name}: {', '.join(specs)}",
-            "give further inputs with --input NAME=FILE",
+            "give further inputs with --input NAME=FILE (in Python a mapping of name to scan)",
         )
     if through_preparation and len(specs) > 1:
         raise InputError("several inputs through their preparation", "one input", "leave through_preparation out")

@@ -23,7 +23,9 @@ def need_trust(name: str, trust: bool) -> None:
         If ``trust`` is False.
     """
     if not trust:
-        raise TrustError(f"code of {name} would run", "--trust", "give --trust if you trust its author")
+        raise TrustError(
+            f"code of {name} would run", "--trust (trust=True in Python)", "give it if you trust its author"
+        )
 
 
 @contextmanager

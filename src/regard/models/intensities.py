@@ -49,7 +49,8 @@ def check_channels(volume: Volume, spec: InputSpec) -> None:
         do = f"choose one volume with --volume N (0 to {have - 1}; in Python read(path, volume=N)), "
         do += "or give each input of the network a file of its own with --input NAME=FILE"
     else:
-        do = f"give an image of {wanted} volumes, and networks of several inputs each file with --input NAME=FILE"
+        do = f"give an image of {wanted} volumes, and networks of several inputs each file with --input NAME=FILE "
+        do += "(in Python a mapping of name to scan)"
     raise ShapeError(f"an image of {have} channels", f"{wanted} for the input '{spec.name}'", do)
 
 

@@ -122,7 +122,9 @@ def _from_card(folder: Path, card: ModelCard, weights: Path | None, trust: bool)
             return Model(network, card, source=str(folder))
         if card.weights is None:
             raise FileError(
-                f"a model '{card.name}' whose card names no weights", "a weight file", "give it with --weights FILE"
+                f"a model '{card.name}' whose card names no weights",
+                "a weight file",
+                "give it with --weights FILE (weights=FILE in Python)",
             )
         weights = inside(folder, card.weights, "weights")
     return _with_weights(network, card, weights, str(folder))
@@ -169,7 +171,7 @@ def _from_file(path: Path, weights: Path | None, trust: bool) -> Model:
         raise FileError(
             f"{path.name}, which is no model by itself",
             f"a folder with card.yaml, a bundle, or a file {', '.join(SUFFIXES)}",
-            "weights alone go to --weights",
+            "weights alone go to --weights (weights= in Python)",
         )
     beside = [p for p in (path.with_name(f"{path.name}.card.yaml"), path.with_suffix(".card.yaml")) if p.is_file()]
     if not beside:
@@ -182,7 +184,9 @@ def _from_file(path: Path, weights: Path | None, trust: bool) -> Model:
 
 def _program(path: Path, card: ModelCard, weights: Path | None, trust: bool, doubts: Sequence[str] = ()) -> Model:
     if weights is not None:
-        raise InputError(f"weights for {path.name}, which holds its own", "no --weights", "leave it out")
+        raise InputError(
+            f"weights for {path.name}, which holds its own", "no --weights (weights= in Python)", "leave it out"
+        )
     network, sha256 = load_program(path, card.inputs[0], sha256=card.sha256, trust=trust)
     return Model(network, card, source=str(path), weights_sha256=sha256, warnings=doubts)
 

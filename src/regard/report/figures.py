@@ -1,7 +1,7 @@
 """Pictures of maps: the image with the map over it, its colour bar, unit and sign sentence."""
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from regard.report import words
 from regard.report.colours import is_signed, paint, scale_key, scale_of
 from regard.report.display import Plane, display_volume, extreme, grey, obliquity, planes, slice_of, window
 
-__all__ = ["draw", "overlay"]
+__all__ = ["draw", "overlay", "place_of", "turned"]
 
 _TEXT, _QUIET = "#1b2330", "#5a6473"
 _LONG_SIDE = 480
@@ -52,26 +52,32 @@ def overlay(
     return path
 
 
-def draw(explanation: Explanation, *, scale: float | Mapping[Hashable, float] | None = None) -> Figure:
+def draw(
+    explanation: Explanation,
+    *,
+    scale: float | Mapping[Hashable, float] | None = None,
+    new: Callable[..., Figure] = Figure,
+) -> Figure:
     """The figure that `overlay` writes; one set of axes per plane, titled with the plane's name.
 
-    A flat image is shown beside its overlay.
+    A flat image is shown beside its overlay. ``new`` makes the figure, as `matplotlib.pyplot.figure` does for one that
+    a notebook shows.
     """
     value = scale.get(scale_key(explanation)) if isinstance(scale, Mapping) else scale
     full = scale_of(explanation) if value is None else float(value)
     scan = display_volume(explanation.scan)
     shown = planes(scan)
-    place = _place(explanation, scan)
+    place = place_of(explanation, scan)
     low, high = window(grey(scan), scan.unit)
     base = (grey(scan) - low) / (high - low)
-    relevance = _turned(explanation, explanation.relevance)
+    relevance = turned(explanation, explanation.relevance)
     resolved = _resolved(explanation)
     extent = np.multiply(scan.shape, scan.spacing)
     sides = [(float(extent[p.columns]), float(extent[p.rows])) for p in shown]
     pictures = [(p, side, True) for p, side in zip(shown, sides, strict=True)]
     if len(shown) == 1:
         pictures.insert(0, (shown[0], sides[0], False))
-    figure, axes, bar = _page([side for _, side, _ in pictures])
+    figure, axes, bar = _page([side for _, side, _ in pictures], new)
     for (plane, side, over), axis in zip(pictures, axes, strict=True):
         index = place[plane.through]
         image, values = (slice_of(a, plane, index) for a in (base, relevance))
@@ -88,7 +94,7 @@ def draw(explanation: Explanation, *, scale: float | Mapping[Hashable, float] | 
     return figure
 
 
-def _turned(explanation: Explanation, volume: Volume) -> np.ndarray:
+def turned(explanation: Explanation, volume: Volume) -> np.ndarray:
     """A map's values on the display grid of the scan, whatever its own ``has_geometry`` says."""
     turned = display_volume(replace(volume, has_geometry=explanation.scan.has_geometry))
     array: np.ndarray = turned.tensor[0].detach().cpu().float().numpy()
@@ -99,15 +105,16 @@ def _resolved(explanation: Explanation) -> np.ndarray | None:
     resolved = explanation.resolved()
     if resolved is None:
         return None
-    return _turned(explanation, explanation.relevance.with_tensor(resolved[None].float())) > 0.5
+    return turned(explanation, explanation.relevance.with_tensor(resolved[None].float())) > 0.5
 
 
-def _place(explanation: Explanation, scan: Volume) -> tuple[int, ...]:
+def place_of(explanation: Explanation, scan: Volume) -> tuple[int, ...]:
+    """Voxel of the display volume ``scan`` through which the planes go."""
     world = explanation.scan.grid.to_world(extreme(explanation))
     return tuple(int(i) for i in np.rint(scan.grid.to_index(list(world))))
 
 
-def _page(sides: list[tuple[float, float]]) -> tuple[Figure, list[Axes], Axes]:
+def _page(sides: list[tuple[float, float]], new: Callable[..., Figure]) -> tuple[Figure, list[Axes], Axes]:
     """Axes for pictures of these sizes [mm], all at one scale, above a colour bar."""
     widest, tallest = sum(w for w, _ in sides), max(h for _, h in sides)
     shortest = max(tallest, 0.06 * widest)
@@ -115,7 +122,7 @@ def _page(sides: list[tuple[float, float]]) -> tuple[Figure, list[Axes], Axes]:
     gap, top, bottom = 0.35, 0.95, 1.25
     width = max(widest * inch + gap * (len(sides) + 1), 6.4)
     height = shortest * inch + top + bottom
-    figure = Figure(figsize=(width, height))
+    figure = new(figsize=(width, height))
     left = (width - widest * inch - gap * (len(sides) - 1)) / 2
     axes = []
     for w, h in sides:

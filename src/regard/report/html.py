@@ -87,6 +87,7 @@ def write_report(
     scores: Sequence[Row] | None = None,
     chapters: Sequence[Chapter] = (),
     max_bytes: int = MAX_BYTES,
+    compact: bool = False,
 ) -> Path:
     """Write the report of a run.
 
@@ -110,6 +111,8 @@ def write_report(
         Parts in words, shown before the cases.
     max_bytes
         Largest file; images are embedded in coarser blocks where they do not fit, and the page says so.
+    compact
+        Show the cases alone, as in a notebook's cell.
 
     Returns
     -------
@@ -136,6 +139,8 @@ def write_report(
         "scores": _table(scores or ()),
         "chapters": [_chapter(c) for c in chapters],
         "words": words,
+        "readings": words.readings(e for case in cases for e in case.explanations),
+        "compact": compact,
         "style": static("report.css"),
         "script": static("report.js"),
     }

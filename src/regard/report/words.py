@@ -1,7 +1,7 @@
 """What a map's numbers are, and are not, in sentences; shared by figures and page."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,11 +11,12 @@ from regard.core.quantity import Quantity, Sign
 
 __all__ = [
     "RESEARCH_USE",
-    "limits",
     "making",
     "meaning",
     "number",
+    "has_uncertainty",
     "prediction",
+    "readings",
     "reference",
     "sign_sentence",
     "totals",
@@ -48,7 +49,6 @@ _NOT_CAUSE = (
     "It tells what this network answers to in this image; it is not evidence that the place causes the finding in "
     "the patient."
 )
-_NOT_WEIGHED = "It has not been weighed: whether it is true to the network has not been measured."
 
 
 def number(value: Any, digits: int = 4) -> str:
@@ -79,15 +79,26 @@ def meaning(explanation: Explanation) -> str:
     return _MEANING[explanation.quantity].format(unit=explanation.unit)
 
 
-def limits(explanation: Explanation) -> list[str]:
-    """What the map does not say, given what its numbers are."""
-    sentences = [_LIMITS[explanation.quantity]]
-    if explanation.sign is Sign.UNSIGNED:
-        sentences.append("It has no sign: a strong place may have raised the output or lowered it.")
-    sentences.append(_NOT_CAUSE)
-    if explanation.verdict is None:
-        sentences.append(_NOT_WEIGHED)
-    return sentences
+def readings(explanations: Iterable[Explanation]) -> list[tuple[str, list[str]]]:
+    """What the numbers of maps are and what they do not say, once for each kind of number and once for all maps."""
+    maps = list(explanations)
+    found: dict[str, list[str]] = {}
+    for one in maps:
+        name = f"{str(one.quantity).capitalize()} [{one.unit}]"
+        found.setdefault(name, [meaning(one), _LIMITS[one.quantity]])
+    said = [_NOT_CAUSE] if maps else []
+    if any(one.sign is Sign.UNSIGNED for one in maps):
+        said.append("A map without a sign: a strong place may have raised the output or lowered it.")
+    if any(not has_uncertainty(one) for one in maps):
+        said.append("Where no uncertainty was estimated for a map, nothing of it is greyed.")
+    if any(one.verdict is None for one in maps):
+        said.append("A map that is not weighed: whether it is true to the network has not been measured.")
+    return [*found.items(), *([("All maps", said)] if said else [])]
+
+
+def has_uncertainty(explanation: Explanation) -> bool:
+    """Whether something is known of how sure the map is."""
+    return explanation.resolved() is not None or explanation.spread is not None
 
 
 def verdict(explanation: Explanation) -> str:

@@ -168,7 +168,11 @@ def calibrate(
     change = (change - change.mean(0)) * (n_draws / (n_draws - 1)) ** 0.5
     spread = float(change.double().square().mean().sqrt())
     if not spread > 0:
-        raise InputError("an output that noise does not change", "one that depends on the image", "give --tolerance")
+        raise InputError(
+            "an output that noise does not change",
+            "one that depends on the image",
+            "give --tolerance (tolerance= in Python)",
+        )
     outside = None
     if has_space(change):
         outside = Detectability.of_noise(change, usable_scales(sorted({*scales, *fitting}), space(change)))

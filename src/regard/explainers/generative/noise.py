@@ -168,7 +168,9 @@ def estimate_noise(x: Tensor, *, patch: int = _PATCH) -> NoiseModel:
     power = patches.square().mean(axes).flatten()
     varying = power > _CONSTANT * power.max()
     if not bool(varying.any()):
-        raise InputError(f"an image of one value, {float(image.flatten()[0]):g}", "one with noise", "give --noise")
+        raise InputError(
+            f"an image of one value, {float(image.flatten()[0]):g}", "one with noise", "give --noise (noise= in Python)"
+        )
     patches, power = patches[varying], power[varying]
     structure = blur(patches, _STRUCTURE).square().mean(axes).flatten() / power
     noisy = torch.nonzero(structure < _NOISY).flatten()
@@ -196,7 +198,7 @@ def _white(image: Tensor, repeats: int, like: Tensor) -> NoiseModel:
             rough, gain = rough.diff(n=2, dim=axis), gain * math.sqrt(6.0)
     moving = rough.abs()[rough != 0]
     if not len(moving):
-        raise InputError("an image without noise", "one with noise", "give --noise")
+        raise InputError("an image without noise", "one with noise", "give --noise (noise= in Python)")
     deviation = float(moving.median()) / 0.6745 / gain
     amplitude = torch.full(space(image), deviation).to(like)
     origin = "median second difference, taken as white: no four patches hold noise alone"

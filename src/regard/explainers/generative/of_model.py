@@ -80,7 +80,9 @@ class CaseFunction:
                 "a model without gradients", "one that can be differentiated", "give the network itself"
             )
         if self.goal is not None and self.layer is not None:
-            raise InputError("a target and a layer", "one of them", "leave out -t, or --layer")
+            raise InputError(
+                "a target and a layer", "one of them", "leave out -t or --layer (target= or layer= in Python)"
+            )
 
     def _constants(self) -> tuple[Tensor, Tensor]:
         """Scale and shift (1, channel or 1, \\*1) between intensities and the network's input."""

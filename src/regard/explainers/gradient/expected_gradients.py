@@ -73,7 +73,9 @@ class ExpectedGradients(AbstractExplainer):
         super().__init__(network, form=form)
         if isinstance(references, str):
             raise ReferenceInputError(
-                f"references={references}", "tensors", "give a table of cases with --reference-cases"
+                f"references={references}",
+                "tensors",
+                "give a table of cases with --reference-cases (reference_cases= in Python)",
             )
         self._references = (references,) if isinstance(references, Tensor) else references and tuple(references)
         self.n_references = len(self._references[0]) if self._references else 0

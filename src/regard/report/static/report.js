@@ -80,6 +80,9 @@
       make("p", this.element, { className: "hint" }, this.hint());
       this.lay();
       new ResizeObserver(() => this.draw()).observe(this.stage);
+      // Paper shows all maps: what cannot be pressed there would be lost.
+      addEventListener("beforeprint", () => { this.before = this.all; this.all = true; this.lay(); });
+      addEventListener("afterprint", () => { this.all = this.before; this.lay(); });
     }
 
     controls() {
@@ -153,7 +156,7 @@
       if (scene.maps.some((m) => m.unseen)) parts.push("Striped: not seen by the network.");
       if (scene.maps.some((m) => m.hidden)) parts.push("Grey in a map: its sign is not resolved.");
       if (scene.block > 1) {
-        parts.push(`Shown coarser to keep the page small: every value is the mean of up to ${scene.block} voxels a side; the maps in the folder maps are whole.`);
+        parts.push(`Shown coarser to keep the page small: every value is the mean of up to ${scene.block} voxels a side; ${document.body.classList.contains("frame") ? "the explanation itself is whole" : "the maps in the folder maps are whole"}.`);
       }
       return parts.join(" ");
     }
