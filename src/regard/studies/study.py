@@ -2,35 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from regard.studies.config import StudyConfig
+from regard.studies.items import Item
 from regard.studies.run import Scores, StudyRun
+from regard.studies.study_page import score_chapters, write_study_page
 
 __all__ = ["AbstractStudy", "Item"]
 
 M = TypeVar("M")
 """What the acts of a study share."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing that the paper did.
-
-    Parameters
-    ----------
-    what
-        In the paper.
-    state
-        Whether it is done here.
-    how
-        What is done here; of a reduced item from what to what.
-    """
-
-    what: str
-    state: Literal["done", "reduced", "absent"]
-    how: str
 
 
 class AbstractStudy(ABC, Generic[M]):
@@ -70,9 +52,10 @@ class AbstractStudy(ABC, Generic[M]):
             self._kept = (run, self.gather(run))
         return self._kept[1]
 
-    @abstractmethod
     def data(self, run: StudyRun) -> Scores:
-        """Make or read the images and the labels."""
+        """Make or read the images and the labels: by default all that is gathered."""
+        self.material(run)
+        return {}
 
     @abstractmethod
     def train(self, run: StudyRun) -> Scores:
@@ -90,6 +73,7 @@ class AbstractStudy(ABC, Generic[M]):
     def weigh(self, run: StudyRun) -> Scores:
         """Measure whether the explanations are true."""
 
-    @abstractmethod
     def report(self, run: StudyRun, scores: Scores) -> None:
-        """Write ``report.html`` from what the acts have made so far."""
+        """Write ``report.html`` from what the acts have made so far: by default a table for each group of scores."""
+        facts = {"size": run.config.size, "seed": run.seed}
+        write_study_page(self, run, score_chapters(scores), facts=facts)

@@ -20,7 +20,17 @@ from regard.explainers.spec import MethodSpec
 from regard.studies.run import StudyRun
 from regard.studies.scoring.bootstrap import Score
 
-__all__ = ["AT_DATA", "Known", "MapRequest", "Weighing", "make_map", "map_scores", "plan_of", "weigh_cohort"]
+__all__ = [
+    "AT_DATA",
+    "Known",
+    "MapRequest",
+    "Weighing",
+    "make_map",
+    "map_scores",
+    "plan_of",
+    "weigh_cohort",
+    "weigh_maps",
+]
 
 AT_DATA = f"{PLACED}@data"
 """The measure of place against data truth; without the ending, against model truth."""
@@ -189,6 +199,11 @@ def map_scores(rows: Sequence[Comparison]) -> dict[str, dict[str, Score]]:
             score = Score(row.value, row.low, row.high, 0.95, row.n, row.n_patients, row.unit)
             scores.setdefault(f"map_{row.method}", {})[row.measure] = score
     return scores
+
+
+def weigh_maps(run: StudyRun, weighing: Weighing, *, truth: bool, n_null: int) -> dict[str, dict[str, Score]]:
+    """Weigh a cohort by the plan of `plan_of`, write the evidence, and return the figure of each map."""
+    return map_scores(weigh_cohort(run, weighing, plan_of(run, weighing, truth=truth, n_null=n_null)))
 
 
 def _maps_of(run: StudyRun, weighing: Weighing, n: int) -> Mapping[str, Tensor]:

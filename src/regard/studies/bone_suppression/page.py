@@ -1,10 +1,7 @@
 """The report: one page that a clinician can read, then tables, pictures and maps."""
 
-import math
-
 from regard.phantoms.radiograph import FINDINGS
 from regard.report.html import Chapter, ReportCase, write_report
-from regard.studies.bone_suppression.about import ITEMS
 from regard.studies.bone_suppression.baselines import BASELINES
 from regard.studies.bone_suppression.config import BoneSuppressionConfig
 from regard.studies.bone_suppression.explain import explained, maps_of, region_of
@@ -12,10 +9,9 @@ from regard.studies.bone_suppression.figures import draw_maps, draw_removed, dra
 from regard.studies.bone_suppression.material import Material
 from regard.studies.bone_suppression.pairs import picture
 from regard.studies.bone_suppression.score import group_of
-from regard.studies.evidence_page import evidence_of
 from regard.studies.run import Scores, StudyRun
-from regard.studies.scoring.bootstrap import Score
 from regard.studies.study import AbstractStudy
+from regard.studies.study_page import done_acts, in_words, sentence, write_study_page
 
 __all__ = ["write_page"]
 
@@ -26,12 +22,6 @@ _FINDINGS = (
 _HISTOGRAMS = ("correlation", "intersection", "chi_squared", "bhattacharyya", "earth_mover")
 
 
-def _said(score: Score | None) -> str:
-    if score is None or math.isnan(score.value):
-        return "undefined"
-    return str(score)
-
-
 def _rows(material: Material, scores: Scores, names: tuple[str, ...]) -> list[dict[str, str]]:
     rows = []
     for name in (*material.config.train.networks, *BASELINES):
@@ -40,7 +30,9 @@ def _rows(material: Material, scores: Scores, names: tuple[str, ...]) -> list[di
             continue
         said = f"without a network: {BASELINES[name]}" if name in BASELINES else f"{name} {_size(material, name)}"
         units = {k: f" [{s.unit}]" if s.unit != "1" else "" for k, s in group.items()}
-        rows.append({"": said} | {n.replace("_", " ") + units.get(n, ""): _said(group[n]) for n in names if n in group})
+        rows.append(
+            {"": said} | {n.replace("_", " ") + units.get(n, ""): in_words(group[n]) for n in names if n in group}
+        )
     return rows
 
 
@@ -73,34 +65,44 @@ def _summary(material: Material, scores: Scores) -> list[str]:
         if above and (above.low > 0 or above.high < 0):
             better = "better than" if above.low > 0 else "worse than"
         said.append(
-            f"On {len(set(test.patients))} chests never seen, {best}, the network with the smallest validation loss, "
-            f"takes away {_said(group['bone_removed'])} of the bone image and leaves an error of {_said(group['mae'])} "
-            f"grey levels of 1 (brackets: 95 % interval). It is {better} the radiograph as it is (difference in PSNR "
-            f"{_said(above)} dB)."
-        )
+            sentence(
+                "On {n_chests} chests never seen, {best}, the network with the smallest validation loss, takes away "
+                "{bone_removed} of the bone image and leaves an error of {mae} grey levels of 1 (brackets: 95 % "
+                "interval). It is {better} the radiograph as it is (difference in PSNR {psnr_above_input} dB).",
+                group, n_chests=len(set(test.patients)), best=best, better=better,
+            )
+        )  # fmt: skip
         rivals = {b: scores[group_of(b)]["psnr"].value for b in BASELINES if group_of(b) in scores}
         rival = max(rivals, key=lambda b: rivals[b])
         said.append(
             f"The best way without a network is {BASELINES[rival]}; the network's PSNR less that is "
-            f"{_said(group.get(f'psnr_above_{rival}'))} dB."
+            f"{in_words(group.get(f'psnr_above_{rival}'))} dB."
         )
         if "finding_kept" in group:
             said.append(
-                f"Of a finding, it keeps {_said(group['finding_kept'])} (1 is all of it; behind bone "
-                f"{_said(group['finding_kept_behind_bone'])}), measured by taking the same chest with and without the "
-                "finding. What is missing from 1 is what a reader of the suppressed image would not see."
+                sentence(
+                    "Of a finding, it keeps {finding_kept} (1 is all of it; behind bone {finding_kept_behind_bone}), "
+                    "measured by taking the same chest with and without the finding. What is missing from 1 is what a "
+                    "reader of the suppressed image would not see.",
+                    group,
+                )
             )
         said.append(
-            f"Where there is no bone at all it changes the picture by {_said(group['changed_elsewhere'])} grey levels "
-            "(root mean square): a suppressed image is not the radiograph with something subtracted."
+            sentence(
+                "Where there is no bone at all it changes the picture by {changed_elsewhere} grey levels (root mean "
+                "square): a suppressed image is not the radiograph with something subtracted.",
+                group,
+            )
         )
     depends = scores.get("depends")
     if depends:
         said.append(
-            "In the explained region, moving the finding from nothing to all changes the network's output by "
-            f"{_said(depends['change_finding'])} grey levels (the radiograph: "
-            f"{_said(depends['change_finding_in_radiograph'])}), moving all bone changes it by "
-            f"{_said(depends['change_bone'])} (radiograph: {_said(depends['change_bone_in_radiograph'])}; right is 0)."
+            sentence(
+                "In the explained region, moving the finding from nothing to all changes the network's output by "
+                "{change_finding} grey levels (the radiograph: {change_finding_in_radiograph}), moving all bone "
+                "changes it by {change_bone} (radiograph: {change_bone_in_radiograph}; right is 0).",
+                depends,
+            )
         )
     said.append("Research use only: none of this is a diagnosis.")
     return said
@@ -118,20 +120,15 @@ def _map_rows(scores: Scores) -> list[dict[str, str]]:
             ):
                 if name in values:
                     unit = f" [{values[name].unit}]" if values[name].unit != "1" else ""
-                    row[shown] = _said(values[name]) + unit
+                    row[shown] = in_words(values[name]) + unit
             near = scores.get("explained", {}).get(f"share_near_region_{method}")
-            row["share within 8 pixels of the region"] = _said(near)
+            row["share within 8 pixels of the region"] = in_words(near)
             rows.append(row)
     return rows
 
 
-def _done(run: StudyRun) -> set[str]:
-    acts = ("data", "train", "score", "explain", "weigh")
-    return {a for a in acts if run.find(f"checkpoints/act-{a}.json") is not None}
-
-
-def _chapters(study: AbstractStudy[Material], run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
-    figures, done = run.folder.figures, _done(run)
+def _chapters(run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
+    figures, done = run.folder.figures, done_acts(run)
     chapters = [Chapter("In short, for a clinician", _summary(material, scores))]
     if "score" in done:
         draw_side_by_side(material, figures / "side-by-side.png")
@@ -163,7 +160,7 @@ def _chapters(study: AbstractStudy[Material], run: StudyRun, material: Material,
         text = "Histograms of output and truth, as the paper compares them. They say nothing of where anything lies."
         chapters.append(Chapter("Histograms", [text], None, _rows(material, scores, names)))
         rows = [
-            {"network": n, "validation loss": _said(scores[n].get("validation_loss"))}
+            {"network": n, "validation loss": in_words(scores[n].get("validation_loss"))}
             for n in material.config.train.networks if n in scores
         ]  # fmt: skip
         chapters.append(
@@ -187,8 +184,6 @@ def _chapters(study: AbstractStudy[Material], run: StudyRun, material: Material,
             chapters.append(
                 Chapter("Which input made this part of the output", [text], figures / "maps.png", _map_rows(scores))
             )
-    items = [{"in the paper": i.what, "": i.state, "here": i.how} for i in ITEMS]
-    chapters.append(Chapter("What the paper did, and what is done here", [study.paper], None, items))
     return chapters
 
 
@@ -206,14 +201,13 @@ def _cases(material: Material) -> list[ReportCase]:
 
 def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) -> None:
     """Write ``report.html`` from what has been done so far."""
-    done, config = _done(run), run.config
+    done, config = done_acts(run), run.config
     if "train" not in done:
         write_report(run.path / "report.html", f"Regard study: {study.title}", [], meta={"acts done": ", ".join(done)})
         return
     assert isinstance(config, BoneSuppressionConfig)
     material = study.material(run)
-    evidence, verdicts = evidence_of(run.path)
-    meta = {
+    facts = {
         "size": config.size,
         "data": "radiograph phantoms" if material.phantoms else "the user's folder",
         "trained on": f"{len(material.learn)} radiographs of {len(set(material.learn.patients))} chests",
@@ -221,15 +215,5 @@ def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) ->
         "pixels": f"{config.data.size} x {config.data.size}, trained on squares of {config.train.crop}",
         "seed": run.seed,
     }
-    failures = run.folder.failures
-    if failures:
-        meta["cases that failed"] = f"{len(failures)}, told in failures.tsv"
-    write_report(
-        run.path / "report.html",
-        f"Regard study: {study.title}",
-        _cases(material) if "explain" in done and "score" in done else [],
-        meta=meta,
-        evidence=evidence,
-        verdicts=verdicts,
-        chapters=_chapters(study, run, material, scores),
-    )
+    cases = _cases(material) if {"explain", "score"} <= done else []
+    write_study_page(study, run, _chapters(run, material, scores), facts=facts, cases=cases)

@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from regard.studies.bone_suppression.about import ITEMS
 from regard.studies.bone_suppression.config import SIZES, BoneSuppressionConfig
 from regard.studies.bone_suppression.explain import explain_cases
 from regard.studies.bone_suppression.material import Material, material_of
 from regard.studies.bone_suppression.page import write_page
 from regard.studies.bone_suppression.score import score_all
-from regard.studies.bone_suppression.weigh import weigh_maps
+from regard.studies.bone_suppression.weigh import weigh_regions
 from regard.studies.config import StudyConfig
+from regard.studies.items import Item, read_items
 from regard.studies.run import Scores, StudyRun
-from regard.studies.study import AbstractStudy, Item
+from regard.studies.study import AbstractStudy
 
 __all__ = ["BoneSuppressionStudy"]
 
@@ -35,15 +35,11 @@ class BoneSuppressionStudy(AbstractStudy[Material]):
         "explain": "which input made a region of the output; what was taken away that is not bone",
         "weigh": "the maps against what the region depends on when the chest is rendered again",
     }
-    items: ClassVar[tuple[Item, ...]] = ITEMS
+    items: ClassVar[tuple[Item, ...]] = read_items("regard.studies.bone_suppression")
 
     def gather(self, run: StudyRun) -> Material:
         assert isinstance(run.config, BoneSuppressionConfig)
         return material_of(run, run.config)
-
-    def data(self, run: StudyRun) -> Scores:
-        self.material(run)
-        return {}
 
     def train(self, run: StudyRun) -> Scores:
         material = self.material(run)
@@ -60,7 +56,7 @@ class BoneSuppressionStudy(AbstractStudy[Material]):
         return explain_cases(self.material(run))
 
     def weigh(self, run: StudyRun) -> Scores:
-        return weigh_maps(self.material(run))
+        return weigh_regions(self.material(run))
 
     def report(self, run: StudyRun, scores: Scores) -> None:
         write_page(self, run, scores)
