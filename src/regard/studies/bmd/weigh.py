@@ -9,17 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from regard.core.devices import answers
-from regard.core.recording import Network
 from regard.core.target import Output
-from regard.evidence import controls
-from regard.evidence.again import taken_away
-from regard.evidence.comparison import Comparison, WeighedMap
 from regard.evidence.faithfulness.deletion_insertion import Deletion
-from regard.evidence.files import weighed_map, write_evidence
-from regard.evidence.measure import Exhibit, Explain, Places
+from regard.evidence.measure import Places
 from regard.evidence.sanity.similarity import spearman
-from regard.evidence.verdict import FAITHFUL, PLACED, Verdict
-from regard.evidence.weigh import Neighbours, Plan, all_verdicts, comparisons, weigh_case
+from regard.evidence.verdict import FAITHFUL
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.studies.bmd.cohort import Cohort
 from regard.studies.bmd.explain import explained
@@ -29,11 +23,18 @@ from regard.studies.bmd.phantoms import again
 from regard.studies.bmd.score import UNIT, margin_of, t_score
 from regard.studies.bmd.truth import CaseTruth, case_truth, data_places, rendered
 from regard.studies.scoring.bootstrap import Score, mean_score
+from regard.studies.weighing import (
+    AT_DATA,
+    Known,
+    MapRequest,
+    Weighing,
+    make_map,
+    map_scores,
+    plan_of,
+    weigh_cohort,
+)
 
 __all__ = ["AT_DATA", "decision", "weigh_maps"]
-
-AT_DATA = f"{PLACED}@data"
-"""The measure of place against the label's places; without the ending, against model truth."""
 
 _ACROSS = ("grad-ram", "grad-ramp", "integrated-gradients", "occlusion")
 _STEPS = 9
@@ -59,15 +60,6 @@ def _reader(material: Material, case: int) -> Callable[[Tensor], Tensor]:
     return read
 
 
-def _explains(material: Material, spec: MethodSpec, case: str) -> Explain:
-    def explain(network: Network, inputs: Tensor) -> Tensor:
-        explainer = spec.build(network, layer=HOOKED)
-        found: Tensor = explainer.attribute(inputs, Output(0), seed=material.run.seed, case=case)
-        return found.sum(1, keepdim=True)
-
-    return explain
-
-
 def truths(material: Material, cohort: Cohort, n: int) -> tuple[CaseTruth, Places]:
     """Model truth of the first network, and data truth, of one explained case."""
     config = material.config
@@ -78,93 +70,37 @@ def truths(material: Material, cohort: Cohort, n: int) -> tuple[CaseTruth, Place
     return found, data_places(cohort.vertebra[n], mark, cohort.spacing)
 
 
-def _maps(material: Material, cohort: Cohort) -> dict[str, list[Tensor]]:
+def _weighing(material: Material, cohort: Cohort) -> Weighing:
+    """The maps of the first network of case 1, against model truth and the label's places."""
     network = _network(material)
-    return {
-        spec.label: [
-            _explains(material, spec, cohort.cases[n])(network, material.scale(cohort.images[n : n + 1]))
-            for n in range(len(cohort))
-        ]
-        for spec in _specs(material)
-    }
 
+    def requests(n: int) -> list[MapRequest]:
+        x = material.scale(cohort.images[n : n + 1])
+        return [MapRequest(spec, network, x, Output(0), HOOKED) for spec in _specs(material)]
 
-def _weigh_one(
-    material: Material, cohort: Cohort, n: int, maps: dict[str, list[Tensor]], plan: Plan
-) -> list[WeighedMap]:
-    network, case = _network(material), cohort.cases[n]
-    x = material.scale(cohort.images[n : n + 1])
-    places: Places | None = None
-    label_places: Places | None = None
-    if material.phantoms:
+    def known(n: int) -> Known:
+        spread = dict.fromkeys(
+            (s.label for s in _specs(material)), float(material.predictions(material.test, 1)[0].std())
+        )
+        if not material.phantoms:
+            return Known(spread)
         truth, label_places = truths(material, cohort, n)
-        places = truth.places
-    exhibits, beside = {}, {}
-    spread = float(material.predictions(material.test, 1)[0].std())
-    for spec in _specs(material):
-        explainer = spec.build(network, layer=HOOKED)
-        quantity, sign = explainer.meaning
-        exhibits[spec.label] = Exhibit(
-            network, x, Output(0), maps[spec.label][n], quantity, sign, case=case, spread=spread or None, places=places,
-            explain=_explains(material, spec, case), seed=material.run.seed,
-            others={k: m[n] for k, m in maps.items() if k != spec.label},
-            **taken_away(explainer, x, Output(0), seed=material.run.seed, case=case),
-        )  # fmt: skip
-        rest = [m for k, m in enumerate(maps[spec.label]) if k != n]
-        beside[spec.label] = Neighbours(
-            rest[n % len(rest)] if rest else None,
-            controls.cohort_mean(rest, x) if rest else None,
-            lambda: controls.random_cam(network, x, Output(0), layer=HOOKED, seed=material.run.seed, case=case),
-        )
-    patient = cohort.patients[n]
-    found = weigh_case(exhibits, plan, target="bmd", patient=patient, beside=beside)
-    if label_places is None:
-        return found
-    only = dataclasses.replace(plan, measures={PLACED: plan.measures[PLACED]})
-    again_at = {k: dataclasses.replace(e, places=label_places, explain=None) for k, e in exhibits.items()}
-    second = weigh_case(again_at, only, target="bmd", patient=patient, beside=beside)
-    return [
-        dataclasses.replace(
-            m,
-            figures={**m.figures, **({AT_DATA: o.figures[PLACED]} if PLACED in o.figures else {})},
-        )
-        for m, o in zip(found, second, strict=True)
-    ]
+        return Known(spread, truth.places, label_places)
 
-
-def _score(row: Comparison) -> Score:
-    return Score(row.value, row.low, row.high, 0.95, row.n, row.n_patients, row.unit)
+    return Weighing(cohort.cases, cohort.patients, "bmd", requests, known, random_cam=True)
 
 
 def weigh_maps(material: Material) -> dict[str, dict[str, Score]]:
     """Weigh the maps of the first network of case 1, write the evidence, and look at the decision."""
     cohort, section = explained(material), material.config.weigh
     cohort = cohort.of(range(min(len(cohort), section.n_truth)))
-    plan = Plan.of(
-        [FAITHFUL, *([PLACED] if material.phantoms else [])],
-        truth=material.phantoms, n_null=section.n_null, n_patients=len(set(cohort.patients)), seed=material.run.seed,
-    )  # fmt: skip
+    weighing = _weighing(material, cohort)
+    plan = plan_of(material.run, weighing, truth=material.phantoms, n_null=section.n_null)
     plan = dataclasses.replace(
         plan, measures={**plan.measures, FAITHFUL: Deletion(n_steps=section.n_steps, every_filling=False)}
     )
-    maps: dict[str, list[Tensor]] = {}
-    weighed: list[WeighedMap] = []
-    total = len(cohort) + (len(material.config.data.doses) if material.phantoms else 0)
-    for n, case in enumerate(cohort.cases):
-        material.run.stage(case, n, total)
-
-        def make(n: int = n) -> dict[str, object]:
-            maps.update(maps or _maps(material, cohort))
-            return {"maps": [dataclasses.asdict(m) for m in _weigh_one(material, cohort, n, maps, plan)]}
-
-        weighed += [weighed_map(m) for m in material.run.record(f"weigh/map-{case}", make)["maps"]]
-    rows = comparisons(weighed, seed=material.run.seed)
-    verdicts: dict[str, Verdict] = all_verdicts(rows)
-    write_evidence(material.run.path, rows, verdicts, {})
-    scores: dict[str, dict[str, Score]] = {}
-    for row in rows:
-        if row.case == "*" and row.group == "*" and not row.control:
-            scores.setdefault(f"map_{row.method}", {})[row.measure] = _score(row)
+    n_later = len(material.config.data.doses) if material.phantoms else 0
+    scores = map_scores(weigh_cohort(material.run, weighing, plan, n_later=n_later))
     if material.phantoms:
         scores |= _dependence(material, cohort)
         scores |= _across(material, cohort)
@@ -217,8 +153,15 @@ def _across(material: Material, cohort: Cohort) -> dict[str, dict[str, Score]]:
             likeness = {}
             for spec in _specs(material):
                 if spec.name in _ACROSS:
-                    explain = _explains(material, spec, cohort.cases[n])
-                    likeness[spec.label] = spearman(explain(network, pair[:1]), explain(network, pair[1:]))
+                    below, above = (
+                        make_map(
+                            MapRequest(spec, network, x, Output(0), HOOKED),
+                            seed=material.run.seed,
+                            case=cohort.cases[n],
+                        )
+                        for x in pair.split(1)
+                    )
+                    likeness[spec.label] = spearman(below, above)
             return {"likeness": likeness, "step": found[1]}
 
         said = material.run.record(f"weigh/across-{patient}", make)["likeness"]
