@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 import regard
+from regard.bring_home import bring_home
 from regard.core.errors import ReferenceInputError
 from regard.core.explainer import Attribution
 from regard.core.quantity import Quantity
-from regard.explain import _bring_home
 from regard.models import ModelCard
 from regard.models.case import prepare_case
 
@@ -54,10 +54,10 @@ def test_the_error_of_a_contribution_is_that_of_the_map_at_home(times: float) ->
 
     def home(m: Tensor) -> Tensor:
         found = Attribution((m,), torch.zeros(1), standard_error=(error,))
-        return _bring_home(part, [found], 0, Quantity.CONTRIBUTION)["relevance"][0]
+        return bring_home(part, [found], 0, Quantity.CONTRIBUTION)["relevance"][0]
 
     found = Attribution((relevance,), torch.zeros(1), standard_error=(error,))
-    stated = _bring_home(part, [found], 0, Quantity.CONTRIBUTION)["standard_error"][0]
+    stated = bring_home(part, [found], 0, Quantity.CONTRIBUTION)["standard_error"][0]
     shared = torch.randn(400, generator=generator, dtype=torch.float64)
     together = torch.stack([home(relevance + z * error) for z in shared]).std(0) / shared.std()
     torch.testing.assert_close(stated, together, rtol=1e-9, atol=1e-12)

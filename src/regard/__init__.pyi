@@ -37,6 +37,7 @@ from regard.explainers.cam.hires_cam import HiResCAM as HiResCAM
 from regard.explainers.cam.layer_cam import LayerCAM as LayerCAM
 from regard.explainers.cam.random_cam import RandomCAM as RandomCAM
 from regard.explainers.cam.score_cam import ScoreCAM as ScoreCAM
+from regard.explainers.describe import methods as methods
 from regard.explainers.gradient.expected_gradients import ExpectedGradients as ExpectedGradients
 from regard.explainers.gradient.gradient import Gradient as Gradient
 from regard.explainers.gradient.guided_backpropagation import GuidedBackpropagation as GuidedBackpropagation

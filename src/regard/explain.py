@@ -3,35 +3,31 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from regard.bring_home import bring_home, explanation_of, masked
 from regard.core import recording
 from regard.core.batching import BatchSize
-from regard.core.emptiness import emptiness, shortfall
 from regard.core.errors import InputError, ReferenceInputError
-from regard.core.explainer import Attribution, Query
+from regard.core.explainer import Query
 from regard.core.explanation import Explanation, NetworkMap
 from regard.core.first_pass import first_pass, offered
-from regard.core.geometry import resample
 from regard.core.image_target import Mean
 from regard.core.one_thread import alone
-from regard.core.quantity import Quantity, Sign
 from regard.core.recording import GRADIENT
 from regard.core.rows import target_values
-from regard.core.spatial import n_space, over_channels
+from regard.core.spatial import n_space
 from regard.core.target import AbstractTarget, TargetLike
 from regard.core.volume import Volume
 from regard.explainers.cam.recorded import shared_pass
 from regard.explainers.of_case import fitted, with_reference_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.binding import bind_target, outputs_of
-from regard.models.case import PreparedCase, PreparedScan, prepare_case
+from regard.models.case import PreparedCase, prepare_case
 from regard.models.given import ModelLike, ScanLike, as_model, as_region, as_volume, is_array, n_axes_of
 from regard.models.model import Ensemble, Model
 from regard.models.preparation import outside_training
@@ -293,17 +289,17 @@ def explain_case(
                 parts.append(found)
             of_method: list[Explanation] = []
             for n, (name, part) in enumerate(zip(scans, prepared.parts, strict=True)):
-                maps = _bring_home(part, parts, n, explainer.meaning[0])
+                maps = bring_home(part, parts, n, explainer.meaning[0])
                 on_network = NetworkMap.of(parts, n, part.grid, given=able is not None)
                 of_method.append(
-                    _explanation(
+                    explanation_of(
                         model, spec, explainer.knobs(), explainer.form, parts, maps, *explainer.meaning, able, part,
                         name if isinstance(scan, Mapping) else None, case, goal, prediction, warnings,
                         made(model, scans, seed, batch_size, inputs.tensors[0]), on_network,
                     )
                 )  # fmt: skip
             if mask is not None:
-                of_method = [_masked(e, mask) for e in of_method]
+                of_method = [masked(e, mask) for e in of_method]
             explanations += of_method
             if when_made is not None:
                 when_made(of_method)
@@ -354,120 +350,3 @@ def _probed(
         keys=[owner.regard_network for owner in owners],
         before=before,
     )
-
-
-def _bring_home(
-    part: PreparedScan, found: Sequence[Attribution], n: int, quantity: Quantity
-) -> dict[str, tuple[Tensor, float]]:
-    """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement.
-
-    All that belongs to a map goes home by the map's own way. A standard error (s per network voxel) so becomes A' |s|
-    for a contribution A' m: at most what the error of A' m is, whatever the network voxels' errors have in common, and
-    exactly that where one network voxel feeds a scan voxel or the errors are shared, as within a segment.
-    """
-
-    def on_grid(tensor: Tensor) -> Tensor:
-        return part.to_space(tensor, quantity)[None]
-
-    def home(tensor: Tensor) -> tuple[Tensor, float]:
-        carried, outside = part.bring_home(tensor[0], quantity)
-        return carried, outside if math.isfinite(outside) else 0.0
-
-    homes = [home(over_channels(on_grid(a.relevance[n]))) for a in found]
-    stack = torch.stack([h for h, _ in homes])
-    maps = {"relevance": (stack.mean(0), float(np.mean([o for _, o in homes])))}
-    errors = [a.standard_error for a in found]
-    if all(e is not None for e in errors):
-        squares = []
-        for e in errors:
-            assert e is not None
-            squares.append(home(over_channels(on_grid(e[n]).square()).sqrt())[0].square())
-        maps["standard_error"] = (torch.stack(squares).sum(0).sqrt() / len(squares), 0.0)
-    if len(found) > 1:
-        maps["spread"] = (stack.std(0), 0.0)
-        same = (stack.sign() == stack.mean(0).sign()).double().mean(0)
-        maps["agreement"] = (torch.where(torch.isnan(stack[0]), torch.nan, same), 0.0)
-    return maps
-
-
-def _explanation(
-    model: Model,
-    spec: MethodSpec,
-    knobs: Mapping[str, Any],
-    form: str,
-    parts: Sequence[Attribution],
-    maps: Mapping[str, tuple[Tensor, float]],
-    quantity: Quantity,
-    sign: Sign,
-    compared: FoundReference | None,
-    part: PreparedScan,
-    name: str | None,
-    case: str,
-    goal: AbstractTarget,
-    prediction: float,
-    warnings: Sequence[str],
-    made: Mapping[str, Any],
-    on_network: NetworkMap,
-) -> Explanation:
-    first, scan = parts[0], part.scan
-    output_unit = goal.unit(model.card.output.units[0] if model.card.output.units else "a.u.")
-    unit = quantity.unit(output_unit, part.unit)
-    notes = {k: v for k, v in first.notes.items() if k not in ("layer", "reference")}
-    if len(parts) > 1:
-        notes["members"] = len(parts)
-    reference: dict[str, Any] | None = None
-    if compared is not None:
-        reference = {"label": compared.label, "value": compared.value}
-    elif first.reference_value is not None:
-        own = str(first.notes.get("reference", "the method's own"))
-        reference = {"label": own, "value": float(first.reference_value[0])}
-    errors = [float(a.completeness_error[0]) for a in parts if a.completeness_error is not None]
-    left = float(np.mean(errors)) if errors else None
-    if len(errors) > 1:
-        notes["completeness_error_rms"] = float(np.sqrt(np.mean(np.square(errors))))
-    warnings = [*warnings, *shortfall(parts, output_unit), *dict.fromkeys(w for a in parts for w in a.warnings)]
-    if len(parts) > 1 and not any("empty" in a.notes for a in parts):
-        # Members that each hold something may leave nothing in their mean.
-        warnings += emptiness([maps["relevance"][0][None]])
-    volumes = {key: scan.with_tensor(tensor.float(), unit="") for key, (tensor, _) in maps.items()}
-    return Explanation(
-        relevance=replace(volumes["relevance"], unit=unit, header={}),
-        scan=scan,
-        case=case,
-        method=spec.name,
-        quantity=quantity,
-        sign=sign,
-        unit=unit,
-        prediction=prediction,
-        target=goal.label,
-        output_unit=output_unit,
-        label=spec.label,
-        input=name,
-        knobs=knobs,
-        form=form,
-        layer=first.notes.get("layer"),
-        reference=reference,
-        completeness_error=left,
-        outside=maps["relevance"][1],
-        standard_error=volumes.get("standard_error"),
-        spread=volumes.get("spread"),
-        agreement=volumes.get("agreement"),
-        made=made,
-        notes=notes,
-        warnings=tuple(warnings),
-        on_network=on_network,
-    )
-
-
-def _masked(explanation: Explanation, mask: Volume) -> Explanation:
-    """Set the map to NaN outside a mask, and state what was there."""
-    inside = resample(mask, explanation.scan.grid, order=0).tensor[0] > 0.5
-    if not bool(inside.any()):
-        raise InputError("a mask with no voxel inside the scan", "one that overlaps it", "check its affine")
-    tensor = explanation.relevance.tensor
-    notes = dict(explanation.notes)
-    if explanation.quantity.sums:
-        notes["outside_mask"] = float(torch.nansum(tensor[0][~inside].double()))
-    kept = torch.where(inside[None], tensor, torch.nan)
-    seen = explanation.on_network and explanation.on_network.within(mask)
-    return replace(explanation, relevance=explanation.relevance.with_tensor(kept), notes=notes, on_network=seen)

@@ -13,10 +13,10 @@ import torch
 import yaml
 from file_samples import explanation_of
 
-from regard.core.errors import CardError, FileError, FolderError
+from regard.core.errors import CardError, FileError, FolderError, InputError
 from regard.core.volume import Volume
 from regard.io import lock
-from regard.io.atomic import write_bytes
+from regard.io.atomic import append_tsv, write_bytes, write_tsv
 from regard.io.manifest import MANIFEST, Manifest
 from regard.io.maps import read_map, save_map
 from regard.io.own_files import adopt, clear, foreign_files
@@ -407,3 +407,39 @@ def test_a_file_system_without_links(run_path: Path, monkeypatch: pytest.MonkeyP
     with start(run_path), pytest.raises(FolderError, match="in use by"):
         start(run_path)
     assert not (run_path / lock.LOCK).exists()
+
+
+def test_a_row_of_failures_is_appended_and_the_table_is_the_same(tmp_path: Path) -> None:
+    with start(tmp_path / "a") as folder:
+        place = folder.path / "failures.tsv"
+        inode = place.stat().st_ino
+        for n in range(50):
+            folder.add_failure(f"c{n}", "read", InputError('a "cell"\twith a tab', "none"))
+        assert place.stat().st_ino == inode  # not written anew
+        rows = read_failures(folder.path)
+        assert [r["case"] for r in rows] == [f"c{n}" for n in range(50)]
+        assert rows == folder.failures
+        folder.add_failure("c3", "read", InputError("another", "none"))
+        assert [r["case"] for r in read_failures(folder.path)].count("c3") == 1
+        place.unlink()
+        folder.add_failure("c51", "read", InputError("more", "none"))
+        assert len(read_failures(folder.path)) == 51
+
+
+def test_what_a_full_disk_cuts_off_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io as streams
+
+    place = tmp_path / "t.tsv"
+    write_tsv(place, ("a", "b"), [(1, 2)])
+    before = place.read_bytes()
+    whole = streams.FileIO.write
+
+    class Short(streams.FileIO):
+        def write(self, content: bytes) -> int:  # type: ignore[override]
+            return int(whole(self, content[: len(content) // 2]))
+
+    monkeypatch.setattr("builtins.open", lambda path, *a, **k: Short(path, "r+"))
+    with pytest.raises(FileError):
+        append_tsv(place, [("x" * 50, "y" * 50)])
+    monkeypatch.undo()
+    assert place.read_bytes() == before

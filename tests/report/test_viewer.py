@@ -259,3 +259,32 @@ def test_serving_announces_opens_and_ends(folder, monkeypatch):
     assert told == opened == [url]
     view.serve(folder, open_browser=False)
     assert len(opened) == 1
+
+
+def test_a_cohort_and_samples_are_shown_with_their_pictures_and_regions(tmp_path, monkeypatch):
+    script = tmp_path / "niivue.umd.js"
+    script.write_text("var niivue = {}")
+    monkeypatch.setattr(view, "niivue_script", lambda: script)
+    folder = tmp_path / "cohort"
+    for name in ("population/desc-g_mean.nii.gz", "population/image_mean.nii.gz", "samples/c1_sample-0.nii.gz"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    (folder / "figures").mkdir()
+    (folder / "figures" / "desc-g_regions.png").write_bytes(b"x")
+    (folder / "regions.tsv").write_text("region\tmean\tsum\nhippo<b>\t0.000123456\tn/a\n")
+    site = view.Site(folder, "t", niivue=script)
+    kind, policy, page = site.answer("")  # type: ignore[misc]
+    text = page.decode()  # type: ignore[union-attr]
+    assert "There are no maps" not in text
+    assert "volume/population/desc-g_mean.html" in text
+    assert "volume/samples/c1_sample-0.html" in text
+    assert "figures/desc-g_regions.png" in text
+    assert "hippo&lt;b&gt;" in text
+    assert "0.0001235" in text
+    assert ">sum<" not in text  # a column that says nothing
+    _, _, shown = site.answer("volume/population/desc-g_mean.html")  # type: ignore[misc]
+    assert b'data-map="../../population/desc-g_mean.nii.gz"' in shown  # type: ignore[operator]
+    assert b'data-scan="../../population/image_mean.nii.gz"' in shown  # type: ignore[operator]
+    assert b'src="../../volume.js"' in shown  # type: ignore[operator]
+    assert site.answer("volume/checkpoints/x.html") is None
+    assert site.answer("population/../secret.nii.gz") is None

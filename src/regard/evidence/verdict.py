@@ -211,8 +211,10 @@ def _faithful(rows: Sequence[Comparison], measures: Sequence[str], n_patients: i
             return "open", f"{reason} Yet it has {told}: what it is compared with is as good here."
         return "fails", f"{reason} It has {told}."
     if state == "holds" and share < least:
-        asked = f"{100 * least:.0f} % is asked"
-        return "open", f"{reason} Better than chance is not enough: it has only {told}, and {asked}."
+        asked = f"{100 * least:.0f} % is asked."
+        if any(r.quantity == Quantity.EFFECT for r in rows):
+            asked += " Of windows that overlap a place shows the mean; with a stride as wide as they are, its own."
+        return "open", f"{reason} Better than chance is not enough: it has only {told}, and {asked}"
     reason = f"{reason} It has {told}."
     if state == "holds" and measures == (QUICK,) and n_patients < _threshold("quick patients"):
         few = f"a quick measure on {n_patients} patient{'' if n_patients == 1 else 's'}"

@@ -19,6 +19,7 @@ from regard.core.errors import FileError
 __all__ = [
     "TEMPORARY",
     "announce",
+    "append_tsv",
     "atomic",
     "disk_error",
     "name_error",
@@ -191,10 +192,35 @@ def write_tsv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
 
     A cell with a tab, a line break or a quotation mark is put in quotation marks, as spreadsheets do.
     """
+    write_text(path, _cells([columns]) + _cells(rows))
+
+
+def append_tsv(path: str | Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Add rows to a table that `write_tsv` wrote, in one write; what a full disk cuts off is taken back.
+
+    Raises
+    ------
+    FileError
+        If the disk is full, or the place cannot be written to.
+    """
+    try:
+        with open(path, "r+b", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            content = _cells(rows).encode()
+            try:
+                if file.write(content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            except OSError:
+                file.truncate(before)
+                raise
+    except OSError as error:
+        raise disk_error(error) or FileError(f"'{path}': {error}", "a file that can be written to") from error
+
+
+def _cells(rows: Iterable[Sequence[Any]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, dialect="excel-tab", lineterminator="\n")
-    writer.writerow(columns)
     for row in rows:
         cells = [plain(cell) for cell in row]
         writer.writerow(["n/a" if cell is None else cell for cell in cells])
-    write_text(path, out.getvalue())
+    return out.getvalue()

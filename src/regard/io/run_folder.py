@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from regard.core.errors import CardError, FileError, FolderError, RunStoppedError
 from regard.core.memory import peak_mib
 from regard.core.plain_text import without_controls
-from regard.io.atomic import TEMPORARY, announce, plain, watch, write_tsv, write_yaml
+from regard.io.atomic import TEMPORARY, announce, append_tsv, plain, watch, write_tsv, write_yaml
 from regard.io.configuration import differences, digest, hidden
 from regard.io.contents import Contents
 from regard.io.lock import LOCK, Lock
@@ -300,10 +300,14 @@ class RunFolder:
 
     def add_failure_in_words(self, case: str, stage: str, error_type: str, message: str) -> None:
         """Write one row of ``failures.tsv`` as another process told it; parameters as its columns."""
-        self._forget(case, stage)
+        replaced = self._forget(case, stage)
         row = (case, stage, error_type, _one_line(self.harmless(message)))
         self._failures.append(dict(zip(FAILURES, row, strict=True)))
-        self._write_failures()
+        if replaced or not (self.path / "failures.tsv").is_file():
+            self._write_failures()
+        else:
+            # Of thousands of cases each may fail: the table is not written anew for each.
+            append_tsv(self.path / "failures.tsv", [row])
 
     def succeeded(self, case: str, stage: str | None = None) -> None:
         """Remove the rows of a case that failed earlier and is now done (all stages, or one)."""

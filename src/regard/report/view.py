@@ -1,5 +1,6 @@
 """`regard view`: a run folder in the browser, served on loopback, by token, listed files only."""
 
+import csv
 import hmac
 import importlib.util
 import json
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from regard.core.errors import FileError
@@ -21,7 +23,13 @@ __all__ = ["Site", "listed_files", "make_server", "niivue_script", "serve"]
 
 _log = getLogger(__name__)
 
-_LISTED = ("report.html", "maps/*.nii.gz", "maps/*.json", "maps/*.png", "figures/*")
+_LISTED = (
+    "report.html", "maps/*.nii.gz", "maps/*.json", "maps/*.png", "figures/*", "population/*.nii.gz",
+    "population/*.json", "population/*.png", "samples/*.nii.gz", "regions.tsv",
+)  # fmt: skip
+_VOLUMES = ("maps", "population", "samples")
+"""Folders whose volumes are shown, in the order of the index."""
+_MOST_ROWS = 400
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json; charset=utf-8",
@@ -112,8 +120,9 @@ class Site:
         if path == "niivue.js" and self.niivue:
             return _TYPES[".js"], "file", self.niivue
         if path.startswith("volume/") and self.niivue:
-            stem = path.removeprefix("volume/").removesuffix(".html")
-            return (_TYPES[".html"], "volume", self._volume(stem, files)) if f"maps/{stem}.nii.gz" in files else None
+            name = path.removeprefix("volume/").removesuffix(".html")
+            name = name if name.partition("/")[0] in _VOLUMES else f"maps/{name}"
+            return (_TYPES[".html"], "volume", self._volume(name, files)) if f"{name}.nii.gz" in files else None
         if path.startswith("scans/"):
             case = path.removeprefix("scans/").removesuffix(".nii.gz").removesuffix(".nii")
             scan = self.scans.get(case)
@@ -124,35 +133,57 @@ class Site:
         return None
 
     def _index(self, files: Mapping[str, Path]) -> bytes:
-        maps = []
+        parts: dict[str, list[dict[str, Any]]] = {}
+        shown = set()
         for name in files:
-            on_scan = name.endswith("_relevance.nii.gz") and "_space-network_" not in name
-            if name.startswith("maps/") and on_scan:
-                stem = name.removeprefix("maps/").removesuffix(".nii.gz")
-                picture = f"maps/{stem}.png"
-                shown = quote(picture) if picture in files else None
-                maps.append({"stem": stem, "address": quote(stem), "picture": shown})
+            folder, _, file = name.partition("/")
+            if not name.endswith(".nii.gz") or folder not in _VOLUMES or "_space-network_" in name:
+                continue
+            if folder == "maps" and not name.endswith("_relevance.nii.gz"):
+                continue
+            stem = file.removesuffix(".nii.gz")
+            picture = f"{folder}/{stem}.png"
+            shown.add(picture)
+            parts.setdefault(folder, []).append(
+                {
+                    "title": stem.replace("_relevance", ""),
+                    "address": quote(stem if folder == "maps" else f"{folder}/{stem}"),
+                    "picture": quote(picture) if picture in files else None,
+                }
+            )
+        pictures = [n for n in files if n.endswith(".png") and n not in shown and not n.startswith("maps/")]
         page = environment().get_template("index.html.j2")
         return page.render(
             title=self.folder.resolve().name,
             report="report.html" in files,
-            maps=maps,
+            parts=[(_HEADINGS[f], parts[f]) for f in _VOLUMES if f in parts],
+            pictures=[{"title": Path(n).stem.replace("_", " "), "address": quote(n)} for n in pictures],
+            regions=_rows(files["regions.tsv"]) if "regions.tsv" in files else [],
             niivue=self.niivue is not None,
             words=words,
         ).encode()
 
-    def _volume(self, stem: str, files: Mapping[str, Path]) -> bytes:
-        sidecar = self._sidecar(files.get(f"maps/{stem}.json"))
-        case = stem.rpartition("_desc-")[0]
+    def _volume(self, name: str, files: Mapping[str, Path]) -> bytes:
+        folder, _, stem = name.partition("/")
+        sidecar = self._sidecar(files.get(f"{name}.json"))
+        case = stem.rpartition("_desc-")[0] if folder == "maps" else stem.partition("_sample-")[0]
         names = [case, str(sidecar.get("case", ""))]
         scan = next((n for n in names if n in self.scans and self.scans[n].is_file()), None)
         suffix = ".nii.gz" if scan and self.scans[scan].name.endswith(".gz") else ".nii"
+        # The page of a map lies one step below the index, that of another volume two.
+        up = "../" if folder == "maps" else "../../"
+        scan_address = None if scan is None else f"{up}scans/{quote(scan, safe='')}{suffix}"
+        template = f"population/{_TEMPLATE}.nii.gz"
+        if folder == "population" and template in files:
+            scan_address = f"{up}{template}"
         page = environment().get_template("volume.html.j2")
         return page.render(
             stem=stem,
+            up=up,
             facts=[(k, sidecar.get(k)) for k in ("case", "method", "quantity", "unit", "sign", "target", "prediction")],
-            map_address=f"../maps/{quote(stem)}.nii.gz",
-            scan_address=None if scan is None else f"../scans/{quote(scan, safe='')}{suffix}",
+            map_address=f"{up}{folder}/{quote(stem)}.nii.gz",
+            scan_address=scan_address,
+            of_case=folder == "maps",
             unsigned=sidecar.get("sign") == "unsigned",
             words=words,
         ).encode()
@@ -165,6 +196,28 @@ class Site:
             _log.warning("the sidecar %s cannot be read; the volume is shown without it", path)
             return {}
         return read if isinstance(read, dict) else {}
+
+
+_HEADINGS = {"maps": "Maps", "population": "Population", "samples": "Samples"}
+_TEMPLATE = "image_mean"
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Rows of a table for the eye, the header first: at most `_MOST_ROWS`, without columns that say nothing."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = [row for row, _ in zip(csv.reader(stream, dialect="excel-tab"), range(_MOST_ROWS + 1), strict=False)]
+    told = [
+        n for n in range(len(rows[0]) if rows else 0) if any(r[n] not in ("", "n/a") for r in rows[1:] if n < len(r))
+    ]
+    return [[_cell(row[n]) if n < len(row) else "" for n in told] for row in rows]
+
+
+def _cell(text: str) -> str:
+    try:
+        value = float(text)
+    except ValueError:
+        return "" if text == "n/a" else text
+    return words.number(int(value) if value.is_integer() else value)
 
 
 class _Server(ThreadingHTTPServer):
