@@ -10,12 +10,18 @@ from regard.studies.evidence_page import evidence_of
 from regard.studies.run import Scores, StudyRun
 from regard.studies.scoring.bootstrap import Score
 
-__all__ = ["done_acts", "in_words", "score_chapters", "sentence", "write_study_page"]
+__all__ = ["done_acts", "in_words", "score_chapters", "sentence", "write_early_page", "write_study_page"]
 
 
-def done_acts(run: StudyRun) -> set[str]:
-    """Acts that have been run, in this folder or in the run that it goes on from."""
-    return {act for act in ACTS if run.find(f"checkpoints/act-{act}.json") is not None}
+def done_acts(run: StudyRun) -> tuple[str, ...]:
+    """Acts that have been run, in this folder or in the run that it goes on from, in their order."""
+    return tuple(act for act in ACTS if run.find(f"checkpoints/act-{act}.json") is not None)
+
+
+def write_early_page(study: Any, run: StudyRun) -> None:
+    """Write ``report.html`` of a run that has no networks yet: which acts are done."""
+    facts = {"acts done": ", ".join(done_acts(run))}
+    write_report(run.path / "report.html", f"Regard study: {study.title}", [], meta=facts)
 
 
 def in_words(score: Score | None) -> str:

@@ -1,11 +1,9 @@
 """The report: one page that a clinician can read, then tables, pictures and maps."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from regard.explainers.spec import parse_methods
-from regard.report.html import Chapter, ReportCase, write_report
-from regard.studies.bmd.about import ITEMS
+from regard.report.html import Chapter, ReportCase
 from regard.studies.bmd.config import BMDConfig
 from regard.studies.bmd.explain import explained, maps_of
 from regard.studies.bmd.figures import draw_agreement, draw_decoy, draw_maps
@@ -25,9 +23,9 @@ from regard.studies.bmd.tables import (
     where_rows,
 )
 from regard.studies.bmd.weigh import decision
-from regard.studies.evidence_page import evidence_of
 from regard.studies.run import Scores, StudyRun
 from regard.studies.study import AbstractStudy
+from regard.studies.study_page import done_acts, write_early_page, write_study_page
 
 __all__ = ["write_page"]
 
@@ -75,7 +73,7 @@ def _measured(material: Material, scores: Scores, figures: Path) -> list[Chapter
 
 def _mapped(run: StudyRun, material: Material, scores: Scores, figures: Path) -> list[Chapter]:
     config, cohort, found = material.config, explained(material), []
-    if "explain" in _done(run):
+    if "explain" in done_acts(run):
         labels = [s.label for s in parse_methods(config.explain.methods)]
         early = [f"{m}-early" for m in ("grad-ram", "grad-ramp") if m in labels]
         pictured = range(min(config.explain.n_pictured, len(cohort)))
@@ -102,10 +100,10 @@ def _mapped(run: StudyRun, material: Material, scores: Scores, figures: Path) ->
     return found + _table("Are the maps true?", text, place_rows(scores))
 
 
-def _chapters(study: AbstractStudy[Material], run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
+def _chapters(run: StudyRun, material: Material, scores: Scores) -> list[Chapter]:
     config, figures, cohort = material.config, run.folder.figures, explained(material)
     chapters = [Chapter("In short, for a clinician", summary(material, scores))]
-    if "score" in _done(run):
+    if "score" in done_acts(run):
         rows = decision(material, cohort)
         text = "Open: the reading's prediction interval holds the threshold, so that the slice alone does not decide."
         chapters.append(Chapter(f"At the decision, T = {config.score.threshold:g}", [text], None, rows))
@@ -131,19 +129,12 @@ def _chapters(study: AbstractStudy[Material], run: StudyRun, material: Material,
             "0, whose network has no reason to use it."
         )
         chapters += _table("Which maps give the shortcut away", text, seen_rows(scores, config))
-    items = [{"in the paper": i.what, "": i.state, "here": i.how} for i in ITEMS]
-    chapters.append(Chapter("What the paper did, and what is done here", [study.paper], None, items))
     return chapters
 
 
 def labels_of(config: BMDConfig) -> list[str]:
     """Labels of the methods."""
     return [s.label for s in parse_methods(config.explain.methods)]
-
-
-def _done(run: StudyRun) -> set[str]:
-    acts = ("data", "train", "score", "explain", "weigh")
-    return {a for a in acts if run.find(f"checkpoints/act-{a}.json") is not None}
 
 
 def _cases(material: Material) -> list[ReportCase]:
@@ -169,16 +160,14 @@ def _cases(material: Material) -> list[ReportCase]:
 
 def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) -> None:
     """Write ``report.html`` from what has been done so far."""
-    done = _done(run)
+    done = done_acts(run)
     if "train" not in done:
-        write_report(run.path / "report.html", f"Regard study: {study.title}", [], meta={"acts done": ", ".join(done)})
+        write_early_page(study, run)
         return
     assert isinstance(run.config, BMDConfig)
     material = study.material(run)
-    evidence, verdicts = evidence_of(run.path)
-    chapters: Sequence[Chapter] = _chapters(study, run, material, scores)
     config = run.config
-    meta = {
+    facts = {
         "size": config.size,
         "data": "torso phantoms" if material.phantoms else "the user's table",
         "trained on": f"{len(material.learn)} slices of {len(set(material.learn.patients))} patients",
@@ -186,15 +175,5 @@ def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) ->
         "pixels": f"{config.data.shape[0]} x {config.data.shape[1]} of {config.data.spacing_mm:g} mm",
         "seed": run.seed,
     }
-    failures = run.folder.failures
-    if failures:
-        meta["cases that failed"] = f"{len(failures)}, told in failures.tsv"
-    write_report(
-        run.path / "report.html",
-        f"Regard study: {study.title}",
-        _cases(material) if "explain" in done and "score" in done else [],
-        meta=meta,
-        evidence=evidence,
-        verdicts=verdicts,
-        chapters=chapters,
-    )
+    cases = _cases(material) if "explain" in done and "score" in done else []
+    write_study_page(study, run, _chapters(run, material, scores), facts=facts, cases=cases)

@@ -1,7 +1,7 @@
 """The report: one page that a clinician can read, then tables, pictures and maps."""
 
 from regard.phantoms.radiograph import FINDINGS
-from regard.report.html import Chapter, ReportCase, write_report
+from regard.report.html import Chapter, ReportCase
 from regard.studies.bone_suppression.baselines import BASELINES
 from regard.studies.bone_suppression.config import BoneSuppressionConfig
 from regard.studies.bone_suppression.explain import explained, maps_of, region_of
@@ -11,7 +11,7 @@ from regard.studies.bone_suppression.pairs import picture
 from regard.studies.bone_suppression.score import group_of
 from regard.studies.run import Scores, StudyRun
 from regard.studies.study import AbstractStudy
-from regard.studies.study_page import done_acts, in_words, sentence, write_study_page
+from regard.studies.study_page import done_acts, in_words, sentence, write_early_page, write_study_page
 
 __all__ = ["write_page"]
 
@@ -203,7 +203,7 @@ def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) ->
     """Write ``report.html`` from what has been done so far."""
     done, config = done_acts(run), run.config
     if "train" not in done:
-        write_report(run.path / "report.html", f"Regard study: {study.title}", [], meta={"acts done": ", ".join(done)})
+        write_early_page(study, run)
         return
     assert isinstance(config, BoneSuppressionConfig)
     material = study.material(run)
@@ -215,5 +215,5 @@ def write_page(study: AbstractStudy[Material], run: StudyRun, scores: Scores) ->
         "pixels": f"{config.data.size} x {config.data.size}, trained on squares of {config.train.crop}",
         "seed": run.seed,
     }
-    cases = _cases(material) if {"explain", "score"} <= done else []
+    cases = _cases(material) if "explain" in done and "score" in done else []
     write_study_page(study, run, _chapters(run, material, scores), facts=facts, cases=cases)
