@@ -196,7 +196,8 @@ class Explanation:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The map (i, j, k) for numpy: ``np.asarray(explanation)``."""
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
+        array = self.numpy() if dtype is None else self.numpy().astype(dtype, copy=False)
+        return array.copy() if copy else array
 
     def _repr_html_(self) -> str:
         """The report's viewer of this map, for notebooks: self-contained, with the scan below it."""
