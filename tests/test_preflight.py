@@ -61,7 +61,7 @@ CLASSIFIERS: dict[str, Made] = {
     "Classifier": (lambda: nets.Classifier((1, 64, 64), 3, (8, 16, 32), (2, 2, 2)), image(64, 64), 2),
     "Discriminator": (lambda: nets.Discriminator((1, 64, 64), (8, 16, 32), (2, 2, 2)), image(64, 64), None),
     "Critic": (lambda: nets.Critic((1, 64, 64), (8, 16), (2, 2)), image(64, 64), None),
-    "FullyConnectedNet": (lambda: nets.FullyConnectedNet(10, 1, (8, 8)), torch.rand(1, 10), None),
+    "FullyConnectedNet": (lambda: nets.FullyConnectedNet(10, 1, (8, 8)), torch.linspace(0, 1, 10)[None], None),
 }
 IMAGES: dict[str, Made] = {
     "UNet 2D": (lambda: nets.UNet(2, 1, 1, (8, 16, 32), (2, 2)), image(64, 64), MEAN),
