@@ -31,9 +31,10 @@ def tell_cost(this: OpenRun, plan: Plan, forecast: Forecast) -> None:
         return
     seconds = forecast.this + forecast.other * (len(this.cases) - 1)
     bound = "at most" if plan.curtail and plan.n_patients == 1 else "about"
-    n_maps = len(this.maps) * len(this.cases)
+    n_maps, n_cases = len(this.maps) * len(this.cases), len(this.cases)
+    what = f"{n_maps} map{'s' * (n_maps != 1)} of {n_cases} case{'s' * (n_cases != 1)}"
     typer.echo(
-        f"weighing {n_maps} maps of {len(this.cases)} cases, each beside {plan.n_draws} surrogates and other controls, "
+        f"weighing {what}, each beside {plan.n_draws} surrogates and other controls, "
         f"with {plan.n_randomised} further explanations of each: {bound} {span(seconds)}",
         err=True,
     )
