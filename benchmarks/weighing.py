@@ -65,7 +65,8 @@ def weigh(network: nn.Module, x: Tensor, *, quick: bool, n_null: int) -> dict[st
             network, x, target, explain(network, x), *explainer.meaning, case="c", explain=explain,
             reference=away["reference"], parts=away["parts"],
         )  # fmt: skip
-    plan = Plan.of((), truth=False, quick=quick, n_null=n_null)
+    alone = {"curtail": True} if "curtail" in inspect.signature(Plan.of).parameters else {}
+    plan = Plan.of((), truth=False, quick=quick, n_null=n_null, **alone)
     told: list[tuple[float, float]] = []
     begun = time.perf_counter()
     timed = {}

@@ -28,7 +28,7 @@ from regard.explainers.of_case import fitted, with_reference_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.models.binding import bind_target, outputs_of
 from regard.models.case import PreparedCase, prepare_case
-from regard.models.given import ModelLike, ScanLike, as_model, as_region, as_volume, is_array, n_axes_of
+from regard.models.given import ModelLike, ScanLike, as_model, as_reference, as_region, as_volume, is_array, n_axes_of
 from regard.models.model import Ensemble, Model
 from regard.models.preparation import outside_training
 from regard.models.provenance import made
@@ -230,10 +230,9 @@ def explain_case(
     elif is_array(target):
         target = Mean(as_region(target, first), name="region")
     mask = None if mask is None else as_region(mask, first)
-    reference = (
-        reference if reference is None or _is_scalar_reference(reference) else as_volume(reference, affine=affine)
-    )
-    others = [_volumes(other, affine, n_axes_of(model)) for other in reference_cases]
+    if _is_image(reference):
+        reference = as_reference(reference, first, n_axes_of(model))
+    others = [_volumes(o, affine if is_array(o) else None, n_axes_of(model)) for o in reference_cases]
     specs = [s.laid_out(reshape) for s in with_reference_cases(parse_methods(methods), others)]
     prepared = prepare_case(model, scans, through_preparation=through_preparation)
     network, inputs, members = prepared.network, prepared.inputs, prepared.members
@@ -322,9 +321,9 @@ def _volumes(scan: Scan, affine: Any, n_axes: int | None) -> Volume | dict[str, 
     return as_volume(scan, affine=affine, n_axes=n_axes)
 
 
-def _is_scalar_reference(reference: Any) -> bool:
-    """Whether a reference is none that could be an image: a number, a value to reach, a volume or several."""
-    return not (is_array(reference) or isinstance(reference, Path) or hasattr(reference, "get_fdata"))
+def _is_image(reference: Any) -> bool:
+    """Whether a reference is an image of another kind than a `Volume`, and no number or value to reach."""
+    return is_array(reference) or isinstance(reference, Path) or hasattr(reference, "get_fdata")
 
 
 def _probed(

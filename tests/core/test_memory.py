@@ -37,7 +37,7 @@ def faults(how: str, **environment: str) -> tuple[bool, int]:
 def test_kept_memory_costs_no_new_pages() -> None:
     kept, few = faults("keep")
     if not kept:
-        pytest.skip("the C library here has no mallopt, so that nothing is kept")
+        pytest.skip(reason="the C library here has no mallopt, so that nothing is kept")
     _, many = faults("leave")
     # 64 MiB are 16,384 pages of 4 KiB, or 32 of 2 MiB where the system gives large ones.
     assert few * 10 < many

@@ -73,12 +73,22 @@ def test_the_words_are_those_of_all_surrogates(quantity: str) -> None:
     assert made[1]["noise"][0] < N, made
 
 
-def test_a_cohort_is_not_stopped() -> None:
+@pytest.mark.parametrize("patients", [("a", "b"), ("a", "a")])
+def test_several_cases_are_not_stopped_even_of_one_patient(patients: tuple[str, str]) -> None:
+    """One case that no surrogate can decide says nothing of the mean of two."""
     situation = Situation(0, 4, False)
-    noise = torch.randn(situation.image(0).shape, generator=torch.Generator().manual_seed(0))
-    exhibit = Exhibit(
-        situation.network, situation.image(0), situation.target, noise,
-        EXACT["score"].quantity, Sign.RAISED, case="c", batch_size=512,
-    )  # fmt: skip
-    (weighed,) = weigh_case({"m": exhibit}, Plan.of((), truth=False, quick=True, n_patients=2), target="t")
-    assert len(weighed.figures["sensitivity-n"].controls[DRAWN]) == N
+    plan = Plan.of((), truth=False, quick=True, n_patients=len(set(patients)))
+    weighed = []
+    for n, patient in enumerate(patients):
+        x = situation.image(n)
+        exact = EXACT["contribution"].explain(situation, f"c{n}")(situation.network, x)
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+        exhibit = Exhibit(
+            situation.network, x, situation.target, exact if n else noise, EXACT["score"].quantity, Sign.RAISED,
+            case=f"c{n}", batch_size=512,
+        )  # fmt: skip
+        weighed += weigh_case({"m": exhibit}, plan, target="t", patient=patient)
+    assert {len(m.figures["sensitivity-n"].controls[DRAWN]) for m in weighed} == {N}
+    chance = next(r for r in comparisons(weighed, by_case=False) if r.measure == "sensitivity-n" and r.control == DRAWN)
+    assert chance.test == "rank"
+    assert chance.p == chance.p

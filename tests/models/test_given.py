@@ -106,6 +106,28 @@ def test_regions_and_references_may_be_arrays(values: np.ndarray) -> None:
     assert "the scan's places" in str(_refused(lambda: as_region(np.ones((3, 3)), as_volume(values))))
 
 
+def test_an_array_to_compare_with_lies_where_the_scan_lies(values: np.ndarray) -> None:
+    """Told by a network whose card turns the scan's axes, and by a reference of its own kind."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.Flatten(), nn.LazyLinear(1))
+    other = np.random.default_rng(1).normal(size=values.shape).astype(np.float32)
+    affine = np.diag([-2.0, 3, 4, 1])
+    card = regard.ModelCard(name="m", inputs=[{"orientation": "RAS"}], output={"kind": "regression"})  # type: ignore[list-item,arg-type]
+    with torch.no_grad():
+        network(torch.zeros(1, 1, *values.shape))
+    model, method = regard.Model(network, card), "integrated-gradients:n_steps=4"
+    scan = nibabel.Nifti1Image(values, affine)
+    placed = regard.Volume(torch.from_numpy(other)[None], affine)
+    wanted = regard.explain(model, scan, method, reference=placed).numpy()
+    for reference in (other, torch.from_numpy(other)[None], nibabel.Nifti1Image(other, affine)):
+        assert np.allclose(regard.explain(model, scan, method, reference=reference).numpy(), wanted, atol=1e-6)
+    beside = regard.explain(model, values, method, affine=affine, reference=nibabel.Nifti1Image(other, affine))
+    assert np.allclose(beside.numpy(), wanted, atol=1e-6)
+    assert "the scan's places" in str(_refused(lambda: regard.explain(model, scan, method, reference=other[1:])))
+    flat = regard.explain(densenet(2), torch.rand(24, 20), method, reference=torch.zeros(1, 24, 20))
+    assert flat.reference is not None
+
+
 def _refused(call: Any) -> RegardError:
     with pytest.raises(RegardError) as caught:
         call()

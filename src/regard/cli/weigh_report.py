@@ -30,7 +30,7 @@ def tell_cost(this: OpenRun, plan: Plan, forecast: Forecast) -> None:
     if this.request.quiet:
         return
     seconds = forecast.this + forecast.other * (len(this.cases) - 1)
-    bound = "at most" if plan.curtail and plan.n_patients == 1 else "about"
+    bound = "at most" if plan.curtail else "about"
     n_maps, n_cases = len(this.maps) * len(this.cases), len(this.cases)
     what = f"{n_maps} map{'s' * (n_maps != 1)} of {n_cases} case{'s' * (n_cases != 1)}"
     typer.echo(

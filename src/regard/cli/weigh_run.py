@@ -66,7 +66,7 @@ def run(request: WeighRequest) -> int:
     has_truth = request.truth is not None or request.boxes is not None
     plan = Plan.of(
         request.measures, truth=has_truth, quick=request.quick, n_null=request.n_null, n_patients=n_patients,
-        seed=request.seed,
+        seed=request.seed, curtail=len(this.cases) == 1,
     )  # fmt: skip
     before = read_run(request.folder, "weigh")["state"] if (request.folder / "weigh.yaml").exists() else None
     config = configuration(this, record, device)

@@ -70,14 +70,15 @@ class Plan:
     seed
         Of every draw.
     curtail
-        Whether surrogates that cannot change the verdict are left out (`Curtailment`); of one patient only, as below.
+        Whether surrogates that cannot change the verdict are left out (`Curtailment`). Only for a case that is weighed
+        alone: of several the verdict is of their mean, which no case decides by itself.
     """
 
     measures: Mapping[str, AbstractMeasure]
     n_null: int = 99
     n_patients: int = 1
     seed: int = 0
-    curtail: bool = True
+    curtail: bool = False
 
     @classmethod
     def of(
@@ -89,10 +90,11 @@ class Plan:
         n_null: int = 99,
         n_patients: int = 1,
         seed: int = 0,
+        curtail: bool = False,
     ) -> "Plan":
         """Plan the named measures; by default those that a verdict asks for, with the quick one if wanted."""
         chosen = list(names) or [*([] if quick else [FAITHFUL]), QUICK, *([PLACED] if truth else [])]
-        return cls({n: load_measure(n) for n in dict.fromkeys(chosen)}, n_null, n_patients, seed)
+        return cls({n: load_measure(n) for n in dict.fromkeys(chosen)}, n_null, n_patients, seed, curtail)
 
     @property
     def n_draws(self) -> int:
@@ -239,7 +241,7 @@ class _Case:
         self, own: Mapping[str, Measured], compared: Mapping[str, AbstractMeasure], likeness: float | None
     ) -> Curtailment | None:
         """When to stop drawing surrogates of a map; None where all are drawn."""
-        if not self.plan.curtail or self.plan.n_patients > 1 or self.plan.n_draws < ALONE:
+        if not self.plan.curtail or self.plan.n_draws < ALONE:
             return None
         judged = {m: (own[m].value, compared[m].direction) for m in (FAITHFUL, QUICK, PLACED) if m in compared}
         faithful = {m: one for m, one in judged.items() if m != PLACED}

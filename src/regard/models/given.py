@@ -18,7 +18,7 @@ from regard.models.card import InputSpec, ModelCard, OutputSpec
 from regard.models.load import load_model
 from regard.models.model import Model
 
-__all__ = ["ModelLike", "ScanLike", "as_model", "as_region", "as_volume", "is_array", "n_axes_of"]
+__all__ = ["ModelLike", "ScanLike", "as_model", "as_reference", "as_region", "as_volume", "is_array", "n_axes_of"]
 
 ScanLike: TypeAlias = Any
 """A `Volume`, a path, a nibabel image, a MetaTensor, or a tensor or array (\\*space), (channel, \\*space) or
@@ -113,6 +113,26 @@ def as_region(region: ScanLike, scan: Volume) -> Volume:
             f"a region of shape {tuple(tensor.shape)}", f"the scan's places, {scan.shape}", "or give a regard.Volume"
         )
     return Volume(tensor.reshape(1, *scan.shape), scan.affine, "label", has_geometry=scan.has_geometry)
+
+
+def as_reference(reference: ScanLike, scan: Volume, n_axes: int | None = None) -> Volume:
+    """An image to compare with as a `Volume`: an array without an affine lies on the scan's own grid.
+
+    Raises
+    ------
+    ShapeError
+        If an array has other places than the scan.
+    """
+    if not is_array(reference) or hasattr(reference, "affine"):
+        return as_volume(reference)
+    placed = as_volume(reference, n_axes=n_axes)
+    if placed.shape != scan.shape:
+        raise ShapeError(
+            f"a reference of shape {tuple(reference.shape)}",
+            f"the scan's places, {scan.shape}",
+            "or give a regard.Volume, which has its own",
+        )
+    return scan.with_tensor(placed.tensor)
 
 
 def _of_nibabel(image: Any) -> Volume:

@@ -64,7 +64,7 @@ def trial(
     if quantity in EXACT and exact.quantity is Quantity.SCORE:
         del kept[TRUE]
     removed = [exact.removal(situation, x, c) for x, c in zip(images, cases, strict=True)]
-    plan = Plan.of((), truth=False, n_null=n_null, n_patients=n_patients, seed=seed)
+    plan = Plan.of((), truth=False, n_null=n_null, n_patients=n_patients, seed=seed, curtail=n_patients == 1)
     weighed = []
     for n, (x, case) in enumerate(zip(images, cases, strict=True)):
         reference, parts = removed[n]
