@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 import regard
+from regard.case.explaining import explain_case
 from regard.core.errors import GeometryError, InputError, ReferenceInputError, TargetError
 from regard.core.explainer import Query
 from regard.core.first_pass import first_pass, offered
 from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity
-from regard.explain import explain_case
 from regard.models import ModelCard
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 import regard
+from regard.case.explaining import explain_case
 from regard.core.errors import RowsError, TargetError
 from regard.core.image_target import Contrast, ErrorTo, Mean, Voxel
 from regard.core.target import AbstractTarget, Logit, Output
-from regard.explain import explain_case
 from regard.explainers import METHODS
 from regard.models import ModelCard
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import regard
+from regard.case.explaining import explain_case
 from regard.core.errors import CapabilityError, InputError, ReferenceInputError, TargetError
 from regard.core.spatial import interpolate
-from regard.explain import explain_case
 from regard.models import ModelCard
 from regard.probing import Preflight
 from regard.probing.example import random_scans

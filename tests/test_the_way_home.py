@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import regard
-from regard.bring_home import bring_home
+from regard.case.bring_home import bring_home
 from regard.core.errors import ReferenceInputError
 from regard.core.explainer import Attribution
 from regard.core.quantity import Quantity

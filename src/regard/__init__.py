@@ -1,9 +1,7 @@
 """Regard shows what a medical-imaging network looks at, and measures whether that picture is true."""
 
 import importlib
-import sys
 from importlib.metadata import version as _version
-from types import ModuleType
 from typing import Any
 
 __version__ = _version("regard")
@@ -54,8 +52,8 @@ _HOMES = {
     "SmoothGrad": "regard.explainers.gradient.smoothgrad",
     "Volume": "regard.core.volume",
     "Voxel": "regard.core.image_target",
-    "explain": "regard.explain",
-    "explain_case": "regard.explain",
+    "explain": "regard.case.explaining",
+    "explain_case": "regard.case.explaining",
     "load_model": "regard.models",
     "methods": "regard.explainers.describe",
     "preflight": "regard.probing",
@@ -76,14 +74,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
-
-
-class _Package(ModuleType):
-    """A package in which `regard.explain` is the function, also after its module of the same name was imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

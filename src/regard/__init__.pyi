@@ -1,5 +1,7 @@
 """Public names of Regard, for type checkers; at run time each is loaded when it is first used."""
 
+from regard.case.explaining import explain as explain
+from regard.case.explaining import explain_case as explain_case
 from regard.core.errors import RegardError as RegardError
 from regard.core.explanation import Explanation as Explanation
 from regard.core.image_target import (
@@ -22,8 +24,6 @@ from regard.core.target import Logit as Logit
 from regard.core.target import Output as Output
 from regard.core.target import Probability as Probability
 from regard.core.volume import Volume as Volume
-from regard.explain import explain as explain
-from regard.explain import explain_case as explain_case
 from regard.explainers.attention.attention_rollout import AttentionRollout as AttentionRollout
 from regard.explainers.attention.gradient_rollout import GradientRollout as GradientRollout
 from regard.explainers.cam.ablation_cam import AblationCAM as AblationCAM

@@ -303,7 +303,7 @@ def test_a_disk_that_is_really_full(
 def test_an_unexpected_failure(
     regard: Regard, model: Path, picture: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import regard.cli.explain_run as verb
+    import regard.runs.explaining as verb
 
     real = verb.explain_case
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from regard.cli.bench_run import listed
+from regard.bench.asked import listed
 
 
 @pytest.mark.parametrize(

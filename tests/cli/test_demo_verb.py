@@ -11,7 +11,7 @@ import yaml
 from command_line import Regard
 
 from regard import load_model
-from regard.cli.demo_run import SIZES
+from regard.demo.asked import SIZES
 from regard.io import read_inputs
 from regard.phantoms.density import DensityPhantom
 
@@ -45,7 +45,7 @@ def test_a_finished_demo_prints_its_results_again(regard: Regard, tiny: None, tm
 def test_an_interrupted_demo_begins_again(
     regard: Regard, tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import regard.cli.demo_run as verb
+    import regard.demo.asked as verb
 
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

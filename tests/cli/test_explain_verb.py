@@ -102,7 +102,7 @@ def test_prints_results_on_standard_output_only(regard: Regard, model: Path, pic
 def test_several_cases_a_table_and_all_of_them_in_json(
     regard: Regard, model: Path, picture: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regard.cli.explain_run.REPORTED", 1)
+    monkeypatch.setattr("regard.runs.explaining.REPORTED", 1)
     picture("images/one.png", seed=1), picture("images/two.png", seed=2)
     for name, mark in (("cases.tsv", "\t"), ("cases.csv", ",")):
         rows = [("case", "age", "image"), ("sub 1", "70", "images/one.png"), ("sub/2", "n/a", "images/two.png")]

@@ -15,7 +15,7 @@ from command_line import Regard, failures, state, written
 @pytest.fixture
 def stopping(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Press Ctrl-C when the case begins whose id is put into this list."""
-    import regard.cli.explain_run as verb
+    import regard.runs.explaining as verb
 
     real, cases = verb.explain_case, []
 
@@ -50,7 +50,7 @@ def test_an_interrupted_run_goes_on(
 
 SLOW = """
 import sys, time
-import regard.cli.explain_run as verb
+import regard.runs.explaining as verb
 real = verb.explain_case
 def explain_case(*arguments, **options):
     if options["case"] == "b":

@@ -13,13 +13,13 @@ import yaml
 from command_line import Regard
 from safetensors.torch import load_file, save_file
 
-from regard.cli import weigh_run
 from regard.core.quantity import Quantity
 from regard.evidence.stored import carry
 from regard.io import find_cases, read
 from regard.models import load_model
 from regard.models.case import prepare_case
 from regard.models.zoo import ZOO
+from regard.runs import weighing
 
 COLUMNS = [
     *("case", "group", "method", "target", "measure", "control", "value", "low", "high", "n", "n_patients", "unit"),
@@ -95,7 +95,7 @@ def test_the_same_again_says_the_same_at_once_and_another_is_refused(
 ) -> None:
     first = regard("weigh", explained, "--n-null", 9, "-q")
     assert first.code == 0, first.err
-    monkeypatch.setattr(weigh_run, "weigh_case", None)
+    monkeypatch.setattr(weighing, "weigh_case", None)
     assert regard("weigh", explained, "--n-null", 9, "-q").out == first.out
     other = regard("weigh", explained, "--n-null", 10, "-q")
     assert other.code == 2
@@ -103,7 +103,7 @@ def test_the_same_again_says_the_same_at_once_and_another_is_refused(
 
 
 def test_an_interrupted_weighing_goes_on(regard: Regard, explained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = weigh_run.weigh_case
+    whole = weighing.weigh_case
     calls: list[str] = []
 
     def stops(exhibits, *args, **kwargs):
@@ -112,7 +112,7 @@ def test_an_interrupted_weighing_goes_on(regard: Regard, explained: Path, monkey
             raise KeyboardInterrupt
         return whole(exhibits, *args, **kwargs)
 
-    monkeypatch.setattr(weigh_run, "weigh_case", stops)
+    monkeypatch.setattr(weighing, "weigh_case", stops)
     assert regard("weigh", explained, "--n-null", 9, "-q").code == 130
     assert yaml.safe_load((explained / "weigh.yaml").read_text())["state"] == "interrupted"
     assert regard("weigh", explained, "--n-null", 9, "-q").code == 0

@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
+from regard.case.explaining import explain_case
 from regard.cohort import moments
 from regard.cohort.backends import ThisProcess
 from regard.cohort.design import contrasts
@@ -20,7 +21,6 @@ from regard.cohort.voxelwise import largest_t, tfce
 from regard.cohort.weighing import Weighing, weighed_maps
 from regard.core.errors import InputError
 from regard.evidence.weigh import all_verdicts, comparisons
-from regard.explain import explain_case
 from regard.io.tables import Case
 from regard.models import load_model
 from regard.models.scans import read_scans

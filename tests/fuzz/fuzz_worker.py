@@ -18,7 +18,7 @@ __all__ = ["READERS", "main"]
 
 _SLOW = (
     "monai.bundle", "monai.networks.nets", "monai.transforms", "onnx", "onnxruntime", "nrrd", "pydicom", "tifffile",
-    "regard.cli.weigh_request", "regard.cli.weigh_truth", "regard.cli.invariances_request", "regard.cli.request",
+    "regard.runs.weigh_open", "regard.runs.weigh_truth", "regard.runs.invariances_settings", "regard.runs.question",
     "regard.cohort.tree", "regard.cohort.warp", "regard.explainers.generative.sampler",
     "regard.explainers.learned.optimise", "regard.models", "regard.models.bundle_run", "regard.studies.bmd.config",
 )  # fmt: skip
@@ -42,9 +42,9 @@ def _table(path: Path) -> None:
 
 
 def _boxes(path: Path) -> None:
-    from regard.cli.weigh_truth import Truth
     from regard.core.volume import Volume
     from regard.io import Case
+    from regard.runs.weigh_truth import Truth
 
     scan = Volume(torch.zeros(1, 8, 8, 1), torch.eye(4).numpy(), "grey level", "x")
     Truth(boxes=str(path)).of(Case("a", {}), scan)
@@ -94,16 +94,17 @@ def _sidecar(path: Path) -> None:
 
 
 def _run_record(path: Path) -> None:
-    from regard.cli.weigh_request import WeighRequest, as_it_was_asked, finished
-    from regard.cli.weigh_truth import with_columns
     from regard.explainers.spec import parse_methods
     from regard.io.records import read_failures, read_inputs
+    from regard.runs.requests.weigh import WeighRequest
+    from regard.runs.weigh_open import as_it_was_asked, finished
+    from regard.runs.weigh_truth import with_columns
 
     folder = path.parent
     record = finished(folder)
     read_failures(folder)
     with_columns(read_inputs(folder), None, record, [])
-    as_it_was_asked(record, WeighRequest(folder))
+    as_it_was_asked(record, WeighRequest(folder=folder))
     parse_methods(record["methods"])
 
 
@@ -134,13 +135,13 @@ def _training(path: Path) -> None:
 
 
 def _option(path: Path) -> None:
-    from regard.cli import request
-    from regard.cli.invariances_request import centre_of
-    from regard.cli.options import batch_size_of
     from regard.core.errors import CardError
     from regard.explainers.spec import parse_methods
     from regard.models.card import ModelCard
     from regard.models.target_text import read_target
+    from regard.runs import question
+    from regard.runs.computing import batch_size_of
+    from regard.runs.invariances_settings import centre_of
     from regard.studies.bmd.config import SIZES
     from regard.studies.config import resolve
 
@@ -154,10 +155,10 @@ def _option(path: Path) -> None:
         "target": lambda: read_target(text, card),
         "set": lambda: resolve(SIZES, "smoke", settings=[text]),
         "at": lambda: centre_of(text),
-        "input": lambda: request.further_inputs([text]),
-        "slice": lambda: request._axis_and_index(text),
+        "input": lambda: question.further_inputs([text]),
+        "slice": lambda: question._axis_and_index(text),
         "batch": lambda: batch_size_of(text),
-        "reference": lambda: request._reference(_Reference(text), None),  # type: ignore[arg-type]
+        "reference": lambda: question._reference(_Reference(text), None),  # type: ignore[arg-type]
     }
     if kind not in readers:
         raise CardError(f"the option '{kind[:20]}'", "one of these")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import regard
-from regard.cli.weigh_truth import Truth
 from regard.core.errors import CardError, FileError, InputError
 from regard.core.volume import Volume
 from regard.io import Case, read_map, read_run, read_table
@@ -19,6 +18,7 @@ from regard.io.guard import BoundedFile, parsing, require_file
 from regard.io.reading import READERS
 from regard.models import load_model
 from regard.models.weights import read_bytes
+from regard.runs.weigh_truth import Truth
 
 RAISED = [KeyError(7), struct.error("x"), RecursionError(), IndexError(), OverflowError(), UnicodeError(),
           MemoryError(), ZeroDivisionError(), EOFError(), OSError()]  # fmt: skip

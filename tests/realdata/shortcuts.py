@@ -18,6 +18,7 @@ from skimage.feature import match_template
 from torch import Tensor
 
 import regard
+from regard.case.explaining import explain_case
 from regard.core.volume import Volume
 from regard.evidence.intervals import Interval
 from regard.evidence.shortcut import (
@@ -31,7 +32,6 @@ from regard.evidence.shortcut import (
     share_inside,
 )
 from regard.evidence.statistics import clustered_interval, difference_interval, patient_means
-from regard.explain import explain_case
 from regard.explainers.spec import parse_methods
 from regard.models import Model, load_model
 from regard.models.case import prepare_case

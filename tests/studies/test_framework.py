@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from regard.cli.study_progress import Forecast, span
 from regard.core.errors import CardError, FolderError, InputError, UnknownNameError
 from regard.io import RunFolder
+from regard.runs.progress import span
 from regard.studies import ACTS
 from regard.studies.config import Section, StudyConfig, resolve
+from regard.studies.progress import Forecast
 from regard.studies.run import StudyRun, acts_of, check_source, run_study
 from regard.studies.scoring.bootstrap import Score
 

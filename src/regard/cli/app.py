@@ -5,17 +5,19 @@ from typing import Annotated
 
 import typer
 
-from regard.cli.bench import bench
-from regard.cli.cohort import cohort
-from regard.cli.demo import demo
-from regard.cli.doctor import doctor
-from regard.cli.explain import explain
-from regard.cli.invariances import invariances
-from regard.cli.listing import measures, methods, models
-from regard.cli.retrain import retrain
+from regard.bench.request import BenchRequest
+from regard.cli.listing import measures, methods
 from regard.cli.study import study
+from regard.cli.verbs import verb
 from regard.cli.view import view
-from regard.cli.weigh import weigh
+from regard.demo.request import DemoRequest
+from regard.runs.requests.check import CheckRequest
+from regard.runs.requests.cohort import CohortRequest
+from regard.runs.requests.doctor import DoctorRequest
+from regard.runs.requests.explain import ExplainRequest
+from regard.runs.requests.invariances import InvariancesRequest
+from regard.runs.requests.retrain import RetrainRequest
+from regard.runs.requests.weigh import WeighRequest
 
 __all__ = ["app", "interrupted", "plain_arguments", "usage_error"]
 
@@ -60,8 +62,22 @@ def _program(
         keep_freed()
 
 
-for verb in (demo, explain, weigh, bench, cohort, retrain, invariances, view, models, methods, measures, doctor):
-    app.command()(verb)
+_VERBS = (
+    verb("demo", DemoRequest, "regard.demo.asked:demo"),
+    verb("explain", ExplainRequest, "regard.runs.explaining:explain"),
+    verb("weigh", WeighRequest, "regard.runs.weighing:weigh"),
+    verb("bench", BenchRequest, "regard.bench.asked:bench"),
+    verb("cohort", CohortRequest, "regard.runs.of_cohort:cohort"),
+    verb("retrain", RetrainRequest, "regard.runs.retraining:retrain"),
+    verb("invariances", InvariancesRequest, "regard.runs.searching:invariances"),
+    view,
+    verb("models", CheckRequest, "regard.runs.checking:check"),
+    methods,
+    measures,
+    verb("doctor", DoctorRequest, "regard.runs.doctor:doctor"),
+)
+for _verb in _VERBS:
+    app.command()(_verb)
 app.add_typer(study)
 
 

@@ -1,11 +1,13 @@
 """``regard study``: list, show and run."""
 
-from pathlib import Path
+import json
 from typing import Annotated
 
 import typer
 
-from regard.cli.options import Device, Json, Output, Overwrite, Private, Quiet, Seed, Threads, Verbose
+from regard.cli.options import Json
+from regard.cli.verbs import verb
+from regard.studies.request import StudyRequest
 
 __all__ = ["study"]
 
@@ -27,8 +29,6 @@ def list_studies(as_json: Json = False) -> int:
 
     Example: regard study list
     """
-    import json
-
     from regard.studies import STUDIES
 
     rows = {name: str(STUDIES.entry(name)[1]) for name in STUDIES}
@@ -49,60 +49,12 @@ def show(name: Name, as_json: Json = False) -> int:
 
     Example: regard study show bmd
     """
-    from regard.cli.study_run import show_study
+    from regard.io.atomic import plain
+    from regard.studies.showing import facts_of, in_words
 
-    return show_study(name, as_json=as_json)
+    facts = facts_of(name)
+    typer.echo(json.dumps(plain(facts), indent=2) if as_json else in_words(facts))
+    return 0
 
 
-@study.command("run")
-def run(
-    name: Name,
-    output: Output,
-    size: Annotated[
-        str, typer.Option(metavar="smoke|default|reference|paper", help="How much is made, trained and explained.")
-    ] = "default",
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML with any of the settings.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as train.n_members=3.")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(metavar="TABLE|DIR", help="Your own cases instead of phantoms.")] = None,
-    acts: Annotated[
-        str | None, typer.Option(metavar="ACT,...", help="Of data,train,score,explain,weigh; all by default.")
-    ] = None,
-    source: Annotated[
-        Path | None, typer.Option("--from", metavar="RUN", help="Run whose acts are used where they are not run here.")
-    ] = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    threads: Threads = None,
-    private: Private = False,
-    overwrite: Overwrite = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> int:
-    """Run a study. A run that was cut off goes on where it stopped, and ends the same.
-
-    Example: regard study run bmd --size default -o runs/bmd
-    """
-    from regard.cli.study_run import StudyRequest, run_request
-
-    request = StudyRequest(
-        name=name,
-        output=output,
-        size=size,
-        config=config,
-        settings=tuple(settings or ()),
-        data=data,
-        acts=acts,
-        source=source,
-        seed=seed,
-        device=device,
-        threads=threads,
-        private=private,
-        overwrite=overwrite,
-        verbose=verbose,
-        quiet=quiet,
-        as_json=as_json,
-    )
-    return run_request(request)
+study.command("run")(verb("run", StudyRequest, "regard.studies.asked:study"))

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from regard.core.plain_text import without_controls
 
-__all__ = ["plain_terminal", "unfiltered"]
+__all__ = ["plain_terminal"]
 
 
 class _Plain:
@@ -39,8 +39,3 @@ def plain_terminal() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
-
-
-def unfiltered(stream: TextIO) -> TextIO:
-    """The stream behind one of `plain_terminal`, for a progress bar that moves the cursor by itself."""
-    return stream.unfiltered if isinstance(stream, _Plain) else stream

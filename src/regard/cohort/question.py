@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from regard.case.explaining import Explained, explain_case
 from regard.cohort import moments
 from regard.cohort.moments import State
 from regard.cohort.part import Part
@@ -16,7 +17,6 @@ from regard.cohort.retrained import check_retrained
 from regard.core.errors import InputError
 from regard.core.volume import Volume
 from regard.evidence.controls import randomised
-from regard.explain import Explained, explain_case
 from regard.explainers.spec import parse_methods
 from regard.io import Case, read
 from regard.io.regions import read_region, split_region

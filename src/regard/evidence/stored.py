@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from regard.case.explaining import bind_target
 from regard.core import recording
 from regard.core.batching import BatchSize
 from regard.core.errors import FileError, InputError
@@ -24,7 +25,6 @@ from regard.core.volume import Volume
 from regard.evidence.again import TakenAway
 from regard.evidence.controls import random_cam
 from regard.evidence.measure import Exhibit, Explain, Places
-from regard.explain import bind_target
 from regard.explainers.of_case import fitted
 from regard.explainers.spec import MethodSpec
 from regard.io import StoredMap

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from regard.case.explaining import explain_case
 from regard.core.explanation import Explanation
 from regard.core.volume import Volume
-from regard.explain import explain_case
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import read_map, save_map
 from regard.models import Ensemble, Model

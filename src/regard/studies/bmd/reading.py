@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
+from regard.case.explaining import explain_case
 from regard.core.errors import FolderError
 from regard.core.explanation import Explanation
 from regard.core.volume import Volume
 from regard.datasets.bone_density import slices_through_l1
-from regard.explain import explain_case
 from regard.explainers.spec import MethodSpec
 from regard.io import Case
 from regard.io.records import read_run

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from regard.case.explaining import explain_case
 from regard.core.explanation import Explanation
 from regard.core.image_target import EdgeStrength, Mean
 from regard.core.spatial import box_mean
 from regard.core.target import AbstractTarget
 from regard.core.volume import Volume
-from regard.explain import explain_case
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import read_map, save_map
 from regard.report.colours import common_scales

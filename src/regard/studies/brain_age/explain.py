@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from regard.case.explaining import explain_case
 from regard.cohort import Explaining, ThisProcess, run_cases
 from regard.cohort.engine import Cohort as Explained
 from regard.cohort.question import Question
@@ -17,7 +18,6 @@ from regard.cohort.store import MapStore, open_maps
 from regard.core.errors import InputError
 from regard.core.explanation import Explanation
 from regard.core.volume import Volume
-from regard.explain import explain_case
 from regard.explainers.learned.atlas import atlas_share
 from regard.explainers.learned.extent import ExtentRow, extent_curve
 from regard.io import Case, read_map, read_table, save_map, save_volume

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from regard.case.explaining import explain_case
 from regard.core.explanation import Explanation
-from regard.explain import explain_case
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import read_map, save_map
 from regard.models import Model
