@@ -168,6 +168,7 @@ READY: dict[str, Callable[[Path], dict[str, Any]]] = {
     "README.md": readme,
     "index.md": readme,
     "first-explanation.md": first_explanation,
+    "how-to/use-from-python.md": first_explanation,
     "how-to/bring-a-model.md": bring_a_model,
     "how-to/check-a-network.md": check_a_network,
     "how-to/choose-a-reference.md": choose_a_reference,
