@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from regard.core.spatial import n_space
 from regard.core.target import AbstractTarget
 
 __all__ = ["AbstractMeasure", "Direction", "Exhibit", "Explain", "Measured", "Places"]
+
+T = TypeVar("T")
 
 Direction: TypeAlias = Literal["higher", "lower"]
 """Which way a better explanation goes."""
@@ -114,7 +116,7 @@ class Exhibit:
         """The same case with another map, such as a control."""
         return replace(self, relevance=relevance)
 
-    def keep(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+    def keep(self, name: str, make: Callable[[], T]) -> T:
         """What ``make`` gives for this case, made once for all its maps; ``name`` tells all that it depends on.
 
         Another network, input or target is another case to what is kept.
@@ -125,7 +127,7 @@ class Exhibit:
         name = f"{about}/{name}"
         if name not in self.kept:
             self.kept[name] = make()
-        found: Tensor = self.kept[name]
+        found: T = self.kept[name]
         return found
 
     def number(self, kind: str, tensor: Tensor) -> int:

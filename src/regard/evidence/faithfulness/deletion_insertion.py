@@ -11,6 +11,7 @@ from torch import Tensor
 
 from regard.core.errors import InputError
 from regard.core.quantity import Sign
+from regard.evidence.faithfulness.along import values_along
 from regard.evidence.faithfulness.effects import filled_value, single_effects, value
 from regard.evidence.faithfulness.fillings import Filling, fillings
 from regard.evidence.faithfulness.removal import (
@@ -24,7 +25,6 @@ from regard.evidence.faithfulness.removal import (
     shuffled_order,
     together,
     undefined_map,
-    values_without,
 )
 from regard.evidence.measure import AbstractMeasure, Direction, Exhibit, Measured
 from regard.explainers.perturbation.fillers import FillerLike
@@ -99,15 +99,13 @@ class _Steps(AbstractMeasure):
         sizes = torch.bincount(numbers.flatten()).double()
         order = shuffled_order(scores, exhibit, "ties")
         n = len(order)
-        place = torch.empty(n, dtype=torch.int64)
-        place[order] = torch.arange(n)
         counts = torch.linspace(0, n, min(self.n_steps, n) + 1, dtype=torch.float64).round().long()
-        inner = counts[1:-1, None]
-        found = values_without(exhibit, one.image, numbers, torch.cat([place < inner, place >= n - inner]), "deletion")
         begin, end = (
             torch.tensor([v], dtype=torch.float64) for v in (value(exhibit), filled_value(exhibit, one, numbers))
         )
-        largest, smallest = found.reshape(2, -1)
+        largest, smallest = values_along(
+            exhibit, one.image, numbers, (order, order.flip(0)), counts[1:-1], float(begin), "deletion"
+        )
         gone = torch.cat([torch.zeros(1, dtype=torch.float64), sizes[order].cumsum(0)]) / sizes.sum()
         return Removals(
             float(begin),

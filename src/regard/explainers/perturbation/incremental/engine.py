@@ -16,7 +16,7 @@ from regard.explainers.perturbation.incremental.program import Kind, Program, re
 from regard.explainers.perturbation.incremental.regions import Boxes, Placed, Source
 from regard.explainers.perturbation.incremental.trace import UnsupportedGraphError, invoke, trace
 
-__all__ = ["Engine", "Incremental", "prepare"]
+__all__ = ["Engine", "Incremental", "prepare", "program_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,21 @@ def prepare(query: Query, boxes: Sequence[tuple[slice, ...]], mode: Incremental,
         return None
 
 
-def _prepared(query: Query, boxes: Sequence[tuple[slice, ...]], mode: Incremental, value: float) -> Engine:
+def program_of(query: Query, value: float) -> Program:
+    """The network of a query read on its input.
+
+    Parameters
+    ----------
+    query
+        The query.
+    value
+        The target's value of the input, which the traced network must give as well.
+
+    Raises
+    ------
+    UnsupportedGraphError
+        If the network cannot be traced, or its graph gives another value.
+    """
     x = query.inputs.tensors[0]
     if n_space(x) < 1:
         raise UnsupportedGraphError("the input has no places")
@@ -194,14 +208,31 @@ def _prepared(query: Query, boxes: Sequence[tuple[slice, ...]], mode: Incrementa
     try:
         program = read_program(traced, x, limit=_CLEAN_MIB)
         found = float(query.value(program.output, 1).double())
-        engine = Engine(program, boxes, None if query.batch_size == "auto" else query.batch_size)
-    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise UnsupportedGraphError(f"its graph does not run ({str(error).strip().splitlines()[0][:120]})") from error
+    except _DOES_NOT_RUN as error:
+        raise _unsupported(error) from error
     rounding = 100 * torch.finfo(x.dtype).eps * max(abs(value), abs(found))
     if not abs(found - value) <= rounding:
         raise UnsupportedGraphError(f"its graph gives {found:.6g} where the network gives {value:.6g}")
+    return program
+
+
+_DOES_NOT_RUN = (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError)
+
+
+def _unsupported(error: Exception) -> Exception:
+    """A mistake of the user as it is; anything else as a graph that does not run."""
+    if isinstance(error, InputError):
+        return error
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return UnsupportedGraphError(f"its graph does not run ({lines[0][:120]})")
+
+
+def _prepared(query: Query, boxes: Sequence[tuple[slice, ...]], mode: Incremental, value: float) -> Engine:
+    program = program_of(query, value)
+    try:
+        engine = Engine(program, boxes, None if query.batch_size == "auto" else query.batch_size)
+    except _DOES_NOT_RUN as error:
+        raise _unsupported(error) from error
     logger.info(
         "incremental occlusion: at most %.1f times fewer operations; %.0f MiB of clean tensors kept",
         engine.operations,

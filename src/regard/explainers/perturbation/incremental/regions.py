@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regard.core.spatial import space
 
-__all__ = ["Boxes", "Integers", "Placed", "Source", "cropped", "hull"]
+__all__ = ["Boxes", "Integers", "Placed", "Source", "cropped", "hull", "slices"]
 
 Integers: TypeAlias = NDArray[np.int64]
 
@@ -115,9 +115,9 @@ class Source:
             values = self.patch.new_empty(shape)
         covered: Any = ((first <= inner) & (last >= outer)).all(1).tolist()
         met: Any = (first < last).all(1).tolist()
-        into, out_of = _slices(inner - box.start, outer - box.start), _slices(inner, outer)
-        patched = _slices(first - box.start, last - box.start)
-        from_patch = _slices(first - self.placed.start, last - self.placed.start)
+        into, out_of = slices(inner - box.start, outer - box.start), slices(inner, outer)
+        patched = slices(first - box.start, last - box.start)
+        from_patch = slices(first - self.placed.start, last - self.placed.start)
         for n in range(len(values)):
             if not covered[n]:
                 values[n][into[n]].copy_(self.clean[0][out_of[n]])
@@ -134,7 +134,8 @@ class Source:
         return values.clone() if values is self.patch else values
 
 
-def _slices(start: Integers, stop: Integers) -> list[tuple[slice, ...]]:
+def slices(start: Integers, stop: Integers) -> list[tuple[slice, ...]]:
+    """The places (channel, \\*space) of boxes from ``start`` to ``stop`` (window, axis)."""
     return [
         (slice(None), *[slice(a, b) for a, b in zip(first, past, strict=True)])
         for first, past in zip(start.tolist(), stop.tolist(), strict=True)
@@ -144,5 +145,5 @@ def _slices(start: Integers, stop: Integers) -> list[tuple[slice, ...]]:
 def cropped(x: Tensor, offset: Integers, size: Sequence[int]) -> Tensor:
     """The part of ``size`` of each (channel, \\*space) of ``x`` that starts at its own ``offset`` (window, axis)."""
     if (offset == offset[:1]).all():
-        return x[(slice(None), *_slices(offset[:1], offset[:1] + np.asarray(size))[0])].contiguous()
-    return torch.stack([x[n][place] for n, place in enumerate(_slices(offset, offset + np.asarray(size)))])
+        return x[(slice(None), *slices(offset[:1], offset[:1] + np.asarray(size))[0])].contiguous()
+    return torch.stack([x[n][place] for n, place in enumerate(slices(offset, offset + np.asarray(size)))])
