@@ -129,11 +129,11 @@ def test_when_memory_runs_out_the_rest_is_done_with_less(caplog, monkeypatch) ->
     expected = regard.IntegratedGradients(network, n_steps=9, checkpoint="never").attribute(x)
     plain, calls = Query.gradient, []
 
-    def gradient(self: Query, tensors: Any) -> Any:
+    def gradient(self: Query, tensors: Any, **more: Any) -> Any:
         calls.append(any("forward" in vars(m) for m in network.modules()))
         if not calls[-1] and len(calls) > 4:
             raise torch.OutOfMemoryError("no more")
-        return plain(self, tensors)
+        return plain(self, tensors, **more)
 
     monkeypatch.setattr(Query, "gradient", gradient)
     with caplog.at_level(logging.WARNING):
@@ -174,7 +174,7 @@ def test_a_network_without_parts_says_so(caplog, monkeypatch) -> None:
     with pytest.raises(InputError, match="checkpoint='sometimes'"):
         regard.IntegratedGradients(network, checkpoint="sometimes")  # type: ignore[arg-type]
 
-    def full(*_: Any) -> Any:
+    def full(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("no more")
 
     monkeypatch.setattr(Query, "gradient", full)

@@ -157,6 +157,7 @@ def run(
                 logger.warning("out of memory at %d items a batch; going on with %d", 2 * size, size)
                 continue
         stop = reduce(items, result)
+        del result  # what it holds is let go of before the next batch
         start = items.stop
         if progress is not None:
             progress(label, start, n_items)

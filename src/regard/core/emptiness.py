@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from regard.core.extent import finite_extent
 from regard.core.quantity import Quantity
 from regard.core.spatial import has_space
 
@@ -27,14 +28,14 @@ _UNKNOWN = "NaN everywhere"
 
 def _kind(relevance: Tensor) -> str | None:
     """What is empty about one case's map (channel, \\*space); None where nothing is."""
-    finite = relevance[torch.isfinite(relevance)]
-    if not finite.numel():
+    extent = finite_extent(relevance)
+    if extent is None:
         return f"{_UNKNOWN}, so that nothing is known"
-    largest = float(finite.abs().max())
+    largest = max(map(abs, extent))
     if largest == 0:
         return "0 everywhere: by this method the output depends on no place"
-    if has_space(relevance[None]) and float(finite.max() - finite.min()) <= _CONSTANT * largest:
-        return f"{float(finite.flatten()[0]):.3g} everywhere: it tells no place from another"
+    if has_space(relevance[None]) and extent[1] - extent[0] <= _CONSTANT * largest:
+        return f"{extent[0]:.3g} everywhere: it tells no place from another"
     return None
 
 
@@ -167,7 +168,7 @@ def examine(found: "Attribution", quantity: Quantity, names: Sequence[str] | Non
     empty = [s for s in emptiness(found.relevance, names) if not (told and _UNKNOWN in s)]
     if empty:
         found.notes["empty"] = empty
-    something = any(bool((r.nan_to_num(0.0) != 0).any()) for r in found.relevance)
+    something = any(extent != (0.0, 0.0) for r in found.relevance if (extent := finite_extent(r)) is not None)
     hollow, share = hollowness(found) if quantity.sums and something else ([], {})
     found.notes.update(share)
     found.warnings += [*empty, *hollow]
@@ -178,8 +179,8 @@ def examine(found: "Attribution", quantity: Quantity, names: Sequence[str] | Non
 def _rounding(found: "Attribution") -> None:
     """Say so when the output's own rounding is visible in a map of effects."""
     rounding = float(found.value.detach().abs().max().double() * torch.finfo(found.value.dtype).eps)
-    seen = [m[torch.isfinite(m)] for m in found.relevance]
-    spread = max((float(r.max() - r.min()) for r in seen if r.numel()), default=0.0)
+    seen = [extent for m in found.relevance if (extent := finite_extent(m)) is not None]
+    spread = max((high - low for low, high in seen), default=0.0)
     if spread > 0 and rounding > 0.01 * spread:
         found.warnings.append(
             f"one unit in the last place of the output is {rounding:.2g}, more than 1 % of the map's range "

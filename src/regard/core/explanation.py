@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from regard.core.explainer import Attribution
+from regard.core.extent import finite_extent
 from regard.core.geometry import resample
 from regard.core.quantity import Quantity, Sign
 from regard.core.registry import Registry
@@ -181,8 +182,7 @@ class Explanation:
     @property
     def range(self) -> tuple[float, float]:
         """Smallest and largest finite value of the map."""
-        values = self.relevance.tensor[torch.isfinite(self.relevance.tensor)]
-        return (float(values.min()), float(values.max())) if values.numel() else (float("nan"), float("nan"))
+        return finite_extent(self.relevance.tensor) or (float("nan"), float("nan"))
 
     @property
     def total(self) -> float | None:

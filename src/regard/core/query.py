@@ -94,8 +94,15 @@ class Query:
         with torch.no_grad():
             return self.score([x.clone() for x in self.inputs.tensors])
 
-    def gradient(self, tensors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def gradient(self, tensors: Sequence[Tensor], *, owned: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Value (batch,) and its gradient with respect to each of ``tensors``.
+
+        Parameters
+        ----------
+        tensors
+            One per input, each (batch, channel, \\*space).
+        owned
+            Nobody else reads them: they are not copied.
 
         Raises
         ------
@@ -104,8 +111,8 @@ class Query:
         """
         begun = first_pass.take(self.network, tensors)
         if begun is None:
-            leaves = [x.detach().clone().requires_grad_() for x in tensors]
-            output = self.forward([leaf.clone() for leaf in leaves])
+            leaves = [(x.detach() if owned else x.detach().clone()).requires_grad_() for x in tensors]
+            output = self._unless_written_on(leaves) if owned else self.forward([leaf.clone() for leaf in leaves])
         else:
             leaves, output = begun
         value = self.value(output, int(leaves[0].shape[0]))
@@ -116,6 +123,15 @@ class Query:
             raise no_gradient(self.network, "any input" if len(leaves) > 1 else "the input")
         filled = [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
         return value.detach(), tuple(filled)
+
+    def _unless_written_on(self, leaves: Sequence[Tensor]) -> object:
+        """The output for ``leaves`` themselves; for copies of them where the network writes on its input."""
+        try:
+            return self.forward(leaves)
+        except RuntimeError as error:
+            if "leaf Variable" not in str(error):
+                raise
+            return self.forward([leaf.clone() for leaf in leaves])
 
     def copies(self, n: int) -> list[Tensor]:
         """The inputs of one case, n times, each (n, channel, \\*space), in memory of their own."""

@@ -15,6 +15,7 @@ from regard.core.errors import ShapeError
 __all__ = [
     "axis_matrix",
     "blur",
+    "blur_in_double",
     "box_mean",
     "expand_cases",
     "has_space",
@@ -27,6 +28,8 @@ __all__ = [
     "spread",
     "windows",
 ]
+
+_PART = 2**20
 
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -136,6 +139,27 @@ def over_channels(x: Tensor) -> Tensor:
 
 def blur(x: Tensor, sigma: float | Sequence[float]) -> Tensor:
     """Gaussian blur of ``x`` (batch, channel, \\*space); ``sigma`` in voxels, edges repeated."""
+    for axis, matrix in _blurring(x, sigma):
+        x = _along(x, matrix, axis)
+    return x
+
+
+def blur_in_double(x: Tensor, sigma: float | Sequence[float]) -> Tensor:
+    """As `blur`, computed in double and of the type of ``x``; beside the result it takes one copy in double."""
+    exact = x.to(torch.float64, copy=True)
+    for axis, matrix in _blurring(exact, sigma):
+        # Across another axis, so that each part holds whole lines along this one.
+        across = next((a for a in space_axes(x) if a != axis), None)
+        n = 1 if across is None else x.shape[across]
+        step = max(1, n * _PART // max(1, x.numel()))
+        for start in range(0, n, step):
+            part = exact if across is None else exact.narrow(across, start, min(step, n - start))
+            part.copy_(_along(part, matrix, axis))
+    return exact.to(x)
+
+
+def _blurring(x: Tensor, sigma: float | Sequence[float]) -> Iterator[tuple[int, Tensor]]:
+    """For each axis of space that is blurred, the matrix (place, place) that does it."""
     axes = space_axes(x)
     sigmas = [float(sigma)] * len(axes) if isinstance(sigma, (int, float)) else [float(s) for s in sigma]
     for axis, width in zip(axes, sigmas, strict=True):
@@ -149,8 +173,7 @@ def blur(x: Tensor, sigma: float | Sequence[float]) -> Tensor:
         places = torch.arange(size, device=x.device)[:, None] + torch.arange(-radius, radius + 1, device=x.device)
         matrix = torch.zeros(size, size, dtype=x.dtype, device=x.device)
         matrix.scatter_add_(1, places.clamp(0, size - 1), kernel.expand(size, -1))
-        x = _along(x, matrix, axis)
-    return x
+        yield axis, matrix
 
 
 def box_mean(x: Tensor, width: int) -> Tensor:

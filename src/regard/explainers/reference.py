@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from regard.core.explainer import Attribution, Query
+from regard.core.extent import slabs
 from regard.core.inputs import Inputs
 from regard.core.spatial import space
 
@@ -59,8 +60,11 @@ def input_name(inputs: Inputs, which: int) -> str:
 
 def unchanged(x: Tensor, other: Tensor) -> Tensor:
     """Which channels or features (batch, channel) of ``x`` equal those of ``other`` at all places, to rounding."""
-    off = (x.double() - other.double()).reshape(*x.shape[:2], -1).abs().amax(-1)
-    size = x.double().reshape(*x.shape[:2], -1).abs().amax(-1)
+    off = size = torch.zeros(x.shape[:2], dtype=torch.float64, device=x.device)
+    for part in slabs(x):
+        values, others = x[part].double().reshape(*x.shape[:2], -1), other[part].double().reshape(*x.shape[:2], -1)
+        off = torch.maximum(off, (values - others).abs().amax(-1))
+        size = torch.maximum(size, values.abs().amax(-1))
     return off <= _SAME * torch.finfo(x.dtype).eps * size
 
 

@@ -10,7 +10,7 @@ from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, R
 from regard.core.quantity import Quantity, Sign
 from regard.core.recording import Network
 from regard.explainers.gradient.checkpointing import Checkpoint, read_checkpoint
-from regard.explainers.gradient.path import along_path
+from regard.explainers.gradient.path import along_path, between, times_difference
 from regard.explainers.knobs import whole
 from regard.explainers.reference import compared_with, remainder, value_at
 
@@ -69,17 +69,21 @@ class IntegratedGradients(AbstractExplainer):
         shares, weights = (nodes + 1) / 2, weights / 2
         compared = compared_with(query)
         reference = compared.tensors
-        starts = [r.double() for r in reference]
-        ways = [x.double() - r for x, r in zip(query.inputs.tensors, starts, strict=True)]
 
-        def place(step: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-            share, weight = float(shares[step]), float(weights[step])
-            return [r + share * way for r, way in zip(starts, ways, strict=True)], [weight * way for way in ways]
+        def place(step: int) -> list[Tensor]:
+            share = float(shares[step])
+            return [between(r, x, share) for r, x in zip(reference, query.inputs.tensors, strict=True)]
+
+        def add(step: int, totals: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+            for total, gradient in zip(totals, gradients, strict=True):
+                total.add_(gradient, alpha=float(weights[step]))
 
         with torch.no_grad():
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()
         at_reference = value_at(query, reference)
-        maps = along_path(query, self.n_steps, place, "integrated gradients", self.checkpoint)
+        maps = along_path(query, self.n_steps, place, add, "integrated gradients", self.checkpoint)
+        for total, r, x in zip(maps, reference, query.inputs.tensors, strict=True):
+            times_difference(total, r, x)
         found = Attribution(
             maps,
             value,

@@ -65,16 +65,20 @@ class LAM(AbstractExplainer):
         def at(share: float) -> list[Tensor]:
             return [blur(x, self.sigma * (1 - share)) for x in exact]
 
-        def place(step: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-            before, middle, after = (at((step + part) / self.n_steps) for part in (0, 0.5, 1))
-            return middle, [b - a for a, b in zip(before, after, strict=True)]
+        def place(step: int) -> list[Tensor]:
+            return [p.to(x) for p, x in zip(at((step + 0.5) / self.n_steps), query.inputs.tensors, strict=True)]
+
+        def add(step: int, totals: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+            before, after = at(step / self.n_steps), at((step + 1) / self.n_steps)
+            for total, a, b, gradient in zip(totals, before, after, gradients, strict=True):
+                total += (b - a) * gradient.double()
 
         with torch.no_grad():
             value = query.score([x.clone() for x in query.inputs.tensors]).detach()
         blurred = tuple(b.to(x) for b, x in zip(at(0), query.inputs.tensors, strict=True))
         at_reference = value_at(query, blurred)
         words = f"the image blurred by {self.sigma:g} voxels"
-        maps = along_path(query, self.n_steps, place, "lam")
+        maps = along_path(query, self.n_steps, place, add, "lam")
         error = remainder(maps, value, at_reference)
         if self.form == "published":
             maps = tuple(m.abs().sum(1, keepdim=True) for m in maps)

@@ -9,37 +9,41 @@ from torch import Tensor
 from regard.core import batching
 from regard.core.errors import CapabilityError
 from regard.core.explainer import Query
+from regard.core.extent import slabs
 from regard.explainers.gradient.checkpointing import Checkpoint, checkpointed
 
-__all__ = ["Place", "along_path"]
+__all__ = ["Add", "Place", "along_path", "between", "times_difference"]
 
 logger = logging.getLogger(__name__)
 
-Place = Callable[[int], tuple[Sequence[Tensor], Sequence[Tensor]]]
-"""Step number -> position and displacement, one tensor (1, channel, \\*space) per input each."""
+Place = Callable[[int], Sequence[Tensor]]
+"""Step number -> position, one tensor (1, channel, \\*space) of the input's type per input, of nobody else's."""
+
+Add = Callable[[int, Sequence[Tensor], Sequence[Tensor]], None]
+"""Adds to totals, (1, channel, \\*space) float64 per input: step number, totals, the gradients at that step."""
 
 
 def along_path(
-    query: Query, n_steps: int, place: Place, label: str, checkpoint: Checkpoint = "auto"
+    query: Query, n_steps: int, place: Place, add_to: Add, label: str, checkpoint: Checkpoint = "auto"
 ) -> tuple[Tensor, ...]:
-    """Sum of displacement times derivative over the steps, one map (1, channel, \\*space), float64, per input.
+    """What ``add_to`` makes of the derivatives at all steps, one total (1, channel, \\*space), float64, per input.
 
-    When a single step does not fit the memory, the rest is done with parts of the network run again (`checkpointed`).
+    Beside what the network keeps for its gradient there are the position, the gradient and the total. When a single
+    step does not fit the memory, the rest is done with parts of the network run again (`checkpointed`).
     """
     totals = tuple(torch.zeros_like(x, dtype=torch.float64) for x in query.inputs.tensors)
     done = 0
 
-    def evaluate(items: range) -> tuple[list[Sequence[Tensor]], tuple[Tensor, ...]]:
-        positions, displacements = zip(*[place(step) for step in items], strict=True)
-        joined = [torch.cat(parts).to(x) for parts, x in zip(zip(*positions), query.inputs.tensors, strict=True)]
-        return list(displacements), query.gradient(joined)[1]
+    def evaluate(items: range) -> tuple[Tensor, ...]:
+        positions = [place(step) for step in items]
+        joined = positions[0] if len(items) == 1 else [torch.cat(parts) for parts in zip(*positions, strict=True)]
+        del positions
+        return query.gradient(joined, owned=True)[1]
 
-    def add(items: range, result: tuple[list[Sequence[Tensor]], tuple[Tensor, ...]]) -> None:
+    def add(items: range, gradients: tuple[Tensor, ...]) -> None:
         nonlocal done
-        displacements, gradients = result
-        for n in range(len(items)):
-            for total, displacement, gradient in zip(totals, displacements[n], gradients, strict=True):
-                total += displacement * gradient[n : n + 1].double()
+        for n, step in enumerate(range(done, done + len(items))):
+            add_to(step, totals, [gradient[n : n + 1] for gradient in gradients])
         done += len(items)
 
     def rest() -> None:
@@ -73,3 +77,18 @@ def along_path(
                 )
             rest()
     return totals
+
+
+def between(first: Tensor, last: Tensor, share: float) -> Tensor:
+    """``first + share * (last - first)``, computed in double, of the type of ``last``."""
+    found = torch.empty_like(last, memory_format=torch.contiguous_format)
+    for part in slabs(last):
+        start = first[part].double()
+        found[part] = start + share * (last[part].double() - start)
+    return found
+
+
+def times_difference(total: Tensor, first: Tensor, last: Tensor) -> None:
+    """Multiply ``total`` (float64) by ``last - first``, in place."""
+    for part in slabs(last):
+        total[part] *= last[part].double() - first[part].double()

@@ -181,8 +181,8 @@ class Occlusion(AbstractExplainer):
         mask = None if query.mask is None else query.mask[which][0, 0]
         everywhere, window = self.boxes(space(x))
         boxes = _touching(everywhere, mask)
-        seen = Cover(x)
-        if self.coarse > 1 and space(x):
+        seen = Cover(x) if self.coarse > 1 else None
+        if seen is not None and space(x):
             wide = tuple(min(n, self.coarse * w) for n, w in zip(space(x), window, strict=True))
             first = _touching(list(windows(space(x), wide, wide)), mask)
             effects = self._effects(query, which, first, wide, value, filler, notes)
@@ -194,10 +194,13 @@ class Occlusion(AbstractExplainer):
                 if abs(effect) >= least:
                     large[box] = True
             boxes = [box for box in boxes if bool(large[box].any())]
+        effects = self._effects(query, which, boxes, window, value, filler, notes)
         fine = Cover(x)
-        fine.add(boxes, self._effects(query, which, boxes, window, value, filler, notes))
-        refined = fine.count == Cover.counts(everywhere, x)
-        relevance = torch.where(refined, fine.mean, seen.mean)
+        fine.add(boxes, effects)
+        # Without coarser windows every place that is covered at all is covered by all of its windows.
+        whole = seen is None and mask is None
+        refined = fine.count > 0 if whole else fine.count == Cover.counts(everywhere, x)
+        relevance = fine.means() if seen is None else torch.where(refined, fine.means(), seen.means())
         if mask is not None:
             relevance = torch.where(mask, relevance, torch.nan)
             refined = refined & mask
@@ -312,7 +315,7 @@ class Cover:
 
     def __init__(self, x: Tensor) -> None:
         self.total = torch.zeros(space(x), dtype=torch.float64, device=x.device)
-        self.count = torch.zeros_like(self.total)
+        self.count = torch.zeros(space(x), dtype=torch.int32, device=x.device)
 
     def add(self, boxes: Sequence[Box], effects: Sequence[float]) -> None:
         """Take in windows and what hiding them did."""
@@ -327,10 +330,13 @@ class Cover:
         cover.add(boxes, [0.0] * len(boxes))
         return cover.count
 
-    @property
-    def mean(self) -> Tensor:
-        """Mean effect (\\*space); 0 where nothing covers."""
-        return self.total / self.count.clamp(min=1)
+    def means(self) -> Tensor:
+        """Mean effect (\\*space); 0 where nothing covers. In place of the totals, which are of no use afterwards."""
+        for part in range(len(self.total)) if self.total.ndim else ():
+            self.total[part] /= self.count[part].clamp(min=1)
+        mean = self.total if self.total.ndim else self.total / self.count.clamp(min=1)
+        self.total = self.count = torch.empty(0)
+        return mean
 
 
 def feature_effects(query: Query, which: int, filling: Tensor, value: float) -> Tensor:

@@ -68,11 +68,13 @@ def _blocks(size: list[int], n_segments: int) -> Tensor:
 
 def equal_blocks(size: Sequence[int], edges: Sequence[float]) -> Tensor:
     """Number of the block of each voxel, (\\*size), int64, for blocks of about ``edges`` voxels along each axis."""
-    numbers = torch.zeros(tuple(size), dtype=torch.int64)
-    for axis, (n, edge) in enumerate(zip(size, edges, strict=True)):
-        parts = max(1, min(n, round(n / edge)))
+    numbers, after = torch.zeros(tuple(size), dtype=torch.int64), 1
+    for axis in reversed(range(len(size))):
+        n = size[axis]
+        parts = max(1, min(n, round(n / edges[axis])))
         along = torch.arange(n) * parts // n
-        numbers = numbers * parts + along.reshape(-1, *[1] * (len(size) - axis - 1))
+        numbers += after * along.reshape(-1, *[1] * (len(size) - axis - 1))
+        after *= parts
     return numbers
 
 
