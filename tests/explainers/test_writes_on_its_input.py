@@ -1,4 +1,4 @@
-"""A network whose first layer writes on what it is given: paths give it tensors of their own, and copies where it does."""
+"""A network that writes on what it is given: paths give it tensors of their own, and copies where it does."""
 
 import pytest
 import torch
