@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from regard.core.errors import GeometryError
@@ -157,9 +156,11 @@ def resample(volume: Volume, grid: Grid, *, order: int = 1, fill: float = 0.0) -
     fill
         Value off the volume.
     """
+    from scipy.ndimage import affine_transform  # most maps need no resampling
+
     matrix = np.linalg.inv(volume.affine) @ grid.affine
     channels = [
-        ndimage.affine_transform(
+        affine_transform(
             c.detach().cpu().numpy().astype(np.float64),
             matrix[:3, :3],
             matrix[:3, 3],

@@ -26,8 +26,6 @@ from regard.models.scans import inputs_of
 from regard.probing.probe import Preflight
 from regard.probing.record import read_record, write_record
 from regard.report.colours import common_scales
-from regard.report.figures import overlay
-from regard.report.html import ReportCase, write_report
 from regard.runs.computing import batch_size_of, computing
 from regard.runs.progress import shown
 from regard.runs.question import Question, configuration, further_inputs, read_question, scans_of
@@ -255,6 +253,8 @@ def _explain(this: _Run, case: Case) -> None:
 
 def _draw(this: _Run, case: Case, scans: Mapping[str, Volume]) -> None:
     """Draw the pictures of a case that is done, all by one scale."""
+    from regard.report.figures import overlay  # matplotlib, once there is something to draw
+
     explanations = _stored(this, case, scans)
     scales = common_scales(list(explanations.values()))
     for path, explanation in explanations.items():
@@ -288,6 +288,8 @@ def _output(this: _Run, case: Case) -> Volume | None:
 
 def _report(this: _Run, done: Sequence[Case], n_cases: int) -> list[dict[str, Any]]:
     """Write the report of what is in the folder, computed now or before, and return a row for each map."""
+    from regard.report.html import ReportCase, write_report
+
     rows: list[dict[str, Any]] = []
     shown_cases: list[ReportCase] = []
     for case in done:

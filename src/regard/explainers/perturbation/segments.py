@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from skimage.segmentation import slic
 from torch import Tensor
 
 from regard.core.spatial import space
@@ -52,6 +51,8 @@ def supervoxels(x: Tensor, n_segments: int, *, compactness: float = 0.1) -> Tens
     axes = tuple(range(1, image.ndim))
     low, high = image.min(axes, keepdims=True), image.max(axes, keepdims=True)
     scaled = np.moveaxis((image - low) / np.where(high > low, high - low, 1), 0, -1)
+    from skimage.segmentation import slic  # heavy, and no other method needs it
+
     labels = slic(
         scaled, n_segments=n_segments, compactness=compactness, start_label=0, channel_axis=-1, convert2lab=False
     )
