@@ -288,3 +288,22 @@ def test_a_cohort_and_samples_are_shown_with_their_pictures_and_regions(tmp_path
     assert b'src="../../volume.js"' in shown  # type: ignore[operator]
     assert site.answer("volume/checkpoints/x.html") is None
     assert site.answer("population/../secret.nii.gz") is None
+
+
+def test_a_folder_is_listed_anew_only_where_it_has_changed(folder, monkeypatch):
+    listed = []
+    real = view.listed_files
+    monkeypatch.setattr(view, "listed_files", lambda f: listed.append(1) or real(f))
+    with running(folder) as (ask, _):
+        assert ask("maps/new_desc-g_relevance.png")[0].status == 404
+        for _ in range(5):
+            assert ask("report.html")[0].status == ask("")[0].status == 200
+        assert len(listed) == 1
+        (folder / "maps" / "new_desc-g_relevance.png").write_text("content")
+        assert ask("maps/new_desc-g_relevance.png")[1] == "content"
+        (folder / "maps" / "new_desc-g_relevance.png").unlink()
+        assert ask("maps/new_desc-g_relevance.png")[0].status == 404
+        (folder / "samples").mkdir()
+        (folder / "samples" / "c_sample-1.nii.gz").write_text("content")
+        assert ask("samples/c_sample-1.nii.gz")[0].status == 200
+    assert len(listed) == 4

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,7 @@ def write_report(
     return path
 
 
+@cache
 def environment() -> jinja2.Environment:
     """Templates that escape every value they are given."""
     found = jinja2.Environment(

@@ -108,10 +108,23 @@ class Site:
     token: str
     scans: Mapping[str, Path] = field(default_factory=dict)
     niivue: Path | None = None
+    _known: dict[tuple[int, ...], dict[str, Path]] = field(default_factory=dict)
+
+    def files(self) -> dict[str, Path]:
+        """`listed_files`, listed anew where a folder has changed."""
+        root = self.folder.resolve()
+        places = [root, *(root / p.partition("/")[0] for p in _LISTED if "/" in p)]
+        state = tuple(p.stat().st_mtime_ns if p.is_dir() else 0 for p in places)
+        known = self._known.get(state)
+        if known is None:
+            known = listed_files(self.folder)
+            self._known.clear()
+            self._known[state] = known
+        return known
 
     def answer(self, path: str) -> tuple[str, str, bytes | Path] | None:
         """Media type, policy and content of the page or file at ``path`` under the token; None when not listed."""
-        files = listed_files(self.folder)
+        files = self.files()
         if path in ("", "index.html"):
             return _TYPES[".html"], "index", self._index(files)
         if path in ("page.css", "volume.js"):
