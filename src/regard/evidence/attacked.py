@@ -64,7 +64,7 @@ def _known(rows: Sequence[Mapping[str, Any]], name: str) -> int | None:
 def transfer_table(
     rows: Sequence[Mapping[str, Any]], *, goal: str, budget: float, norm: str = "inf"
 ) -> dict[str, dict[str, tuple[int, int]]]:
-    """Attacked method, to method that sees the image, to successes and cases; of the attacks with one goal and budget."""
+    """Attacked method, to method that sees the image, to successes and cases; of one goal and budget."""
     found: dict[str, dict[str, tuple[int, int]]] = {}
     wanted = [
         r for r in rows if (r["kind"], r["goal"], r["budget"], r["norm"]) == ("attack", str(goal), budget, norm)

@@ -45,7 +45,7 @@ _CAMS = (GradCAM, GradCAMPlusPlus, GradRAM, GradRAMP, HiResCAM, LayerCAM)
 class _WithGraph(Query):
     """A query whose gradients keep their graph."""
 
-    def gradient(self, tensors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def gradient(self, tensors: Sequence[Tensor], *, owned: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
         moved = [x if x.requires_grad else x.detach().requires_grad_() for x in tensors]
         value = self.score([x.clone() for x in moved])
         if not value.requires_grad:
