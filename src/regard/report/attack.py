@@ -50,7 +50,8 @@ def draw_attack(rows: list[Attacked], title: str) -> Figure:
         middle = (high - low) / 2
         own = max(float(np.abs(grey(change)).max()), 1e-12)
         maps = [np.nan_to_num(grey(m)) for m in (row.map_before, row.map_after)]
-        full = max(*(float(np.abs(m).max()) for m in maps), 1e-12)
+        # A few voxels of a gradient's map are far above all others: what lies beyond is drawn as the scale's end.
+        full = max(*(float(np.quantile(np.abs(m), 0.998)) for m in maps), 1e-12)
         shown: list[tuple[Volume, dict[str, Any]]] = [
             (row.before, {"cmap": "gray", "vmin": low, "vmax": high}),
             (row.after, {"cmap": "gray", "vmin": low, "vmax": high}),
@@ -68,7 +69,7 @@ def draw_attack(rows: list[Attacked], title: str) -> Figure:
             axis.set_yticks([])
             if number == 0:
                 axis.set_title(name, fontsize=9)
-        for axis, unit in ((line[3], row.before.unit), (line[5], row.map_after.unit)):
+        for axis, unit in ((line[3], row.before.unit), (line[5], "relevance")):
             bar = figure.colorbar(axis.images[0], ax=axis, fraction=0.05, pad=0.02)
             bar.ax.tick_params(labelsize=6)
             bar.set_label(unit, fontsize=6)
