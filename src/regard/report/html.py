@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -19,10 +19,10 @@ from regard.core.plain_text import without_controls
 from regard.core.volume import Volume
 from regard.io.atomic import write_text
 from regard.report import words
-from regard.report.colours import UNRESOLVED, common_scales, table
+from regard.report.colours import GROUND, common_scales, look
 from regard.report.embed import Scene, fit
 
-__all__ = ["MAX_BYTES", "Chapter", "ReportCase", "content_hash", "environment", "static", "write_report"]
+__all__ = ["MAX_BYTES", "Chapter", "ReportCase", "content_hash", "environment", "page_script", "static", "write_report"]
 
 MAX_BYTES = 15_000_000
 """Largest report."""
@@ -64,6 +64,8 @@ class ReportCase:
         Its maps; those of one input share a viewer.
     truth
         Binary volume whose outline can be shown over the maps.
+    outlines
+        Further binary volumes to outline, by what they are: the target's region, regions of an atlas, a lesion, a box.
     output
         The network's output image, shown beside the input.
     rows
@@ -75,6 +77,7 @@ class ReportCase:
     truth: Volume | None = None
     output: Volume | None = None
     rows: Sequence[Row] = ()
+    outlines: Mapping[str, Volume] = field(default_factory=dict)
 
 
 def write_report(
@@ -143,7 +146,7 @@ def write_report(
         "readings": words.readings(e for case in cases for e in case.explanations),
         "compact": compact,
         "style": static("report.css"),
-        "script": static("report.js"),
+        "script": page_script(),
     }
     frame = len(_render(page, []).encode())
     budget = max_bytes - frame
@@ -177,18 +180,18 @@ def static(name: str) -> str:
     return (resources.files("regard.report") / "static" / name).read_text(encoding="utf-8")
 
 
+def page_script() -> str:
+    """The script of a report: colours, viewer, tables, and what starts them."""
+    return "".join(static(name) for name in ("colours.js", "viewer.js", "tables.js", "report.js"))
+
+
 def _render(page: Row, scenes: Sequence[Row | None]) -> str:
-    data = {
-        "scenes": scenes,
-        "signed": table(True).ravel().tolist(),
-        "unsigned": table(False).ravel().tolist(),
-        "unresolved": UNRESOLVED,
-    }
     template = environment().get_template("report.html.j2")
     return template.render(
         **page,
         scenes=scenes,
-        data=_script_json(data),
+        looks=_script_json({"signed": look(True), "unsigned": look(False), "ground": GROUND}),
+        script_json=_script_json,
         policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src {content_hash(page['style'])}; script-src {content_hash(page['script'])}",
         inline=Markup,
@@ -214,6 +217,7 @@ def _scenes(cases: Sequence[ReportCase]) -> tuple[list[Scene], list[dict[str, An
     views = []
     for case in cases:
         scales = common_scales(case.explanations)
+        outlines = {**case.outlines, **({} if case.truth is None else {"truth": case.truth})}
         groups: list[list[Explanation]] = []
         for explanation in case.explanations:
             for group in groups:
@@ -225,7 +229,7 @@ def _scenes(cases: Sequence[ReportCase]) -> tuple[list[Scene], list[dict[str, An
         parts = []
         for group in groups:
             parts.append({"scene": len(scenes), "input": group[0].input, "maps": group})
-            scenes.append(Scene(group, scales, case.truth, case.output if not parts[1:] else None))
+            scenes.append(Scene(group, scales, outlines, case.output if not parts[1:] else None))
         warnings = list(dict.fromkeys(w for e in case.explanations for w in e.warnings))
         views.append({"case": case, "parts": parts, "warnings": warnings, "rows": _table(case.rows)})
     return scenes, views

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from regard.core.errors import FileError
 from regard.report import words
-from regard.report.html import content_hash, environment, static
+from regard.report.html import content_hash, environment, page_script, static
 
 __all__ = ["Site", "listed_files", "make_server", "niivue_script", "serve"]
 
@@ -52,8 +52,8 @@ def _policy(kind: str) -> str:
     sandbox, where it is of no origin and can ask this server for nothing.
     """
     if kind == "report":
-        scripts = " ".join((content_hash(static("report.js")), *_OLDER_SCRIPTS))
-        shown = f"script-src {scripts}; style-src 'unsafe-inline'; img-src data:; sandbox allow-scripts"
+        scripts = " ".join((content_hash(page_script()), *_OLDER_SCRIPTS))
+        shown = f"script-src {scripts}; style-src 'unsafe-inline'; img-src data:; sandbox allow-scripts allow-downloads"
     elif kind == "index":
         shown = "style-src 'self'; img-src 'self'"
     elif kind == "volume":
