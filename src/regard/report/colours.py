@@ -38,8 +38,10 @@ DULLED = 0.6
 """What is left of its opacity."""
 GROUND = 0.25
 """Grey, 0 to 1, under a colour bar and under a map that lies on no image."""
-STRIPE = {"colour": (158, 163, 173), "alpha": 0.6, "period": 8, "width": 2}
-"""Diagonal stripes over what the network did not see, in pixels of the picture."""
+STRIPE, STRIPE_ALPHA = (158, 163, 173), 0.6
+"""Colour and opacity of the stripes over what the network did not see."""
+PERIOD, WIDTH = 8, 2
+"""Of the stripes, in pixels of the picture."""
 DENSEST = 0.88
 """Opacity of the largest values; below 1, so that anatomy shows through everywhere."""
 
@@ -74,7 +76,7 @@ def look(signed: bool) -> dict[str, Any]:
         "signed": signed,
         "unresolved": UNRESOLVED,
         "dulled": DULLED,
-        "stripe": STRIPE,
+        "stripe": {"colour": STRIPE, "alpha": STRIPE_ALPHA, "period": PERIOD, "width": WIDTH},
     }
 
 
@@ -166,8 +168,8 @@ def paint(
         colour[~resolved, 3] *= DULLED
     unseen = ~np.isfinite(relevance)
     row, column = np.indices(relevance.shape)
-    stripe = unseen & ((row + column) % STRIPE["period"] < STRIPE["width"])
+    stripe = unseen & ((row + column) % PERIOD < WIDTH)
     colour[unseen, 3] = 0.0
-    colour[stripe] = (*np.divide(STRIPE["colour"], 255), STRIPE["alpha"])
+    colour[stripe] = (*np.divide(STRIPE, 255), STRIPE_ALPHA)
     grey = np.repeat(np.nan_to_num(np.clip(base.astype(np.float64), 0, 1))[..., None], 3, -1)
     return grey * (1 - colour[..., 3:]) + colour[..., :3] * colour[..., 3:]

@@ -181,8 +181,8 @@ def static(name: str) -> str:
 
 
 def page_script() -> str:
-    """The script of a report: colours, viewer, tables, and what starts them."""
-    return "".join(static(name) for name in ("colours.js", "viewer.js", "tables.js", "report.js"))
+    """The script of a page with viewers: colours, values, viewer, tables, and what starts them."""
+    return "".join(static(f"{name}.js") for name in ("colours", "values", "tables", "pictures", "viewer", "report"))
 
 
 def _render(page: Row, scenes: Sequence[Row | None]) -> str:

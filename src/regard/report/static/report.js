@@ -8,6 +8,7 @@
   async function show(element) {
     if (element.dataset.state) return;
     element.dataset.state = "shown";
+    element.classList.remove("later");
     try {
       await new Viewer(element, parse(`scene-${element.dataset.scene}`), looks).start();
     } catch (error) {
@@ -37,5 +38,21 @@
     }, { rootMargin: "800px 0px" });
     for (const element of viewers.slice(1)) near.observe(element);
   }
+  // Paper does not scroll: what has not been drawn yet says so there.
+  addEventListener("beforeprint", () => {
+    for (const element of viewers) {
+      if (element.dataset.state) continue;
+      element.classList.remove("later");
+      const said = Object.assign(document.createElement("p"), { className: "warning unprinted" });
+      said.textContent = "Not drawn: press \u201cdraw all cases\u201d before printing. The pictures of its maps are in the folder maps.";
+      element.append(said);
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const said of document.querySelectorAll(".unprinted")) {
+      said.parentElement.classList.add("later");
+      said.remove();
+    }
+  });
   document.documentElement.dataset.ready = "true";
 })();

@@ -2,46 +2,7 @@
 // One image with its maps: planes, method switch, side by side, outlines, readings.
 const Viewer = (() => {
   const { clamp } = colours;
-
-  // float16 to float: browsers learn it only now, so all 65536 values are tabulated.
-  const half = new Float32Array(65536);
-  for (let bits = 0; bits < 65536; bits += 1) {
-    const exponent = (bits >> 10) & 31;
-    const fraction = bits & 1023;
-    const size = exponent === 0 ? fraction * 2 ** -24
-      : exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
-    half[bits] = bits & 0x8000 ? -size : size;
-  }
-
-  async function unpack(text, width) {
-    const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-    if (width === 1) return bytes;
-    const n = bytes.length / 2;
-    const values = new Uint16Array(n);
-    for (let i = 0; i < n; i += 1) values[i] = bytes[i] | (bytes[n + i] << 8);
-    return values;
-  }
-
-  function make(tag, parent, properties = {}, text = "") {
-    const element = document.createElement(tag);
-    Object.assign(element, properties);
-    if (text) element.textContent = text;
-    if (parent) parent.append(element);
-    return element;
-  }
-
-  function number(value, digits = 4) {
-    if (!Number.isFinite(value)) return "–";
-    if (value === 0) return "0";
-    const size = Math.abs(value);
-    let text = size >= 1e-4 && size < 1e6 ? String(Number(value.toPrecision(digits))) : value.toExponential(digits - 1);
-    text = text.replace(/e\+?(-?\d+)$/, (_, power) => ` × 10${[...power].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻").join("")}`);
-    return text.replaceAll("-", "−");
-  }
-
-  const apply = (matrix, p) => matrix.map((row) => row[0] * p[0] + row[1] * p[1] + row[2] * p[2] + row[3]);
+  const { apply, half, make, number, unpack } = values;
 
   class Viewer {
     constructor(element, scene, looks) {
@@ -176,7 +137,8 @@ const Viewer = (() => {
       for (const [i, choice] of this.choices.entries()) {
         if (!this.all && i !== this.chosen) continue;
         const panel = make("div", this.stage, { className: "panel" });
-        make("h5", panel, {}, choice.title);
+        const title = make("h5", panel, {}, choice.title);
+        make("button", title, { type: "button", onclick: () => pictures.save(panel, choice) }, "save picture");
         const panes = make("div", panel, { className: "panes" });
         for (const plane of scene.planes) this.pane(panes, plane, choice);
         if (choice.map) this.legend(panel, choice.map);
