@@ -22,7 +22,18 @@ from regard.report import words
 from regard.report.colours import GROUND, common_scales, look
 from regard.report.embed import Scene, fit
 
-__all__ = ["MAX_BYTES", "Chapter", "ReportCase", "content_hash", "environment", "page_script", "static", "write_report"]
+__all__ = [
+    "MAX_BYTES",
+    "Chapter",
+    "ReportCase",
+    "content_hash",
+    "environment",
+    "page_parts",
+    "page_script",
+    "script_json",
+    "static",
+    "write_report",
+]
 
 MAX_BYTES = 15_000_000
 """Largest report."""
@@ -145,8 +156,6 @@ def write_report(
         "words": words,
         "readings": words.readings(e for case in cases for e in case.explanations),
         "compact": compact,
-        "style": static("report.css"),
-        "script": page_script(),
     }
     frame = len(_render(page, []).encode())
     budget = max_bytes - frame
@@ -185,17 +194,22 @@ def page_script() -> str:
     return "".join(static(f"{name}.js") for name in ("colours", "values", "tables", "pictures", "viewer", "report"))
 
 
+def page_parts() -> dict[str, Any]:
+    """Style, script, colours and policy of a page with viewers, by the names that templates use."""
+    style, script = static("report.css"), page_script()
+    return {
+        "style": style,
+        "script": script,
+        "looks": script_json({"signed": look(True), "unsigned": look(False), "ground": GROUND}),
+        "script_json": script_json,
+        "policy": "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src {content_hash(style)}; script-src {content_hash(script)}",
+        "inline": Markup,
+    }
+
+
 def _render(page: Row, scenes: Sequence[Row | None]) -> str:
-    template = environment().get_template("report.html.j2")
-    return template.render(
-        **page,
-        scenes=scenes,
-        looks=_script_json({"signed": look(True), "unsigned": look(False), "ground": GROUND}),
-        script_json=_script_json,
-        policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src {content_hash(page['style'])}; script-src {content_hash(page['script'])}",
-        inline=Markup,
-    )
+    return environment().get_template("report.html.j2").render(**page, scenes=scenes, **page_parts())
 
 
 def content_hash(text: str) -> str:
@@ -203,7 +217,7 @@ def content_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _script_json(value: Any) -> Markup:
+def script_json(value: Any) -> Markup:
     """JSON that no name inside it can end: markup characters are written as escapes."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":

@@ -4,7 +4,7 @@ const tables = (() => {
   const LONG = 8;
   const value = (cell) => {
     if (!cell) return "";
-    const figure = Number(cell.dataset.v);
+    const figure = Number(cell.dataset.v || NaN);
     return Number.isNaN(figure) ? cell.textContent.trim() : figure;
   };
 

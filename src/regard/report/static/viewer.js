@@ -16,7 +16,7 @@ const Viewer = (() => {
       this.flat = scene.planes.length === 1;
       this.choices = scene.maps.map((map) => ({ title: map.name, map }));
       this.choices.push({ title: "image alone" });
-      if (scene.output) this.choices.push({ title: "network's output", output: scene.output });
+      if (scene.output) this.choices.push({ title: scene.output.name || "network's output", output: scene.output });
       if (this.flat) this.choices.unshift(...this.choices.splice(scene.maps.length));
       this.all = this.flat;
       this.chosen = this.flat ? this.choices.findIndex((c) => c.map) : 0;
@@ -337,7 +337,7 @@ const Viewer = (() => {
       }
       const value = (levels, values) => (values[at] === 65535 ? "–" : number(levels.low + levels.step * values[at]));
       rows.push(["image", `${value(scene.image, this.image)} ${scene.unit}`]);
-      if (scene.output) rows.push(["network's output", `${value(scene.output, scene.output.values)} ${scene.output.unit}`]);
+      if (scene.output) rows.push([scene.output.name || "network's output", `${value(scene.output, scene.output.values)} ${scene.output.unit}`]);
       for (const map of scene.maps) {
         const relevance = half[map.values[at]] * map.step;
         const said = Number.isNaN(relevance) ? "not seen by the network" : `${number(relevance, 3)} ${map.unit}`;
