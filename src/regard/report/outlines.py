@@ -10,12 +10,22 @@ from matplotlib.patheffects import Stroke
 
 from regard.core.explanation import Explanation
 from regard.core.geometry import resample
+from regard.core.image_target import Contrast
+from regard.core.target import AbstractTarget
 from regard.core.volume import Volume
 from regard.models.given import as_region
 from regard.report.colours import outline_colour
 from regard.report.display import Plane, display_volume, slice_of
 
-__all__ = ["draw_outlines", "edges", "masks"]
+__all__ = ["draw_outlines", "edges", "masks", "target_regions"]
+
+
+def target_regions(target: AbstractTarget | None) -> dict[str, Volume]:
+    """The regions that a target speaks of, by its words; empty where it speaks of none."""
+    if isinstance(target, Contrast):
+        return {**target_regions(target.positive), **target_regions(target.negative)}
+    region = getattr(target, "region", None)
+    return {target.label: region} if target is not None and isinstance(region, Volume) else {}
 
 
 def edges(inside: np.ndarray) -> np.ndarray:

@@ -190,7 +190,8 @@ def _word_of(name: str) -> str:
 def _population(stem: str, files: Mapping[str, Path], images: Mapping[str, Path]) -> Sheet:
     del stem, images
     names = [n.removesuffix(".nii.gz") for n in files if n.endswith(".nii.gz")]
-    maps, signs, facts = [], {}, {}
+    maps, signs = [], {}
+    facts: dict[str, Any] = {}
     base = read(files["population/image_mean.nii.gz"]) if "population/image_mean.nii.gz" in files else None
     for name in names:
         word = _word_of(name)

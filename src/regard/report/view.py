@@ -50,7 +50,7 @@ def _policy(kind: str) -> str:
         scripts = " ".join((content_hash(page_script()), *_OLDER_SCRIPTS))
         shown = f"script-src {scripts}; style-src 'unsafe-inline'; img-src data:; sandbox allow-scripts allow-downloads"
     elif kind == "index":
-        shown = "style-src 'self'; img-src 'self'"
+        shown = "style-src 'self'; img-src 'self' data:"
     elif kind == "volume":
         shown = (
             "script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "

@@ -15,6 +15,7 @@ from regard.core.quantity import Quantity
 from regard.io import read
 from regard.report import words
 from regard.report.colours import full_colour, look, scale_key
+from regard.report.display import inside, peak
 from regard.report.html import environment, script_json
 from regard.report.sheets import stems
 
@@ -111,16 +112,20 @@ def volume(name: str, files: Mapping[str, Path], scans: Mapping[str, Path], *, r
         scan_address=scan_address,
         sheet=f"{up}sheet/maps/{quote(case)}.html" if case in (stems(files).get(folder) or ()) else None,
         beside=[
-            {"title": n.partition("/")[2].replace("_relevance", ""), "address": f"{quote(n.partition('/')[2])}.html",
-             "here": n == name}
-            for n in beside
+            {"title": _short(n), "address": f"{quote(n.partition('/')[2])}.html", "here": n == name} for n in beside
         ],
         of_case=folder == "maps",
         unsigned=unsigned,
         full=_scale(name, beside, files),
+        start=_start(files[f"{name}.nii.gz"], scans.get(scan) if scan else files.get(template)),
         looks=script_json({"look": look(not unsigned), "radiological": radiological}),
         words=words,
     ).encode()  # fmt: skip
+
+
+def _short(name: str) -> str:
+    """Name of a volume among those of its case."""
+    return name.rpartition("_desc-")[2].rpartition("/")[2].replace("_relevance", "")
 
 
 def _beside(name: str, files: Mapping[str, Path]) -> list[str]:
@@ -144,6 +149,20 @@ def _scale(name: str, beside: list[str], files: Mapping[str, Path]) -> float | N
         except (RegardError, OSError, ValueError) as error:
             _log.warning("%s sets no scale: %s", one, error)
     return max(found, default=None)
+
+
+def _start(map_file: Path, scan_file: Path | None) -> list[float] | None:
+    """Where a volume opens [RAS mm]: its peak inside the foreground of its image; None where unreadable."""
+    try:
+        values = read(map_file)
+        scan = None if scan_file is None else read(scan_file)
+    except (RegardError, OSError, ValueError) as error:
+        _log.warning("%s opens in its middle: %s", map_file.name, error)
+        return None
+    known = scan is not None and scan.grid.matches(values.grid, tolerance_mm=1e-2)
+    numbers = values.tensor[0].float()
+    within = inside(scan) if scan is not None and known else numbers.isfinite()
+    return [round(float(v), 3) for v in values.grid.to_world(peak(numbers, within))]
 
 
 def _key(path: Path | None) -> Any:
