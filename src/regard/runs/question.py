@@ -214,7 +214,8 @@ def shared_contents(request: ExplainRequest) -> dict[str, str]:
 
 def _chosen(cases: Sequence[Case]) -> dict[str, dict[str, str]]:
     """Of each case, what says which part of its files is meant."""
-    parts = {c.case: {k: v for k, v in c.columns.items() if k.partition("_")[0] in CHOICES} for c in cases}
+    of_input = tuple(f"{c}_" for c in CHOICES)
+    parts = {c.case: {k: v for k, v in c.columns.items() if k in CHOICES or k.startswith(of_input)} for c in cases}
     return {case: columns for case, columns in parts.items() if columns}
 
 
