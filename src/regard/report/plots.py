@@ -62,6 +62,10 @@ def plot(
         raise InputError(f"convention={convention!r}", "radiological or neurological", "choose one")
     if lightbox is not None and lightbox < 1:
         raise InputError(f"lightbox={lightbox}", "a number of slices from 1", "or None for the planes")
+    if explanation.scan.signal is not None:
+        if lightbox is not None or outline is not None:
+            raise InputError("lightbox or outline for the map of a signal", "neither", "leave them out")
+        return list(draw(explanation, scale=scale, new=pyplot.figure).axes[:-1])
     region = None if outline is None else _on_display(outline, explanation)
     if lightbox is None:
         figure = draw(explanation, scale=scale, new=pyplot.figure)
