@@ -13,6 +13,7 @@ from torch import Tensor
 from regard.core.errors import ReferenceInputError
 from regard.core.foreground import background_level
 from regard.core.geometry import AxisResampling, resample
+from regard.core.spatial import along
 from regard.core.volume import Grid, Volume
 from regard.models.card import InputSpec
 from regard.models.intensities import check_channels, check_unit, constants, fit_channels
@@ -254,6 +255,6 @@ def _in_whole_numbers(x: Tensor, resampling: AxisResampling) -> Tensor:
     """
     x = x.permute(0, *[1 + axis for axis in resampling.order])
     for axis, matrix in reversed(list(enumerate(resampling.matrices(), start=1))):
-        x = torch.tensordot(x, matrix.to(x), dims=([axis], [1])).movedim(-1, axis)
+        x = along(x, matrix, axis)
         x = x + ((x + 0.5).floor() - x).detach()
     return x

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from regard.core.errors import GeometryError
 from regard.core.geometry import AxisResampling
+from regard.core.spatial import row_sums
 from regard.core.volume import Volume
 from regard.models.card import InputSpec
 from regard.models.network_grid import oriented_grid
@@ -26,7 +27,7 @@ def share_of_image(resampling: AxisResampling) -> Tensor:
     """How much of each voxel (i, j, k) that the network sees lies on the scan: 1 or 0, float64."""
     share = torch.ones(1, dtype=torch.float64)
     for matrix in resampling.matrices():
-        share = share[..., None] * matrix.sum(1)
+        share = share[..., None] * row_sums(matrix)
     return share[0]
 
 
