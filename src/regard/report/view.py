@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from regard.core.errors import FileError
+from regard.io.names import without_map_ending
 from regard.report import words
 from regard.report.html import content_hash, environment, static
 
@@ -24,9 +25,9 @@ __all__ = ["Site", "listed_files", "make_server", "niivue_script", "serve"]
 _log = getLogger(__name__)
 
 _LISTED = (
-    "report.html", "maps/*.nii.gz", "maps/*.json", "maps/*.png", "figures/*", "population/*.nii.gz",
-    "population/*.json", "population/*.png", "samples/*.nii.gz", "regions.tsv",
-)  # fmt: skip
+    *("report.html", "maps/*.nii.gz", "maps/*.tsv", "maps/*.json", "maps/*.png", "figures/*", "population/*.nii.gz"),
+    *("population/*.json", "population/*.png", "samples/*.nii.gz", "regions.tsv"),
+)
 _VOLUMES = ("maps", "population", "samples")
 """Folders whose volumes are shown, in the order of the index."""
 _MOST_ROWS = 400
@@ -150,11 +151,10 @@ class Site:
         shown = set()
         for name in files:
             folder, _, file = name.partition("/")
-            if not name.endswith(".nii.gz") or folder not in _VOLUMES or "_space-network_" in name:
+            stem = without_map_ending(file)
+            aside = "_space-network_" in name or (folder == "maps" and not stem.endswith("_relevance"))
+            if stem == file or folder not in _VOLUMES or aside:
                 continue
-            if folder == "maps" and not name.endswith("_relevance.nii.gz"):
-                continue
-            stem = file.removesuffix(".nii.gz")
             picture = f"{folder}/{stem}.png"
             shown.add(picture)
             parts.setdefault(folder, []).append(
@@ -162,6 +162,7 @@ class Site:
                     "title": stem.replace("_relevance", ""),
                     "address": quote(stem if folder == "maps" else f"{folder}/{stem}"),
                     "picture": quote(picture) if picture in files else None,
+                    "table": quote(name) if name.endswith(".tsv") else None,
                 }
             )
         pictures = [n for n in files if n.endswith(".png") and n not in shown and not n.startswith("maps/")]
