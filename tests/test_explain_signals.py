@@ -183,3 +183,59 @@ def test_a_run_goes_from_a_record_to_tables_pictures_and_a_report_and_is_resumed
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "maps").glob("*.tsv")}
     runs.explain(request)
     assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_the_viewer_lists_the_tables_of_a_run(tmp_path: Path):
+    from regard.report.view import Site
+
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    save_map(regard.explain(_model(300, 500), _record(), "gradient"), maps / "a_desc-gradient_relevance.tsv")
+    site = Site(tmp_path, "token")
+    kind, _, page = site.answer("")
+    assert b'href="maps/a_desc-gradient_relevance.tsv"' in page
+    assert page.count(b"Table of the map") == 1
+    assert site.answer("maps/a_desc-gradient_relevance.tsv")[2].is_file()
+
+
+def test_a_cohort_of_beats_has_a_table_by_waves_and_its_population_over_time(tmp_path: Path):
+    from regard import runs
+
+    rows = ["case\timage\trate_hz"]
+    generator = np.random.default_rng(0)
+    for k in range(4):
+        beat = generator.normal(size=(2, 100))
+        (tmp_path / f"p{k}.csv").write_text("V1,I\n" + "\n".join(f"{a:.6f},{b:.6f}" for a, b in beat.T))
+        rows.append(f"p{k}\tp{k}.csv\t250")
+    (tmp_path / "beats.tsv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "waves.tsv").write_text("onset\toffset\tlabel\n0.05\t0.1\tQRS\n0.2\t0.3\tT\n")
+    torch.jit.trace(Weighted(100), torch.zeros(1, 2, 100)).save(str(tmp_path / "net.ts"))
+    (tmp_path / "net.ts.card.yaml").write_text(
+        "schema: regard.card/1\nname: weighted\n"
+        "inputs: [{name: ecg, rate_hz: 250, leads: [V1, I], shape: [100]}]\n"
+        "output: {kind: regression, units: [ms]}\n"
+    )
+    runs.cohort(
+        runs.CohortRequest(
+            model=str(tmp_path / "net.ts"),
+            table=tmp_path / "beats.tsv",
+            methods=("gradient",),
+            trust=True,
+            atlas=tmp_path / "waves.tsv",
+            output=tmp_path / "out",
+            quiet=True,
+        )
+    )
+    table = [line.split("\t") for line in (tmp_path / "out" / "regions.tsv").read_text().splitlines()]
+    share = {row[0]: float(row[table[0].index("share")]) for row in table[1:]}
+    weights = Weighted(100).w[0].sum(0).detach().numpy()
+    times = np.arange(100) / 250
+    # The gradient of a weighted sum is its weights, for every case.
+    for wave, (onset, offset) in {"QRS": (0.05, 0.1), "T": (0.2, 0.3)}.items():
+        inside = (times >= onset) & (times <= offset)
+        assert share[wave] == pytest.approx(np.abs(weights[inside]).sum() / np.abs(weights).sum(), rel=1e-4)
+    over_time = [
+        line.split("\t") for line in (tmp_path / "out" / "population" / "desc-gradient.tsv").read_text().splitlines()
+    ]
+    assert over_time[0] == ["time_s", "mean", "std", "t", "n"]
+    np.testing.assert_allclose([float(r[1]) for r in over_time[1:]], weights, rtol=1e-4, atol=1e-5)
