@@ -13,11 +13,23 @@ WORK = ("ours", "ours, parts run again", "captum, default", *[f"captum, {n} at o
 
 
 def build(name: str, size: int) -> nn.Module:
-    """SFCN as published, or fifteen convolutions of one width as image-to-image networks have, averaged."""
+    """SFCN as published, a ResNet-10, a U-Net's mean, or fifteen convolutions of one width, averaged."""
     if name == "sfcn":
         from regard.models.zoo.sfcn import sfcn
 
         return sfcn().eval().requires_grad_(False)
+    if name == "resnet10":
+        from monai.networks.nets import resnet10
+
+        return (
+            resnet10(spatial_dims=3, n_input_channels=1, num_classes=1, conv1_t_stride=2).eval().requires_grad_(False)
+        )
+    if name == "unet":
+        from monai.networks.nets import UNet
+
+        body = UNet(3, 1, 1, channels=(8, 16, 32, 64), strides=(2, 2, 2), num_res_units=1, norm="batch")
+        mean = nn.Sequential(body, nn.AdaptiveAvgPool3d(1), nn.Flatten())
+        return mean.eval().requires_grad_(False)
     layers: list[nn.Module] = [nn.Conv3d(1, 16, 3, padding=1)]
     for _ in range(15):
         layers += [nn.ReLU(inplace=True), nn.Conv3d(16, 16, 3, padding=1)]
@@ -44,7 +56,7 @@ def main() -> None:
     """Measure one way in this process; its map lies beside for comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", choices=WORK, required=True)
-    parser.add_argument("--network", choices=("sfcn", "deep"), default="sfcn")
+    parser.add_argument("--network", choices=("sfcn", "deep", "resnet10", "unet"), default="sfcn")
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3, help="of which the fastest counts")

@@ -44,8 +44,8 @@ def one(work: str, size: int) -> None:
         _, used = measured(lambda: passes(network, x, backward=work != "forward"))
     else:
         knobs = {
-            "integrated-gradients": {"n_steps": 3}, "smoothgrad": {"n_samples": 3}, "occlusion": {"window": size // 4, "stride": size // 4},
-            "rise": {"n_masks": 4},
+            "integrated-gradients": {"n_steps": 3}, "smoothgrad": {"n_samples": 3}, "rise": {"n_masks": 4},
+            "occlusion": {"window": size // 4, "stride": size // 4},
         }  # fmt: skip
         explainer = MethodSpec(work, knobs[work]).build(network)
         _, used = measured(lambda: explainer.attribute(x, Output(0), case="c"))

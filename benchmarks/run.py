@@ -83,6 +83,8 @@ def rows(quick: bool) -> dict[str, Callable[[], Found]]:
         "cams": lambda: cams(48 if quick else 96),
         "integrated gradients, sfcn": lambda: path("sfcn", 32, 10 if quick else 50, 3),
         "integrated gradients, deep": lambda: path("deep", 24, 10 if quick else 50, 1),
+        "integrated gradients, resnet10": lambda: path("resnet10", 64, 10 if quick else 50, 1),
+        "integrated gradients, unet": lambda: path("unet", 64, 10 if quick else 50, 1),
         "deletion, small": lambda: deletion("small", 2 if quick else 8),
         "deletion, resnet18": lambda: deletion("resnet18", 1 if quick else 4),
         "exactness, sfcn": lambda: exactness("sfcn", 48),

@@ -30,6 +30,10 @@ STUDIES = Registry(
             "regard.studies.brain_age.study:BrainAgeStudy",
             "brain age from MRI, voxel by voxel and over a cohort (Bintsi 2021)",
         ),
+        "diagnostic-meta-analysis": (
+            "regard.studies.diagnostic_meta_analysis.study:MetaAnalysis",
+            "pooled accuracy of many studies, and a network of one's own beside them (Zhao 2026)",
+        ),
         "ldct": (
             "regard.studies.ldct.study:LDCTStudy",
             "low-dose CT denoisers, and what they do not see (Eulig 2025)",

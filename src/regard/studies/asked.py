@@ -1,7 +1,9 @@
 """A study as it is asked for: its settings resolved, its acts run in a folder, its scores given back."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from regard.core.errors import FileError
@@ -86,7 +88,7 @@ def _acts(request: StudyRequest, where: str) -> StudyResult:
     acts = acts_of(request.acts)
     if request.data is not None and not request.data.exists():
         raise FileError(f"no file '{request.data}'", "a table of cases, or a folder", "check the path")
-    source, base = sources(study, config, request.source, acts)
+    source, bases = sources(study, config, request.source, acts)
     facts: dict[str, Any] = {
         "study": request.name,
         "size": config.size,
@@ -101,7 +103,7 @@ def _acts(request: StudyRequest, where: str) -> StudyResult:
         "batch_size": "auto",
         "config": config.model_dump(mode="json"),
         "data": None if request.data is None else os.path.abspath(request.data),
-        "from": None if request.source is None else os.path.abspath(request.source),
+        "from": _paths(request.source),
     }
     folder = RunFolder(
         request.output, "study", facts, argv=request.words("study run"), versions=versions(), private=request.private,
@@ -109,7 +111,7 @@ def _acts(request: StudyRequest, where: str) -> StudyResult:
     )  # fmt: skip
     with folder, shown_study(study.shares, _open_acts(folder, acts), quiet=request.quiet) as progress:
         run = StudyRun(
-            config, folder, seed=request.seed, device=where, data=request.data, source=source, base=base,
+            config, folder, seed=request.seed, device=where, data=request.data, source=source, bases=bases,
             stage=progress.stage,
         )  # fmt: skip
         scores = run_study(study, run, acts)
@@ -121,3 +123,9 @@ def _acts(request: StudyRequest, where: str) -> StudyResult:
 
 def _open_acts(folder: RunFolder, acts: tuple[str, ...]) -> list[str]:
     return [a for a in acts if not (folder.path / "checkpoints" / f"act-{a}.json").exists()]
+
+
+def _paths(runs: Sequence[Path]) -> str | list[str] | None:
+    """Where runs lie: one as it was recorded when there could be one only, so that older folders go on."""
+    found = [os.path.abspath(run) for run in runs]
+    return found if len(found) > 1 else next(iter(found), None)

@@ -31,7 +31,7 @@ class StudyRequest(Seeded, OnDevice, Private, IntoFolder):
     acts
         Of data,train,score,explain,weigh; all by default.
     source
-        Run whose acts are used where they are not run here.
+        Run whose acts are used where they are not run here. Repeatable where a study takes several.
     """
 
     name: Annotated[str, Flag(metavar="NAME", argument=True)]
@@ -40,4 +40,4 @@ class StudyRequest(Seeded, OnDevice, Private, IntoFolder):
     settings: Annotated[tuple[str, ...], Flag(("--set",), "KEY=VALUE")] = ()
     data: Annotated[Path | None, Flag(metavar="TABLE|DIR")] = None
     acts: Annotated[str | None, Flag(metavar="ACT,...")] = None
-    source: Annotated[Path | None, Flag(("--from",), "RUN")] = None
+    source: Annotated[tuple[Path, ...], Flag(("--from",), "RUN")] = ()

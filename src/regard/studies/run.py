@@ -52,8 +52,8 @@ class StudyRun:
         The user's table or folder; None: phantoms.
     source
         Folder of an earlier run whose pieces are used for the acts that are not run here.
-    base
-        Folder of a run of another study, whose networks this one takes.
+    bases
+        Folders of runs of other studies, whose networks or scores this one takes.
     stage
         Told of progress.
     """
@@ -70,13 +70,18 @@ class StudyRun:
         device: str = "cpu",
         data: Path | None = None,
         source: Path | None = None,
-        base: Path | None = None,
+        bases: Sequence[Path] = (),
         stage: Stage = _silent,
     ) -> None:
         self.config, self.folder, self.seed, self.device = config, folder, seed, device
-        self.data, self.source, self.base = data, source, base
+        self.data, self.source, self.bases = data, source, tuple(bases)
         self.act = ACTS[0]
         self._stage = stage
+
+    @property
+    def base(self) -> Path | None:
+        """The one run of another study that this one builds on; None without one."""
+        return self.bases[0] if self.bases else None
 
     @property
     def path(self) -> Path:
@@ -219,20 +224,26 @@ def check_source(study: str, config: StudyConfig, source: Path, acts: Sequence[s
 
 
 def sources(
-    study: Any, config: StudyConfig, given: Path | None, acts: Sequence[str]
-) -> tuple[Path | None, Path | None]:
-    """What ``--from`` is: an earlier run of the same study, or a run that this study builds on; one of both is None.
+    study: Any, config: StudyConfig, given: Sequence[Path], acts: Sequence[str]
+) -> tuple[Path | None, tuple[Path, ...]]:
+    """What ``--from`` is: an earlier run of the same study, or runs that this study builds on.
 
     Raises
     ------
     FolderError
-        If it is neither, or the settings of an act that is taken over differ.
+        If one is neither, there are more than the study takes, or the settings of an act that is taken over differ.
     """
-    if given is not None and read_run(given).get("study") in study.builds_on:
-        return None, given
-    if given is not None:
-        check_source(study.name, config, given, acts)
-    return given, None
+    if study.takes_runs:
+        own = [run for run in given if read_run(run).get("study") == study.name]
+    else:
+        own = [run for run in given if read_run(run).get("study") not in study.builds_on]
+    others = [run for run in given if run not in own]
+    if len(own) > 1 or (len(others) > 1 and not study.takes_runs):
+        got = f"--from {given[0]} and --from {given[1]}"
+        raise FolderError(got, f"one run for {study.name}", "give the one that it goes on from")
+    for run in own:
+        check_source(study.name, config, run, acts)
+    return next(iter(own), None), tuple(others)
 
 
 def run_study(study: Any, run: StudyRun, acts: Sequence[str] = ACTS) -> dict[str, dict[str, Score]]:

@@ -38,6 +38,8 @@ class AbstractStudy(ABC, Generic[M]):
     """What the paper did, and what is done here."""
     builds_on: ClassVar[frozenset[str]] = frozenset()
     """Studies whose runs may be given with ``--from``, for their networks."""
+    takes_runs: ClassVar[bool] = False
+    """Whether finished runs of any kind, and several, may be given with ``--from``."""
 
     def __init__(self) -> None:
         self._kept: tuple[StudyRun, M] | None = None
