@@ -102,9 +102,10 @@ def scale_of(explanation: Explanation) -> float:
     """Value drawn in full colour: the 99.5th percentile of the absolute values above 0.1 % of the largest.
 
     Without that bound a map of one small place would show its faint tails in full colour, as nearly all of it is zero.
-    1 for a map of zeros.
+    1 for a map of zeros. Of a signal whose leads are told apart, the values are those of the leads.
     """
-    return full_colour(explanation.numpy())
+    drawn = explanation.numpy() if explanation.by_lead is None else explanation.by_lead.tensor.cpu().numpy()
+    return full_colour(drawn)
 
 
 def full_colour(values: np.ndarray) -> float:

@@ -17,6 +17,7 @@ from regard.report import words
 from regard.report.colours import GROUND, is_signed, paint, scale_key, scale_of
 from regard.report.display import Plane, display_volume, extreme, grey, obliquity, planes, slice_of, window
 from regard.report.outlines import draw_outlines, masks
+from regard.report.signals import draw_signal
 
 __all__ = ["draw", "overlay", "place_of", "turned"]
 
@@ -73,6 +74,15 @@ def draw(
     """
     value = scale.get(scale_key(explanation)) if isinstance(scale, Mapping) else scale
     full = scale_of(explanation) if value is None else float(value)
+    if explanation.scan.signal is not None:
+        shared = full != scale_of(explanation)
+        return draw_signal(
+            explanation,
+            full,
+            lambda figure, unseen: _captions(figure, explanation, full, shared=shared, unseen=unseen, outlined=()),
+            lambda axis: _colour_bar(axis, full, explanation),
+            new,
+        )
     scan = display_volume(explanation.scan)
     shown = planes(scan)
     place = place_of(explanation, scan)
@@ -178,7 +188,8 @@ def _colour_bar(axis: Axes, full: float, explanation: Explanation) -> None:
     signed = is_signed(explanation)
     low = -full if signed else 0.0
     values = np.linspace(low, full, 255)[None].repeat(24, 0)
-    colours = paint(np.full(values.shape, GROUND), values, full, signed=signed)
+    under = GROUND if explanation.scan.signal is None else 1.0
+    colours = paint(np.full(values.shape, under), values, full, signed=signed)
     axis.imshow(colours, extent=(low, full, 0, 1), aspect="auto")
     axis.set_yticks([])
     ticks = [low, low / 2, 0.0, full / 2, full] if signed else [0.0, full / 2, full]
@@ -194,16 +205,16 @@ def _captions(
     inches = figure.get_figheight()
     name = f"{explanation.name}, input {explanation.input}" if explanation.input else explanation.name
     put = figure.text
-    title = _plain(f"{explanation.case}   {name}")
+    title = words.in_figure(f"{explanation.case}   {name}")
     put(0.5, 1 - 0.27 / inches, title, fontsize=11, color=_TEXT, ha="center", weight="bold")
     line = f"{explanation.target} = {words.prediction(explanation)}"
     compared = words.reference(explanation)
     line += f"; reference: {compared}" if compared else ""
-    tilt = obliquity(explanation.scan)
+    tilt = 0.0 if explanation.scan.signal is not None else obliquity(explanation.scan)
     line += f"; oblique by {tilt:.0f}°, planes follow the voxels" if tilt > 3 else ""
     # About 17 letters of 8.5 points take an inch.
     size = min(8.5, 8.5 * 17 * figure.get_figwidth() / len(line))
-    put(0.5, 1 - 0.5 / inches, _plain(line), fontsize=size, color=_TEXT, ha="center")
+    put(0.5, 1 - 0.5 / inches, words.in_figure(line), fontsize=size, color=_TEXT, ha="center")
     notes = [words.sign_sentence(explanation)]
     own = "99.5th percentile of |value| over 0.1 % of its largest"
     notes.append(f"colours: {'scale shared with the compared maps' if shared else own}")
@@ -211,10 +222,5 @@ def _captions(
     second += (["striped: not seen by the network"] if unseen else []) + (
         ["grey: sign not resolved"] if explanation.resolved() is not None else []
     )
-    put(0.5, 0.22 / inches, _plain("; ".join(notes)), fontsize=8, color=_TEXT, ha="center")
+    put(0.5, 0.22 / inches, words.in_figure("; ".join(notes)), fontsize=8, color=_TEXT, ha="center")
     put(0.5, 0.06 / inches, "; ".join([*second, words.RESEARCH_USE.rstrip(".")]), fontsize=7, color=_QUIET, ha="center")
-
-
-def _plain(text: str) -> str:
-    """Text for matplotlib, which reads dollars as mathematics."""
-    return text.replace("$", r"\$")

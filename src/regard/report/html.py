@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -244,13 +245,26 @@ def _scenes(cases: Sequence[ReportCase]) -> tuple[list[Scene], list[dict[str, An
                     break
             else:
                 groups.append([explanation])
-        parts = []
+        parts: list[dict[str, Any]] = []
         for group in groups:
-            parts.append({"scene": len(scenes), "input": group[0].input, "maps": group})
+            if group[0].scan.signal is not None:
+                drawn = [(e.name, _png(e, scales)) for e in group]
+                parts.append({"scene": None, "input": group[0].input, "maps": group, "pictures": drawn})
+                continue
+            parts.append({"scene": len(scenes), "input": group[0].input, "maps": group, "pictures": []})
             scenes.append(Scene(group, scales, outlines, case.output if not parts[1:] else None))
         warnings = list(dict.fromkeys(w for e in case.explanations for w in e.warnings))
         views.append({"case": case, "parts": parts, "warnings": warnings, "rows": _table(case.rows)})
     return scenes, views
+
+
+def _png(explanation: Explanation, scales: Mapping[Any, float]) -> str:
+    """The picture of a signal and its map, as an address that holds it."""
+    from regard.report.figures import draw  # matplotlib, once there is something to draw
+
+    out = io.BytesIO()
+    draw(explanation, scale=scales).savefig(out, format="png", dpi=110, facecolor="white", metadata={"Software": None})
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def _summary(cases: Sequence[ReportCase]) -> dict[str, Any]:

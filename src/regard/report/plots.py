@@ -57,6 +57,10 @@ def plot(
     """
     if lightbox is not None and lightbox < 1:
         raise InputError(f"lightbox={lightbox}", "a number of slices from 1", "or None for the planes")
+    if explanation.scan.signal is not None:
+        if lightbox is not None or outline is not None:
+            raise InputError("lightbox or outline for the map of a signal", "neither", "leave them out")
+        return list(draw(explanation, scale=scale, new=pyplot.figure).axes[:-1])
     with nullcontext() if convention is None else turned_to(convention):
         if lightbox is not None:
             return _lightbox(explanation, lightbox, scale, outline)

@@ -22,9 +22,9 @@ __all__ = ["Site", "listed_files", "make_server", "niivue_script", "serve"]
 _log = getLogger(__name__)
 
 _LISTED = (
-    "report.html", "maps/*.nii.gz", "maps/*.json", "maps/*.png", "figures/*", "population/*.nii.gz",
-    "population/*.json", "population/*.png", "samples/*.nii.gz", "regions.tsv",
-)  # fmt: skip
+    *("report.html", "maps/*.nii.gz", "maps/*.tsv", "maps/*.json", "maps/*.png", "figures/*", "population/*.nii.gz"),
+    *("population/*.json", "population/*.png", "samples/*.nii.gz", "regions.tsv"),
+)
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json; charset=utf-8",

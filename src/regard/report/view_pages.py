@@ -13,6 +13,7 @@ import numpy as np
 from regard.core.errors import RegardError
 from regard.core.quantity import Quantity
 from regard.io import read
+from regard.io.names import without_map_ending
 from regard.report import words
 from regard.report.colours import full_colour, look, scale_key
 from regard.report.display import inside, peak
@@ -54,11 +55,10 @@ def index(folder: Path, files: Mapping[str, Path], *, niivue: bool) -> bytes:
     shown = set()
     for name in files:
         place, _, file = name.partition("/")
-        if not name.endswith(".nii.gz") or place not in VOLUMES or "_space-network_" in name:
+        stem = without_map_ending(file)
+        aside = "_space-network_" in name or (place == "maps" and not stem.endswith("_relevance"))
+        if stem == file or place not in VOLUMES or aside:
             continue
-        if place == "maps" and not name.endswith("_relevance.nii.gz"):
-            continue
-        stem = file.removesuffix(".nii.gz")
         picture = f"{place}/{stem}.png"
         shown.add(picture)
         parts.setdefault(place, []).append(
@@ -67,6 +67,7 @@ def index(folder: Path, files: Mapping[str, Path], *, niivue: bool) -> bytes:
                 "address": quote(stem if place == "maps" else f"{place}/{stem}"),
                 "file": quote(name),
                 "picture": quote(picture) if picture in files else None,
+                "table": quote(name) if name.endswith(".tsv") else None,
             }
         )
     pictures = [n for n in files if n.endswith(".png") and n not in shown and not n.startswith("maps/")]
