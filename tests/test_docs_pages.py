@@ -22,8 +22,10 @@ def test_each_page_stands_once_in_one_of_five_parts() -> None:
     assert list(parts) == PARTS
     listed = [page for pages in parts.values() for page in pages]
     written = [p.relative_to(DOCS).with_suffix("") for s in ("*.md", "*.rst") for p in DOCS.rglob(s)]
+    notebooks = {str(p.relative_to(DOCS).with_suffix("")) for p in (DOCS / "notebooks").glob("*.py")}
     there = {str(p) for p in written if p.parts[0] != "_build"} - {"index"}
-    assert sorted(listed) == sorted(there | {"methods"})  # methods.md is written when the site is built
+    # methods.md and the notebooks' pages are written when the site is built
+    assert sorted(listed) == sorted(there | {"methods"} | notebooks)
 
 
 def rows(page: str) -> dict[str, list[list[str]]]:
