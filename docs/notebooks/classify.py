@@ -63,4 +63,4 @@ for name, said in weighed.verdicts.items():
 # network itself; *undetermined* says that this was not enough to tell. How often the word is wrong is
 # [measured](../weighing.md). The same run has a report: `run/report.html`, or `regard view run`.
 #
-# Which method to begin with: [choose a method](../choose-a-method.md).
+# Which method to begin with: [choose a method](../how-to/choose-a-method.md).

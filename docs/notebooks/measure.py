@@ -63,5 +63,5 @@ print(f"f(x) {predictions[subject.name]:.0f}, f(reference) {predictions[nearest.
 compared.table(n=3)
 
 # %% [markdown]
-# Next: [choose a method](../choose-a-method.md), [what a map means](../what-a-map-means.md), and whether a map is
-# true, [weighing](../weighing.md).
+# Next: [choose a method](../how-to/choose-a-method.md), [what a map means](../what-a-map-means.md), and whether a map
+# is true, [weighing](../weighing.md).

@@ -1,6 +1,7 @@
 """Whole files of every kind that Regard reads: our own, and those that other packages test themselves with."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -285,9 +286,32 @@ def option(folder: Path) -> list[Path]:
 _FOLDERS = frozenset(
     {"card", "bundle", "sidecar", "run_record", "checkpoint", "sampler", "pairs", "program", "weights"}
 )
+
+
+def signal(folder: Path) -> list[Path]:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "io"))
+    from signal_files import write_edf, write_mat, write_wfdb
+
+    counts = _values(3, 40)
+    for kind in (16, 24, 32, 61, 80, 212):
+        write_wfdb(folder, counts // 2, kind=kind, name=f"r{kind}")
+    write_mat(folder, counts)
+    write_edf(folder / "a.edf", [("EEG A", "uV", counts[0], 20), ("EEG B", "uV", counts[1], 20)])
+    write_edf(folder / "a.bdf", [("EEG A", "uV", counts[0], 20)], wide=3)
+    rows = "\n".join(f"{k / 250:g},{a},{b}" for k, (a, b, _) in enumerate(counts.T.tolist()))
+    (folder / "t.csv").write_text(f"time_s,I [mV],II [mV]\n{rows}\n")
+    return [*folder.glob("*.hea"), folder / "a.edf", folder / "a.bdf", folder / "t.csv"]
+
+
+def interval(folder: Path) -> list[Path]:
+    (folder / "waves.tsv").write_text("onset\toffset\tlabel\n0.1\t0.2\tQRS\n0.3\t0.5\tT\n")
+    (folder / "events.tsv").write_text("onset\tduration\ttrial_type\n1.0\t0.5\tspindle\n")
+    return [folder / "waves.tsv", folder / "events.tsv"]
+
+
 _MAKERS: tuple[Callable[[Path], list[Path]], ...] = (
     nifti, pairs, dicom, picture, nrrd, metaimage, table, boxes, regions, transform, card, weights, program, bundle,
-    sidecar, run_record, settings, checkpoint, sampler, training, option,
+    sidecar, run_record, settings, checkpoint, sampler, training, option, signal, interval,
 )  # fmt: skip
 KINDS = tuple(m.__name__ for m in _MAKERS)
 

@@ -33,6 +33,12 @@ def _read(path: Path) -> None:
     read(path)
 
 
+def _interval(path: Path) -> None:
+    from regard.io.intervals import interval_region
+
+    interval_region(path)
+
+
 def _table(path: Path) -> None:
     from regard.io import read_table
 
@@ -173,9 +179,10 @@ class _Reference:
 
 
 READERS: dict[str, Callable[[Path], None]] = {
-    **dict.fromkeys(("nifti", "pairs", "dicom", "picture", "nrrd", "metaimage"), _read),
-    "table": _table, "boxes": _boxes, "regions": _regions, "transform": _transform, "card": _card,
-    "weights": _weights, "program": _program, "bundle": _bundle, "sidecar": _sidecar, "run_record": _run_record,
+    **dict.fromkeys(("nifti", "pairs", "dicom", "picture", "nrrd", "metaimage", "signal"), _read),
+    "interval": _interval, "table": _table, "boxes": _boxes, "regions": _regions, "transform": _transform,
+    "card": _card, "weights": _weights, "program": _program, "bundle": _bundle, "sidecar": _sidecar,
+    "run_record": _run_record,
     "settings": _settings, "checkpoint": _checkpoint, "sampler": _sampler, "training": _training, "option": _option,
 }  # fmt: skip
 

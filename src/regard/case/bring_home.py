@@ -31,6 +31,8 @@ def bring_home(
 ) -> dict[str, tuple[Tensor, float]]:
     """Maps on the scan's grid (1, i, j, k) with what fell outside: mean, and for ensembles spread and agreement.
 
+    Of a signal, ``by_lead`` (lead, sample, 1, 1) is the mean for each lead, where the method tells them apart.
+
     All that belongs to a map goes home by the map's own way. A standard error (s per network voxel) so becomes A' |s|
     for a contribution A' m: at most what the error of A' m is, whatever the network voxels' errors have in common, and
     exactly that where one network voxel feeds a scan voxel or the errors are shared, as within a segment.
@@ -57,6 +59,10 @@ def bring_home(
         maps["spread"] = (stack.std(0), 0.0)
         same = (stack.sign() == stack.mean(0).sign()).double().mean(0)
         maps["agreement"] = (torch.where(torch.isnan(stack[0]), torch.nan, same), 0.0)
+    leads = part.scan.n_channels
+    if part.scan.signal is not None and leads > 1 and all(a.relevance[n].shape[1] == leads for a in found):
+        of_leads = [torch.cat([home(lead[None])[0] for lead in on_grid(a.relevance[n])[0].split(1)]) for a in found]
+        maps["by_lead"] = (torch.stack(of_leads).mean(0), 0.0)
     return maps
 
 
@@ -151,6 +157,7 @@ def explanation_of(
         notes=notes,
         warnings=tuple(warnings),
         on_network=on_network,
+        by_lead=None if "by_lead" not in volumes else replace(volumes["by_lead"], unit=unit, header={}),
     )
 
 
@@ -165,4 +172,8 @@ def masked(explanation: Explanation, mask: Volume) -> Explanation:
         notes["outside_mask"] = float(torch.nansum(tensor[0][~inside].double()))
     kept = torch.where(inside[None], tensor, torch.nan)
     seen = explanation.on_network and explanation.on_network.within(mask)
-    return replace(explanation, relevance=explanation.relevance.with_tensor(kept), notes=notes, on_network=seen)
+    leads = explanation.by_lead and explanation.by_lead.with_tensor(
+        torch.where(inside[None], explanation.by_lead.tensor, torch.nan)
+    )
+    kept_map = explanation.relevance.with_tensor(kept)
+    return replace(explanation, relevance=kept_map, notes=notes, on_network=seen, by_lead=leads)

@@ -14,6 +14,7 @@ from regard.core.geometry import resample
 from regard.core.volume import Grid
 from regard.io import read
 from regard.io.guard import read_text
+from regard.io.intervals import is_interval_table, read_intervals
 from regard.io.plain_text import parse_json
 from regard.io.regions import whole_labels
 
@@ -86,7 +87,8 @@ def read_atlas(path: str | Path, grid: Grid, *, table: str | Path | None = None)
     Parameters
     ----------
     path
-        Any image of whole numbers of at least 0.
+        Any image of whole numbers of at least 0; of signals that are aligned in time, a table of intervals
+        (`regard.io.intervals`), whose labels are the regions.
     grid
         The cohort's.
     table
@@ -100,6 +102,8 @@ def read_atlas(path: str | Path, grid: Grid, *, table: str | Path | None = None)
     CardError
         If the table is of no known kind, gives a label two names, or names none of the atlas's labels.
     """
+    if is_interval_table(Path(path)):
+        return _of_intervals(Path(path), grid)
     volume = read(path)
     volume = volume.with_tensor(whole_labels(volume.tensor))
     values = volume.tensor[0].double().numpy()
@@ -122,3 +126,19 @@ def read_atlas(path: str | Path, grid: Grid, *, table: str | Path | None = None)
     if nameless:
         logger.warning("%d labels of the atlas have no name in its table: %s", len(nameless), nameless[:10])
     return Atlas(labels, {label: named.get(label, f"label {label}") for label in present}, space_of(path))
+
+
+def _of_intervals(path: Path, grid: Grid) -> Atlas:
+    """The labels of a table of intervals on a grid of time, in their order; where two overlap the later row counts."""
+    every = read_intervals(path)
+    names = dict(enumerate(dict.fromkeys(i.label or "interval" for i in every), start=1))
+    numbers = {name: n for n, name in names.items()}
+    times = grid.affine[0, 3] + grid.affine[0, 0] * np.arange(grid.shape[0])
+    labels = np.zeros(grid.shape, np.int64)
+    for interval in every:
+        labels[(times >= interval.onset_s) & (times <= interval.offset_s)] = numbers[interval.label or "interval"]
+    present = {n: name for n, name in names.items() if (labels == n).any()}
+    if not present:
+        raise InputError(f"the intervals of '{path}', none of which lies on the cohort's time", "ones that do",
+                         "give times on the recordings' own clock")  # fmt: skip
+    return Atlas(labels, present)

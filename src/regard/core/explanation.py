@@ -17,7 +17,14 @@ from regard.core.volume import Grid, Volume
 
 __all__ = ["VIEWS", "WRITERS", "Explanation", "NetworkMap"]
 
-WRITERS = Registry("file format", "regard.writers", {".nii.gz": ("regard.io.maps:save_map", "NIfTI with its sidecar")})
+WRITERS = Registry(
+    "file format",
+    "regard.writers",
+    {
+        ".nii.gz": ("regard.io.maps:save_map", "NIfTI with its sidecar"),
+        ".tsv": ("regard.io.maps:save_map", "of a signal, a table of times and leads with its sidecar"),
+    },
+)
 
 VIEWS = Registry(
     "view",
@@ -138,6 +145,9 @@ class Explanation:
         Filled in when the explanation has been weighed.
     on_network
         The map on the network's own grid, and what it was compared with there.
+    by_lead
+        Of a signal, the map of each of its leads, whose sum is ``relevance``; None where a method takes all leads
+        together.
     """
 
     relevance: Volume
@@ -166,6 +176,7 @@ class Explanation:
     warnings: tuple[str, ...] = ()
     verdict: str | None = None
     on_network: NetworkMap | None = None
+    by_lead: Volume | None = None
 
     def __repr__(self) -> str:
         low, high = self.range
@@ -188,6 +199,12 @@ class Explanation:
     def total(self) -> float | None:
         """Sum of the map, for contributions only."""
         return float(torch.nansum(self.relevance.tensor.double())) if self.quantity.sums else None
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """Names of the leads that the map tells apart; none for images, and where all leads are taken together."""
+        facts = None if self.by_lead is None else self.by_lead.signal
+        return () if facts is None else facts.leads
 
     def numpy(self) -> np.ndarray:
         """The map (i, j, k), float32, on the scan's grid."""
@@ -246,6 +263,6 @@ class Explanation:
         return None
 
     def save(self, path: str) -> None:
-        """Write the map beside its sidecar; the format follows from the ending (``.nii.gz``)."""
+        """Write the map beside its sidecar; the format follows from the ending (``.nii.gz``; ``.tsv``)."""
         ending = next((e for e in WRITERS.names() if str(path).endswith(e)), str(path))
         WRITERS.load(ending)(self, path)

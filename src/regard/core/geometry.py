@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from regard.core.errors import GeometryError
-from regard.core.spatial import axis_matrix
+from regard.core.spatial import along, axis_matrix, row_sums
 from regard.core.volume import Grid, Volume
 
 __all__ = ["AxisResampling", "reorient_grid", "resample"]
@@ -73,7 +73,7 @@ class AxisResampling:
         share = torch.ones(1, dtype=torch.float64)
         for axis, matrix in enumerate(self.matrices()):
             moved = _contract(moved, matrix, lead + axis)
-            share = share[..., None] * matrix.sum(1)
+            share = share[..., None] * row_sums(matrix)
         if fill != 0.0:
             moved = moved + fill * (1 - share[0]).to(moved)
         return moved
@@ -107,11 +107,13 @@ class AxisResampling:
         for axis, (scale, offset, n_out, n_in) in enumerate(self._steps):  # type: ignore[attr-defined]
             matrix = axis_matrix(n_out, n_in, scale, offset)
             moved = _contract(moved, matrix, lead + axis)
-            seen = seen[..., None] * matrix.sum(1)
+            seen = seen[..., None] * row_sums(matrix)
         return torch.where(seen[0].to(moved.device) > 0.5, moved, torch.nan)
 
 
 def _contract(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    if matrix.is_sparse:
+        return along(x, matrix, axis)
     if matrix.shape[0] == matrix.shape[1] and bool((matrix == torch.eye(matrix.shape[0], dtype=matrix.dtype)).all()):
         return x
     return torch.tensordot(x, matrix.to(x), dims=([axis], [1])).movedim(-1, axis)

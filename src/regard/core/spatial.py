@@ -13,6 +13,7 @@ from torch.nn import functional
 from regard.core.errors import ShapeError
 
 __all__ = [
+    "along",
     "axis_matrix",
     "blur",
     "blur_in_double",
@@ -23,6 +24,7 @@ __all__ = [
     "n_space",
     "over_channels",
     "per_axis",
+    "row_sums",
     "space",
     "space_axes",
     "spread",
@@ -30,6 +32,8 @@ __all__ = [
 ]
 
 _PART = 2**20
+_MOST_DENSE = 2**26
+"""Entries of a matrix along one axis up to which it is kept whole."""
 
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -86,10 +90,13 @@ def axis_matrix(n_out: int, n_in: int, scale: float, offset: float, *, antialias
     Returns
     -------
     Tensor
-        Weights (n_out, n_in), float64; each row sums to 1, or to 0 off the input.
+        Weights (n_out, n_in), float64; each row sums to 1, or to 0 off the input. Sparse where it would be large, as
+        between recordings of hours; `row_sums` and `along` take both.
     """
     centres = scale * torch.arange(n_out, dtype=torch.float64) + offset
     width = max(1.0, abs(scale)) if antialias else 1.0
+    if n_out * n_in > _MOST_DENSE:
+        return _sparse_axis_matrix(centres, n_in, width)
     cells = torch.arange(n_in, dtype=torch.float64)
     weights = (1 - (cells[None] - centres[:, None]).abs() / width).clamp(min=0)
     inside = (centres >= -0.5 - 1e-6) & (centres <= n_in - 0.5 + 1e-6)
@@ -97,8 +104,34 @@ def axis_matrix(n_out: int, n_in: int, scale: float, offset: float, *, antialias
     return torch.where(inside[:, None] & (sums > 0), weights / sums.clamp(min=1e-12), 0.0)
 
 
-def _along(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
-    return torch.tensordot(x, matrix.to(x), dims=([axis], [1])).movedim(-1, axis)
+def _sparse_axis_matrix(centres: Tensor, n_in: int, width: float) -> Tensor:
+    """The same weights with only what is not 0."""
+    reach = math.ceil(width)
+    cells = centres.floor().long()[:, None] + torch.arange(-reach, reach + 1)
+    weights = (1 - (cells - centres[:, None]).abs() / width).clamp(min=0)
+    inside = (centres >= -0.5 - 1e-6) & (centres <= n_in - 0.5 + 1e-6)
+    weights = torch.where((cells >= 0) & (cells < n_in) & inside[:, None], weights, 0.0)
+    sums = weights.sum(1, keepdim=True)
+    weights = torch.where(sums > 0, weights / sums.clamp(min=1e-12), 0.0)
+    rows, columns = (weights > 0).nonzero(as_tuple=True)
+    places = torch.stack([rows, cells[rows, columns]])
+    return torch.sparse_coo_tensor(
+        places, weights[rows, columns], (len(centres), n_in), check_invariants=True
+    ).coalesce()
+
+
+def row_sums(matrix: Tensor) -> Tensor:
+    """Sum of each row of `axis_matrix`, dense or sparse."""
+    return torch.sparse.sum(matrix, 1).to_dense() if matrix.is_sparse else matrix.sum(1)
+
+
+def along(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """``x`` with its cells along one axis joined by `axis_matrix`, dense or sparse."""
+    if not matrix.is_sparse:
+        return torch.tensordot(x, matrix.to(x), dims=([axis], [1])).movedim(-1, axis)
+    moved = x.movedim(axis, 0)
+    joined = torch.sparse.mm(matrix.to(device=x.device, dtype=x.dtype), moved.reshape(x.shape[axis], -1))
+    return joined.reshape(matrix.shape[0], *moved.shape[1:]).movedim(0, axis)
 
 
 def interpolate(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -110,7 +143,7 @@ def interpolate(x: Tensor, size: Sequence[int]) -> Tensor:
         return functional.interpolate(x, size=tuple(size), mode=mode, align_corners=False)
     for axis, n_out in zip(space_axes(x), size, strict=True):
         ratio = x.shape[axis] / n_out
-        x = _along(x, axis_matrix(n_out, x.shape[axis], ratio, ratio / 2 - 0.5, antialias=False), axis)
+        x = along(x, axis_matrix(n_out, x.shape[axis], ratio, ratio / 2 - 0.5, antialias=False), axis)
     return x
 
 
@@ -124,7 +157,7 @@ def spread(x: Tensor, size: Sequence[int]) -> Tensor:
         if n_coarse != n_fine:
             ratio = n_fine / n_coarse
             down = axis_matrix(n_coarse, n_fine, ratio, ratio / 2 - 0.5)
-            x = _along(x, down.T, axis)
+            x = along(x, down.T, axis)
     return x
 
 
@@ -140,7 +173,7 @@ def over_channels(x: Tensor) -> Tensor:
 def blur(x: Tensor, sigma: float | Sequence[float]) -> Tensor:
     """Gaussian blur of ``x`` (batch, channel, \\*space); ``sigma`` in voxels, edges repeated."""
     for axis, matrix in _blurring(x, sigma):
-        x = _along(x, matrix, axis)
+        x = along(x, matrix, axis)
     return x
 
 
@@ -154,7 +187,7 @@ def blur_in_double(x: Tensor, sigma: float | Sequence[float]) -> Tensor:
         step = max(1, n * _PART // max(1, x.numel()))
         for start in range(0, n, step):
             part = exact if across is None else exact.narrow(across, start, min(step, n - start))
-            part.copy_(_along(part, matrix, axis))
+            part.copy_(along(part, matrix, axis))
     return exact.to(x)
 
 
@@ -171,6 +204,14 @@ def _blurring(x: Tensor, sigma: float | Sequence[float]) -> Iterator[tuple[int, 
         kernel = torch.exp(-(offsets**2) / (2 * width**2))
         kernel = kernel / kernel.sum()
         places = torch.arange(size, device=x.device)[:, None] + torch.arange(-radius, radius + 1, device=x.device)
+        if size * size > _MOST_DENSE:
+            rows = torch.arange(size, device=x.device)[:, None].expand_as(places)
+            where = torch.stack([rows.reshape(-1), places.clamp(0, size - 1).reshape(-1)])
+            yield (
+                axis,
+                torch.sparse_coo_tensor(where, kernel.repeat(size), (size, size), check_invariants=True).coalesce(),
+            )
+            continue
         matrix = torch.zeros(size, size, dtype=x.dtype, device=x.device)
         matrix.scatter_add_(1, places.clamp(0, size - 1), kernel.expand(size, -1))
         yield axis, matrix
@@ -180,10 +221,24 @@ def box_mean(x: Tensor, width: int) -> Tensor:
     """Mean of ``x`` (batch, channel, \\*space) over a box of ``width`` voxels (made odd), over what lies inside."""
     for axis in space_axes(x):
         size, half = x.shape[axis], width // 2
+        if size * size > _MOST_DENSE:
+            x = _long_box_mean(x, half, axis)
+            continue
         cells = torch.arange(size, device=x.device)
         near = ((cells[:, None] - cells[None]).abs() <= half).to(x.dtype)
-        x = _along(x, near / near.sum(1, keepdim=True), axis)
+        x = along(x, near / near.sum(1, keepdim=True), axis)
     return x
+
+
+def _long_box_mean(x: Tensor, half: int, axis: int) -> Tensor:
+    """As `box_mean` along one long axis, by sums from its beginning."""
+    size = x.shape[axis]
+    zero = torch.zeros_like(x.narrow(axis, 0, 1), dtype=torch.float64)
+    sums = torch.cat([zero, x.double().cumsum(axis)], axis)
+    cells = torch.arange(size, device=x.device)
+    low, high = (cells - half).clamp(min=0), (cells + half + 1).clamp(max=size)
+    shape = [-1 if a == axis else 1 for a in range(len(x.shape))]
+    return ((sums.index_select(axis, high) - sums.index_select(axis, low)) / (high - low).reshape(shape)).to(x)
 
 
 def windows(size: Sequence[int], window: Sequence[int], stride: Sequence[int]) -> Iterator[tuple[slice, ...]]:

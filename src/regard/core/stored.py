@@ -1,8 +1,9 @@
 """What a file says of an image beside its values and its affine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["NiftiForms", "Stored"]
+__all__ = ["NiftiForms", "SignalFacts", "Stored"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,34 @@ class NiftiForms:
 
 
 @dataclass(frozen=True)
+class SignalFacts:
+    """What a recording says of its channels: the one axis of its volume is time [s].
+
+    Parameters
+    ----------
+    rate_hz
+        Samples of each lead in a second [Hz].
+    leads
+        Name of each lead, in the order of the channels.
+    units
+        Unit of each lead, in that order.
+    """
+
+    rate_hz: float
+    leads: tuple[str, ...]
+    units: tuple[str, ...]
+
+    @property
+    def unit(self) -> str:
+        """The unit of all leads, or ``"mixed"`` where they differ."""
+        return self.units[0] if len(set(self.units)) == 1 else "mixed"
+
+    def only(self, numbers: Sequence[int]) -> "SignalFacts":
+        """The same of some of the leads, by their numbers from 0."""
+        return SignalFacts(self.rate_hz, tuple(self.leads[n] for n in numbers), tuple(self.units[n] for n in numbers))
+
+
+@dataclass(frozen=True)
 class Stored:
     """What a file says of an image beside its values and its affine.
 
@@ -50,9 +79,12 @@ class Stored:
         Whether that spacing is the detector's, which is larger than the patient's by the magnification.
     forms
         Of a NIfTI file, for the affine that belongs to them.
+    signal
+        Of a recording, whose first axis is time [s]; None for images.
     """
 
     levels: tuple[float, float] | None = None
     spacing_known: bool = False
     at_detector: bool = False
     forms: NiftiForms | None = None
+    signal: SignalFacts | None = None

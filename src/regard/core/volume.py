@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regard.core.errors import GeometryError, ShapeError
-from regard.core.stored import Stored
+from regard.core.stored import SignalFacts, Stored
 
 __all__ = ["PIXEL_AFFINE", "Grid", "Volume", "orientation_of"]
 
@@ -91,7 +91,8 @@ class Grid:
 class Volume:
     """An image tensor with its geometry, intensity unit and origin.
 
-    A 2D image is a volume that is one slice thick, so that every image has an affine and a way home.
+    A 2D image is a volume that is one slice thick, so that every image has an affine and a way home. A signal is one
+    whose leads are channels and whose first axis is time: its "mm" are seconds (`of_signal`).
 
     Parameters
     ----------
@@ -137,6 +138,11 @@ class Volume:
         object.__setattr__(self, "affine", self.grid.affine)
 
     def __repr__(self) -> str:
+        if self.signal is not None:
+            return (
+                f"Volume({self.n_channels} lead(s), {self.shape[0]} samples at {self.signal.rate_hz:g} Hz "
+                f"({self.shape[0] / self.signal.rate_hz:.4g} s), {self.unit})"
+            )
         spacing = " x ".join(f"{s:.3g}" for s in self.spacing)
         unit = "mm" if self.has_geometry or self.stored.spacing_known else "pixels"
         return (
@@ -158,6 +164,62 @@ class Volume:
         while tensor.ndim < 3:
             tensor = tensor[..., None]
         return cls(tensor.float()[None], np.eye(4) if affine is None else affine, unit)
+
+    @classmethod
+    def of_signal(
+        cls,
+        samples: np.ndarray | Tensor,
+        rate_hz: float,
+        leads: Sequence[str] = (),
+        *,
+        unit: str | Sequence[str] = "intensity",
+        start_s: float = 0.0,
+        source: str = "",
+    ) -> "Volume":
+        """Make a volume of a recording: its leads are channels, and its first axis is time.
+
+        Parameters
+        ----------
+        samples
+            (lead, sample), or (sample,) of one lead.
+        rate_hz
+            Samples of each lead in a second [Hz].
+        leads
+            Name of each lead; by default ``"1"``, ``"2"`` and on.
+        unit
+            Of all leads, or of each.
+        start_s
+            Time of the first sample [s].
+        source
+            As of `Volume`.
+
+        Raises
+        ------
+        ShapeError
+            If there are not as many names or units as leads, or a name stands twice.
+        GeometryError
+            If the rate is no number above 0.
+        """
+        values = torch.as_tensor(samples)
+        values = values[None] if values.ndim == 1 else values
+        if values.ndim != 2 or 0 in values.shape:
+            raise ShapeError(f"a recording of shape {tuple(values.shape)}", "(lead, sample) with at least one of each")
+        if not (math.isfinite(rate_hz) and rate_hz > 0):
+            raise GeometryError(f"a rate of {rate_hz} Hz", "a number above 0", "say how many samples a second has")
+        names = tuple(leads) or tuple(str(n + 1) for n in range(len(values)))
+        units = (unit,) * len(values) if isinstance(unit, str) else tuple(unit)
+        if len(names) != len(values) or len(units) != len(values) or len(set(names)) != len(names):
+            got = f"the leads {', '.join(names)} and {len(units)} unit(s) for {len(values)} channel(s)"
+            raise ShapeError(got, "a name of its own and a unit for each", "name each channel once")
+        affine = np.diag([1.0 / rate_hz, 1.0, 1.0, 1.0])
+        affine[0, 3] = start_s
+        facts = SignalFacts(float(rate_hz), names, units)
+        return cls(values.float()[..., None, None], affine, facts.unit, source, stored=Stored(signal=facts))
+
+    @property
+    def signal(self) -> SignalFacts | None:
+        """What a recording says of its leads, or None for an image."""
+        return self.stored.signal
 
     @property
     def grid(self) -> Grid:
@@ -226,7 +288,15 @@ class Volume:
             n = self.n_channels
             do = "choose one of them" if n > 1 else "leave the number out"
             raise ShapeError(f"volume {index} of an image of {n}", f"0 to {n - 1}" if n > 1 else "volume 0", do)
-        return replace(self, tensor=self.tensor[index : index + 1])
+        return self.lead_numbers([index]) if self.signal else replace(self, tensor=self.tensor[index : index + 1])
+
+    def lead_numbers(self, numbers: Sequence[int]) -> "Volume":
+        """Some leads of a signal, by their numbers from 0, in that order."""
+        if self.signal is None:
+            raise ShapeError(f"an image of {self.n_channels} channel(s)", "a signal, which has leads")
+        facts = self.signal.only(numbers)
+        unit = facts.unit if self.unit == self.signal.unit else self.unit
+        return replace(self, tensor=self.tensor[list(numbers)], unit=unit, stored=replace(self.stored, signal=facts))
 
     def check_finite(self) -> "Volume":
         """Return the volume, or say how many of its voxels are NaN or infinite.
@@ -238,9 +308,11 @@ class Volume:
         """
         bad = int((~torch.isfinite(self.tensor)).sum())
         if bad:
+            what = "image" if self.signal is None else "signal"
             raise ShapeError(
-                f"{bad} of {math.prod(self.tensor.shape)} voxels are NaN or infinite",
+                f"{bad} of {math.prod(self.tensor.shape)} {'voxels' if what == 'image' else 'samples'} are NaN or "
+                "infinite",
                 "finite intensities",
-                "fill them before explaining the image",
+                f"fill them before explaining the {what}",
             )
         return self

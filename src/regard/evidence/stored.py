@@ -256,7 +256,8 @@ class OpenCase:
 
     def _removal(self, spec: MethodSpec, number: int) -> TakenAway:
         """What the method takes away, asked again."""
-        explainer = spec.build(recording.unwrap(self.prepared.members[0]), layer=self.layer)
+        of_case = fitted(spec, self.prepared)
+        explainer = of_case.build(recording.unwrap(self.prepared.members[0]), layer=self.layer)
         able = self.reference if explainer.takes_reference else None
         query = Query(
             recording.unwrap(self.prepared.network), self.prepared.inputs, self.goal,

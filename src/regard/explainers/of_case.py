@@ -11,6 +11,7 @@ from regard.core.errors import InputError, ReferenceInputError
 from regard.core.geometry import resample
 from regard.core.spatial import space
 from regard.core.volume import Volume
+from regard.explainers.knobs import in_samples, is_time
 from regard.explainers.perturbation.players import MADE, PartLabels
 from regard.explainers.spec import MethodSpec
 from regard.io import read
@@ -63,17 +64,17 @@ def with_reference_cases(
 
 
 def fitted(spec: MethodSpec, prepared: PreparedCase) -> MethodSpec:
-    """The method with its label file and its reference cases on the grids of the case's inputs.
+    """The method with its label file, its reference cases and its times on the grids of the case's inputs.
 
-    Labels (``parts=FILE``) are carried to the nearest; reference cases are prepared with their own constants. A method
-    without either is given back as it is.
+    Labels (``parts=FILE``) are carried to the nearest; times become samples at the network's rate; reference cases are
+    prepared with their own constants. A method without any is given back as it is.
 
     Raises
     ------
     InputError
-        If there is no such file, or the labels do not overlap an input.
+        If there is no such file, the labels do not overlap an input, or a time is given for images.
     """
-    knobs: dict[str, Any] = dict(spec.knobs)
+    knobs = {name: _timed(name, value, prepared) for name, value in spec.knobs.items()}
     given = knobs.get("parts")
     if isinstance(given, str) and given not in MADE:
         knobs["parts"] = _labels(given, prepared)
@@ -82,6 +83,18 @@ def fitted(spec: MethodSpec, prepared: PreparedCase) -> MethodSpec:
         tensors = [prepared.references(scan) for scan in cases.scans]
         knobs["references"] = tuple(torch.cat(parts) for parts in zip(*tensors, strict=True))
     return replace(spec, knobs=knobs)
+
+
+def _timed(name: str, value: Any, prepared: PreparedCase) -> Any:
+    """A time as samples of the network's input; anything else as it is."""
+    if not is_time(value):
+        return value
+    rates = {1 / part.grid.spacing[0] if part.scan.signal is not None else 0.0 for part in prepared.parts}
+    rate = rates.pop()
+    if rates or not rate:
+        got = f"{name}={value} for {'inputs of several rates' if rates else 'an image'}"
+        raise InputError(got, "a signal of one rate", "give a number of voxels")
+    return in_samples(name, value, rate)
 
 
 def _labels(path: str, prepared: PreparedCase) -> PartLabels:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from regard.io.first_bytes import HEAD, first_bytes
+from regard.io.wfdb import wfdb_files
 
 __all__ = ["companions"]
 
@@ -13,6 +14,8 @@ _NAMED = {".mhd": rb"ElementDataFile\s*=\s*(.+)", ".nhdr": rb"data ?file\s*:\s*(
 def companions(path: Path) -> list[Path]:
     """A file and, of an image in two files, the other one; each only if it exists."""
     ending = path.suffix.lower()
+    if ending in (".hea", ".dat", ".mat"):
+        return wfdb_files(path)
     if ending in (".hdr", ".img"):
         pair = [path.with_suffix(e.upper() if path.suffix.isupper() else e) for e in (".hdr", ".img")]
         return [p for p in pair if p.is_file()] or [path]

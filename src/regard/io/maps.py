@@ -5,7 +5,7 @@ import hashlib
 import io
 import logging
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from regard.core.explanation import Explanation, NetworkMap
 from regard.core.quantity import Quantity, Sign
 from regard.core.volume import Volume
 from regard.io.atomic import write_bytes, write_json
-from regard.io.names import check_labels, map_stem
+from regard.io.names import MAP_ENDINGS, check_labels, map_stem, without_map_ending
 from regard.io.network_maps import network_volumes, read_network_map
 from regard.io.nifti import read_nifti
 from regard.io.nifti_forms import holds_no_shear, place
 from regard.io.schema import read_json
+from regard.io.signal_maps import ALL_LEADS, of_leads, read_signal_map, signal_facts, table_bytes
 
 __all__ = [
     "SIDECAR",
@@ -69,6 +70,8 @@ class StoredMap:
         Uncertainty, where it was saved.
     on_network
         The map on the network's grid, with three axes; None for maps of earlier versions.
+    by_lead
+        Of a signal, the map of each lead.
     """
 
     relevance: Volume
@@ -77,6 +80,7 @@ class StoredMap:
     spread: Volume | None = None
     agreement: Volume | None = None
     on_network: NetworkMap | None = None
+    by_lead: Volume | None = None
 
     def explanation(self, scan: Volume) -> Explanation:
         """The explanation again, of the ``scan`` that it was made of.
@@ -90,6 +94,7 @@ class StoredMap:
             got = f"a scan of {scan.shape} for a map of {self.relevance.shape} of case '{self.sidecar['case']}'"
             raise FileError(got, "the scan that was explained, on the same grid", "restore the image of inputs.tsv")
         said = self.sidecar
+        scan = of_leads(scan, said)
         prediction = said["prediction"]
         return Explanation(
             relevance=self.relevance,
@@ -118,6 +123,7 @@ class StoredMap:
             warnings=tuple(said.get("warnings", ())),
             verdict=said["verdict"],
             on_network=self.on_network,
+            by_lead=self.by_lead,
         )
 
 
@@ -150,6 +156,7 @@ def sidecar(explanation: Explanation) -> dict[str, Any]:
         "notes": dict(explanation.notes),
         "warnings": list(explanation.warnings),
         "scan_header": dict(explanation.scan.header),
+        **({"signal": facts} if (facts := signal_facts(explanation.scan)) else {}),
     }
 
 
@@ -188,10 +195,18 @@ def save_volume(volume: Volume, path: str | Path, description: str = "regard") -
 def _stem(path: str | Path) -> tuple[Path, str]:
     """A map's path without its ending, and the ending."""
     path = Path(path)
-    for ending in (".nii.gz", ".nii"):
+    for ending in MAP_ENDINGS:
         if path.name.lower().endswith(ending) and len(path.name) > len(ending):
             return path.with_name(path.name[: -len(ending)]), path.name[-len(ending) :]
-    raise FileError(f"'{path}' for a map", "a name that ends in .nii.gz", "give it that ending")
+    raise FileError(f"'{path}' for a map", "a name that ends in .nii.gz, or .tsv of a signal", "give it that ending")
+
+
+def _content(volume: Volume, description: str, ending: str, columns: Sequence[str]) -> bytes:
+    """The file of a map: NIfTI, or of a signal a table."""
+    if ending != ".tsv":
+        return nifti_bytes(volume, description, packed=ending == ".nii.gz")
+    named = list(columns) if len(columns) == volume.n_channels else [str(k + 1) for k in range(volume.n_channels)]
+    return table_bytes(volume, [ALL_LEADS] if volume.n_channels == 1 and len(columns) != 1 else named)
 
 
 def _beside(stem: Path, word: str, ending: str) -> Path:
@@ -211,15 +226,18 @@ def save_map(explanation: Explanation, path: str | Path) -> None:
     explanation
         The explanation.
     path
-        Path of the map, ending in ``.nii.gz`` or ``.nii``.
+        Path of the map, ending in ``.nii.gz`` or ``.nii``; of a signal in ``.tsv``, a column a lead.
 
     Raises
     ------
     FileError
-        If the disk is full, or the place cannot be written to.
+        If the ending is not that of its kind, the disk is full, or the place cannot be written to.
     """
     stem, ending = _stem(path)
-    volumes = {Path(path): (explanation.relevance, f"regard {explanation.quantity}")}
+    if (ending == ".tsv") != (explanation.scan.signal is not None):
+        kind, wanted = ("an image", ".nii.gz") if explanation.scan.signal is None else ("a signal", ".tsv")
+        raise FileError(f"'{path}' for the map of {kind}", f"a name that ends in {wanted}", "give it that ending")
+    volumes = {Path(path): (explanation.by_lead or explanation.relevance, f"regard {explanation.quantity}")}
     for name, word in _UNCERTAINTY.items():
         volume = getattr(explanation, name)
         if volume is not None:
@@ -230,8 +248,9 @@ def save_map(explanation: Explanation, path: str | Path) -> None:
         for target, (v, description) in volumes.items()
     }
     sums = {}
+    leads = () if scan.signal is None else scan.signal.leads
     for target, (volume, description) in {**on_scan, **network_volumes(explanation, stem, ending)}.items():
-        content = nifti_bytes(volume, description, packed=ending == ".nii.gz")
+        content = _content(volume, description, ending, leads)
         write_bytes(target, content)
         sums[target.name] = hashlib.sha256(content).hexdigest()
     if holds_no_shear(scan):
@@ -282,9 +301,7 @@ def read_map(path: str | Path) -> StoredMap:
         If the sidecar is of another kind or of a newer Regard, or lacks a key.
     """
     path = Path(path)
-    name = path.name
-    for known in (".json", ".nii.gz", ".nii"):
-        name = name.removesuffix(known)
+    name = without_map_ending(path.name.removesuffix(".json"))
     stem = path.with_name(name)
     said = read_json(stem.with_name(name + ".json"), "explanation")
     lacking = [key for key in SIDECAR if key not in said]
@@ -292,7 +309,7 @@ def read_map(path: str | Path) -> StoredMap:
         got = f"'{stem}.json' without {', '.join(lacking)}"
         raise CardError(got, "all keys of a sidecar", "explain the case again")
     _check_sidecar(said, stem)
-    ending = ".nii.gz" if stem.with_name(name + ".nii.gz").exists() else ".nii"
+    ending = next((e for e in (".nii.gz", ".tsv") if stem.with_name(name + e).exists()), ".nii")
     whole = stem.with_name(name + ending)
     if whole.exists() and not map_is_whole(whole, said):
         got = f"the map '{whole}', or its uncertainty, which is not as it was saved"
@@ -302,6 +319,8 @@ def read_map(path: str | Path) -> StoredMap:
     def volume(place: Path, unit: str) -> Volume:
         if not place.exists():
             raise FileError(f"no map '{place}' beside its sidecar", "both files", "explain the case again")
+        if ending == ".tsv":
+            return read_signal_map(place, said, unit)[0]
         return replace(read_nifti(place), unit=unit, has_geometry=has_geometry, source="")
 
     relevance = volume(stem.with_name(name + ending), said["unit"])
@@ -310,7 +329,8 @@ def read_map(path: str | Path) -> StoredMap:
         place = _beside(stem, word, ending)
         if place.exists():
             more[key] = volume(place, "" if key == "agreement" else said["unit"])
-    return StoredMap(relevance, said, **more, on_network=read_network_map(stem, ending))
+    by_lead = read_signal_map(stem.with_name(name + ending), said, said["unit"])[1] if ending == ".tsv" else None
+    return StoredMap(relevance, said, **more, on_network=read_network_map(stem, ending), by_lead=by_lead)
 
 
 def _check_sidecar(said: Mapping[str, Any], stem: Path) -> None:

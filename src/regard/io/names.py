@@ -7,7 +7,18 @@ from urllib.parse import quote
 
 from regard.core.errors import CardError
 
-__all__ = ["check_labels", "letters_and_digits", "map_stem", "on_network", "safe_name"]
+__all__ = [
+    "MAP_ENDINGS",
+    "check_labels",
+    "letters_and_digits",
+    "map_stem",
+    "on_network",
+    "safe_name",
+    "without_map_ending",
+]
+
+MAP_ENDINGS = (".nii.gz", ".nii", ".tsv")
+"""Endings of the file of a map."""
 
 _LONGEST = 120
 
@@ -81,3 +92,9 @@ def on_network(stem: str) -> str:
     """
     start, mark, end = stem.rpartition("_desc-")
     return f"{start}_space-network_desc-{end}" if mark else f"{stem}_space-network"
+
+
+def without_map_ending(name: str) -> str:
+    """The name of a map's file, of an image or a signal, without its ending."""
+    ending = next((e for e in MAP_ENDINGS if name.lower().endswith(e)), "")
+    return name[: len(name) - len(ending)]

@@ -7,6 +7,7 @@ from regard.core.explanation import Explanation, NetworkMap
 from regard.core.volume import Volume
 from regard.io.names import on_network
 from regard.io.nifti import read_nifti
+from regard.io.signal_maps import read_columns
 
 __all__ = ["network_volumes", "read_network_map"]
 
@@ -48,7 +49,9 @@ def read_network_map(stem: Path, ending: str) -> NetworkMap | None:
     tensors = {}
     for word in _WORDS:
         place = _place(stem, word, ending)
-        if place.exists():
+        if place.exists() and ending == ".tsv":
+            tensors[word] = read_columns(place)[1][..., None, None]
+        elif place.exists():
             tensors[word] = read_nifti(place).tensor
     if "relevance" not in tensors:
         return None

@@ -8,6 +8,7 @@ from typing import Any
 from regard.core.errors import FileError, GeometryError
 from regard.core.registry import Registry
 from regard.core.volume import Volume
+from regard.io.edf import EDF_MARKS
 from regard.io.first_bytes import first_bytes, in_words, is_gzip, unpacked
 from regard.io.guard import parsing
 from regard.io.limits import without_limits
@@ -33,10 +34,18 @@ READERS = Registry(
         ),
         "metaimage": ("regard.io.metaimage:read_metaimage", "MetaImage volume", (".mha", ".mhd")),
         "nrrd": ("regard.io.nrrd:read_nrrd", "NRRD volume", (".nrrd", ".nhdr")),
+        "wfdb": ("regard.io.wfdb:read_wfdb", "recording in WFDB form", (".hea", ".dat", ".mat")),
+        "edf": ("regard.io.edf:read_edf", "recording in EDF or BDF", (".edf", ".bdf")),
+        "signal table": ("regard.io.signal_table:read_signal_table", "recording as a table", (".csv", ".tsv")),
     },
 )
 
-_EXPECTED = "NIfTI (.nii, .nii.gz), DICOM (a file or a folder), PNG, JPEG, TIFF, NRRD or MetaImage (.mha, .mhd)"
+_EXPECTED = (
+    "NIfTI (.nii, .nii.gz), DICOM (a file or a folder), PNG, JPEG, TIFF, NRRD or MetaImage (.mha, .mhd); a signal: "
+    "WFDB (.hea), EDF, or a table of numbers (.csv, .tsv)"
+)
+_UNMARKED = ("wfdb", "signal table")
+_SAME_RATE = 1e-3
 _MGH = b"\0\0\0\1"
 _VALUE_TYPES = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONGEST_VALUE = 256
@@ -70,6 +79,8 @@ def _kind_by_content(head: bytes) -> str | None:
         return "picture"
     if is_metaimage(head):
         return "metaimage"
+    if head.startswith(EDF_MARKS):
+        return "edf"
     return "nrrd" if head.startswith(b"NRRD") else None
 
 
@@ -106,7 +117,10 @@ def kind_of(path: str | Path) -> str:
     name = path.name.lower()
     endings = _endings()
     ending = next((e for e in sorted(endings, key=len, reverse=True) if name.endswith(e)), "")
-    by_ending, by_content = endings.get(ending), _kind_by_content(head)
+    by_ending = endings.get(ending)
+    if by_ending in _UNMARKED and not _is_other(head):
+        return str(by_ending)
+    by_content = _kind_by_content(head)
     third_party = by_ending is not None and len(READERS.entry(by_ending)) < 3
     if by_content is None and (third_party or _has_no_mark(ending, head)):
         return str(by_ending)
@@ -122,6 +136,11 @@ def kind_of(path: str | Path) -> str:
             f"'{path}' ends in {ending} but holds a {by_content} image", "an ending that fits", "rename the file"
         )
     return by_content
+
+
+def _is_other(head: bytes) -> bool:
+    """Whether a file called as a signal is plainly something else; samples may begin with any bytes."""
+    return head[128:132] == b"DICM" or is_gzip(head) or is_nifti(head) or head.startswith((*_PICTURES[:2], b"NRRD"))
 
 
 def _has_no_mark(ending: str, head: bytes) -> bool:
@@ -140,9 +159,10 @@ def read(
     unit: str | None = None,
     volume: int | None = None,
     series: str | int | None = None,
+    rate_hz: float | None = None,
     limits: bool = True,
 ) -> Volume:
-    """Read an image: NIfTI, a DICOM file, series or folder, PNG, JPEG, TIFF, NRRD or MetaImage.
+    """Read an image (NIfTI, DICOM, PNG, JPEG, TIFF, NRRD, MetaImage) or a signal (WFDB, EDF, a table of numbers).
 
     Parameters
     ----------
@@ -154,13 +174,16 @@ def read(
         Number, from 0, of one volume (channel) of an image of several; all of them by default.
     series
         SeriesInstanceUID or SeriesNumber of one series, where a DICOM folder holds several.
+    rate_hz
+        Samples of a signal in a second [Hz], where its file is a table without times.
     limits
         Whether the limits of `regard.io.limits` on size, expansion and time hold.
 
     Returns
     -------
     Volume
-        (channel, i, j, k) with the affine to RAS mm; a picture without geometry has axes (column, row).
+        (channel, i, j, k) with the affine to RAS mm; a picture without geometry has axes (column, row), and a signal
+        is (lead, sample, 1, 1) with its times [s] for mm.
 
     Raises
     ------
@@ -178,7 +201,9 @@ def read(
     if series is not None and kind != "dicom":
         raise FileError(f"the series {series} of '{path}', which is not DICOM", "a DICOM folder", "leave it out")
     # What of a file is wanted is told to those readers that need not read the rest.
-    choices: dict[str, dict[str, Any]] = {"dicom": {"series": series}, "nifti": {"volume": volume}}
+    choices: dict[str, dict[str, Any]] = {
+        "dicom": {"series": series}, "nifti": {"volume": volume}, "signal table": {"rate_hz": rate_hz}
+    }  # fmt: skip
     reader, what = READERS.load(kind), READERS.entry(kind)[1]
     try:
         with without_limits(not limits), parsing(path, what):
@@ -188,6 +213,18 @@ def read(
             raise
         raise GeometryError(f"'{path}' has {error.got}", error.expected, error.do) from error
     logger.debug("read one image of kind %s: %r", kind, image)
+    _check_rate(path, image, rate_hz)
     if volume is not None and kind != "nifti":
         image = image.channel(volume)
     return image if unit is None else replace(image, unit=unit)
+
+
+def _check_rate(path: Path, image: Volume, rate_hz: float | None) -> None:
+    """Refuse a rate for an image, or another one than the file says."""
+    if rate_hz is None:
+        return
+    if image.signal is None:
+        raise FileError(f"a rate of {rate_hz:g} Hz for the image '{path}'", "a signal", "leave it out")
+    if abs(image.signal.rate_hz / rate_hz - 1) > _SAME_RATE:
+        got = f"a rate of {rate_hz:g} Hz for '{path}', which says {image.signal.rate_hz:g} Hz"
+        raise FileError(got, "one of them", "leave the rate out")

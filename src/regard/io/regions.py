@@ -12,6 +12,7 @@ from regard.core.errors import InputError
 from regard.core.volume import Volume
 from regard.io.dicom_regions import dicom_region, region_kind
 from regard.io.guard import exists
+from regard.io.intervals import interval_region, is_interval_table
 from regard.io.nrrd import Segment, read_segments
 from regard.io.reading import kind_of, read
 
@@ -51,7 +52,7 @@ def read_region(text: str) -> Volume:
 
     A label image of several layers is read through: a label counts on whichever layer it lies. The segments of a
     ``.seg.nrrd`` go by their label value, or by name where two layers use one value; those of a DICOM SEG or RTSTRUCT
-    by name or number.
+    by name or number. Of a signal a region is a table of intervals (`regard.io.intervals`), by their labels.
 
     Returns
     -------
@@ -64,6 +65,8 @@ def read_region(text: str) -> Volume:
         If the label is no whole number and no segment's name, stands for several segments, or no voxel has it.
     """
     path, label = split_region(text)
+    if is_interval_table(Path(path)):
+        return interval_region(Path(path), label)
     if region_kind(Path(path)) is not None:
         return dicom_region(Path(path), label)
     segments = read_segments(Path(path)) if exists(path) and Path(path).is_file() and kind_of(path) == "nrrd" else {}

@@ -21,7 +21,7 @@ from regard.io.contents import Contents
 from regard.io.lock import LOCK, Lock
 from regard.io.manifest import MANIFEST, Manifest
 from regard.io.maps import map_is_whole
-from regard.io.names import map_stem
+from regard.io.names import map_stem, without_map_ending
 from regard.io.own_files import adopt, adopt_top, clear, refuse_in_the_way
 from regard.io.privacy import hide_uids
 from regard.io.records import FAILURES, State, in_words, read_failures, read_run
@@ -247,8 +247,10 @@ class RunFolder:
         return [dict(row) for row in self._failures]
 
     def map_path(self, case: str, label: str, input: str | None = None) -> Path:
-        """Where the map of a case belongs."""
-        return self.maps / f"{map_stem(case, label, input)}.nii.gz"
+        """Where the map of a case belongs; that of a signal is a table, and this is its path once it is there."""
+        stem = map_stem(case, label, input)
+        table = self.maps / f"{stem}.tsv"
+        return table if table.exists() else self.maps / f"{stem}.nii.gz"
 
     def is_done(self, case: str, label: str, input: str | None = None) -> bool:
         """Whether the map of a case is there whole: its sidecar is written last, with the checksums of its files.
@@ -256,7 +258,7 @@ class RunFolder:
         A map that was damaged, or written over by another, is not done: it is made again, and told.
         """
         path = self.map_path(case, label, input)
-        beside = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+        beside = path.with_name(without_map_ending(path.name) + ".json")
         try:
             states = path.stat(), beside.stat()
             said = read_json(beside, "explanation")

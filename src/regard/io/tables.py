@@ -1,5 +1,6 @@
 """Cases: from a table (TSV or CSV), or from files and folders named one by one."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from regard.core.volume import Volume
 from regard.io.delimited import read_cells
 from regard.io.guard import exists
 from regard.io.reading import is_dicom, read, strip_ending
+from regard.io.signal_table import is_signal_table
 
 __all__ = ["CHOICES", "IMAGE", "Case", "Choice", "choosing", "find_cases", "is_table", "read_table"]
 
@@ -21,15 +23,18 @@ IMAGE = "image"
 _DELIMITERS = {".tsv": "\t", ".csv": ","}
 
 
-CHOICES = ("volume", "series")
-"""Columns that say which part of a file is meant; ``volume_<input>``, ``series_<input>`` for one input of several."""
+CHOICES = ("volume", "series", "rate_hz")
+"""Columns that say how a file is read; ``volume_<input>``, ``series_<input>``, ... for one input of several."""
+
+_FLAGS = {"rate_hz": "rate"}
 
 
 class Choice(NamedTuple):
-    """Which part of a file is meant: one volume of several, one series of a DICOM folder; None is all there is."""
+    """How a file is read: one volume of several, one series of a DICOM folder, the rate [Hz] of a table of samples."""
 
     volume: int | None = None
     series: str | None = None
+    rate_hz: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class Case:
     inputs
         File or DICOM folder of each input; the only one is called ``"image"``.
     columns
-        The table's other columns, as text; empty cells are left out. ``volume`` and ``series`` choose a part of a file.
+        The table's other columns, as text; empty cells are left out. ``volume``, ``series`` and ``rate_hz`` say how a
+        file is read.
     folder
         Folder of the table, which paths in it are relative to.
     """
@@ -64,18 +70,21 @@ class Case:
         Raises
         ------
         CardError
-            If the column ``volume`` holds no whole number.
+            If the column ``volume`` holds no whole number, or ``rate_hz`` no number above 0.
         """
-        text, series = (self.columns.get(f"{c}_{name}", self.columns.get(c)) for c in CHOICES)
+        text, series, rate = (self.columns.get(f"{c}_{name}", self.columns.get(c)) for c in CHOICES)
         if text is not None and not text.isdecimal():
             got = f"volume '{text}' of case '{self.case}'"
             raise CardError(got, "a whole number from 0", "correct --volume, or the table")
-        return Choice(None if text is None else int(text), series)
+        if rate is not None and not (re.fullmatch(r"[0-9]+(\.[0-9]+)?", rate) and float(rate) > 0):
+            got = f"rate '{rate}' of case '{self.case}'"
+            raise CardError(got, "samples a second, above 0", "correct --rate, or the column rate_hz of the table")
+        return Choice(None if text is None else int(text), series, None if rate is None else float(rate))
 
     def read(self, name: str = IMAGE, *, unit: str | None = None) -> Volume:
         """Read the image of an input, the part that is meant; see `regard.io.read`."""
         choice = self.choice(name)
-        return read(self.inputs[name], unit=unit, volume=choice.volume, series=choice.series)
+        return read(self.inputs[name], unit=unit, volume=choice.volume, series=choice.series, rate_hz=choice.rate_hz)
 
     def file(self, column: str) -> Path | None:
         """The file that a column names (``truth``, ``boxes``), or None where the cell is empty.
@@ -111,8 +120,8 @@ class Case:
 
 
 def is_table(path: str | Path) -> bool:
-    """Whether a path names a table of cases, by its ending."""
-    return Path(path).suffix.lower() in _DELIMITERS
+    """Whether a path names a table of cases: by its ending, and not one of numbers alone, which is a signal."""
+    return Path(path).suffix.lower() in _DELIMITERS and not is_signal_table(Path(path))
 
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -203,20 +212,22 @@ def read_table(path: str | Path) -> list[Case]:
 def _named(path: Path) -> Case:
     """A case of one file, with the id that its name gives; DICOM gets its number later."""
     if not exists(path):
-        raise FileError(f"no file '{path}'", "an image, a DICOM folder or a table", "check the path")
+        raise FileError(f"no file '{path}'", "an image, a signal, a DICOM folder or a table", "check the path")
     # What a file holds is found when its turn comes: one bad image does not cost the others.
     dicom = path.is_dir() or is_dicom(path)
     return Case("" if dicom else without_controls(strip_ending(path.name)), {IMAGE: path})
 
 
-def choosing(cases: Sequence[Case], volumes: Sequence[str] = (), series: Sequence[str] = ()) -> list[Case]:
+def choosing(
+    cases: Sequence[Case], volumes: Sequence[str] = (), series: Sequence[str] = (), rates: Sequence[str] = ()
+) -> list[Case]:
     """The same cases with the parts of their files that a command line chooses; a table's own cell goes first.
 
     Parameters
     ----------
     cases
         The cases.
-    volumes, series
+    volumes, series, rates
         ``N`` for every input, or ``INPUT=N`` for one.
 
     Raises
@@ -226,14 +237,15 @@ def choosing(cases: Sequence[Case], volumes: Sequence[str] = (), series: Sequenc
     """
     chosen: dict[str, str] = {}
     names = {name for c in cases for name in c.inputs}
-    for column, texts in zip(CHOICES, (volumes, series), strict=True):
+    for column, texts in zip(CHOICES, (volumes, series, rates), strict=True):
+        flag = _FLAGS.get(column, column)
         for text in texts:
             name, equals, value = text.partition("=")
             key, value = (f"{column}_{name}", value) if equals else (column, text)
             if key in chosen:
-                raise CardError(f"--{column} {text}, given before", "one for each input", "leave one out")
+                raise CardError(f"--{flag} {text}, given before", "one for each input", "leave one out")
             if equals and name not in names:
-                got = f"--{column} {text}"
+                got = f"--{flag} {text}"
                 raise CardError(got, f"N, or INPUT=N with an input among {', '.join(sorted(names))}", "correct it")
             chosen[key] = value
     changed = [replace(c, columns={**chosen, **c.columns}) for c in cases] if chosen else list(cases)

@@ -3,28 +3,19 @@
 A card is a YAML file, ``schema: regard.card/1``. It is data only: reading one runs no code.
 """
 
-import math
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from regard.core.errors import CardError, FileError, UnknownNameError
 from regard.io.atomic import write_yaml
 from regard.io.guard import exists, require_file
 from regard.io.plain_text import parse_yaml
 from regard.io.schema import check_schema
+from regard.models.input_spec import InputSpec, Strict
 from regard.models.normalise_spec import TAGS, Normalise, QuantileRange, Standard, WindowRange
 from regard.models.windows_spec import SlidingWindowSpec
 
@@ -43,107 +34,9 @@ __all__ = [
 ]
 
 _LARGEST_BYTES = 2**20
-_MOST_VOXELS = 2**29
-_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class InputSpec(_Strict):
-    """What one input of a network must look like.
-
-    Parameters
-    ----------
-    name
-        Keyword of the input when there are several.
-    channels
-        Number of channels; a 1-channel image is repeated for 3, a picture in colours is turned to its luminance for 1.
-    orientation
-        Anatomical direction in which each tensor axis runs: three letters for a 3D network (``"RAS"``), two for a 2D
-        one (``"PL"``: rows run to posterior, columns to the patient's left). None keeps the scan's axes.
-    spacing_mm
-        Voxel size per tensor axis [mm], or None for any.
-    shape
-        Number of voxels per tensor axis, or None for any.
-    fit
-        ``"resize"``: the whole field of view to the shape, linear and antialiased; ``"crop-pad"``: centred, at its
-        spacing.
-    rounding
-        ``"whole"``: intensities are rounded to whole numbers after resampling each axis, as picture libraries do with
-        8-bit pictures; some networks that were trained on those depend on it. ``"none"`` otherwise.
-    unit
-        Unit that the intensities must have.
-    levels
-        Lowest and highest grey level of the images that it was made for, such as ``[0, 255]``; images of other bits are
-        brought to them. Only for images in grey levels, which have no other unit.
-    window
-        Intensities are clipped to these two, or None.
-    normalise
-        How they are scaled after that.
-    """
-
-    name: str = "image"
-    channels: Annotated[int, Field(ge=1)] = 1
-    orientation: str | None = None
-    spacing_mm: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    shape: tuple[Annotated[int, Field(ge=1)], ...] | None = None
-    fit: Literal["resize", "crop-pad"] = "resize"
-    rounding: Literal["none", "whole"] = "none"
-    unit: str = "intensity"
-    levels: tuple[float, float] | None = None
-    window: tuple[float, float] | None = None
-    normalise: Normalise = "none"
-
-    @field_validator("orientation")
-    @classmethod
-    def _letters(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        letters = value.upper()
-        axes = {frozenset((c, _OPPOSITE.get(c, c))) for c in letters}
-        if not 1 <= len(letters) <= 3 or set(letters) - set(_OPPOSITE) or len(axes) != len(letters):
-            raise ValueError("letters of different axes, one per tensor axis, such as RAS or PL")
-        return letters
-
-    @field_validator("window", "levels")
-    @classmethod
-    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and not value[0] < value[1]:
-            raise ValueError("two rising numbers")
-        return value
-
-    @model_validator(mode="after")
-    def _agree(self) -> "InputSpec":
-        lengths = {len(v) for v in (self.orientation, self.spacing_mm, self.shape) if v is not None}
-        if len(lengths) > 1 or max(lengths, default=1) > 3:
-            raise ValueError("orientation, spacing_mm and shape with one entry per tensor axis, as many in each")
-        if self.channels * math.prod(self.shape or (1,)) > _MOST_VOXELS:
-            raise ValueError(f"at most {_MOST_VOXELS} voxels in all channels of shape")
-        if isinstance(self.normalise, WindowRange) and self.window is None:
-            raise ValueError("a window, which normalise: {low, high} needs")
-        if isinstance(self.normalise, Standard):
-            for values in (self.normalise.mean, self.normalise.std):
-                if isinstance(values, tuple) and len(values) != self.channels:
-                    raise ValueError(f"one mean and one std for each of {self.channels} channels, or one for all")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_unsaid_levels(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A card that says no levels is the card that it was before there were any: runs of it go on.
-        content: dict[str, Any] = plain(self)
-        if content.get("levels") is None:
-            content.pop("levels", None)
-        return content
-
-    @property
-    def n_axes(self) -> int:
-        """Number of spatial axes of the network's input."""
-        return next((len(v) for v in (self.orientation, self.shape, self.spacing_mm) if v is not None), 3)
-
-
-class OutputSpec(_Strict):
+class OutputSpec(Strict):
     """What the network's output means.
 
     Parameters
@@ -197,7 +90,7 @@ class OutputSpec(_Strict):
         return "label" if self.kind == "segmentation" else self.unit()
 
 
-class TrainedOn(_Strict):
+class TrainedOn(Strict):
     """The data that the network knows.
 
     Parameters
@@ -216,7 +109,7 @@ class TrainedOn(_Strict):
     simulated: bool = False
 
 
-class ModelCard(_Strict):
+class ModelCard(Strict):
     """What a network eats, what its output means, what it was trained on.
 
     Parameters

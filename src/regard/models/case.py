@@ -15,6 +15,7 @@ from regard.core.inputs import Inputs
 from regard.core.quantity import Quantity
 from regard.core.recording import Network
 from regard.core.volume import Grid, Volume
+from regard.models.leads import at_card_leads
 from regard.models.levels import at_card_levels
 from regard.models.model import Ensemble, Model
 from regard.models.preparation import CardPreparation
@@ -190,7 +191,7 @@ def prepare_case(model: Model, scans: Mapping[str, Volume], *, through_preparati
     dtype = torch.float32 if example is None else example.dtype
     parts, tensors, warnings = [], [], list(model.warnings)
     preparation = model.preparation or CardPreparation(model.card.inputs)
-    taken = {name: scans[name].check_finite() for name in specs}
+    taken = {name: at_card_leads(scans[name], spec).check_finite() for name, spec in specs.items()}
     if model.preparation is None:
         for name, spec in specs.items():
             # The scan itself, so that maps per grey level and pictures are of the levels that the network knows.

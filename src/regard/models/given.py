@@ -153,10 +153,14 @@ def _of_array(tensor: Tensor, affine: Any, n_axes: int | None, kind: str) -> Vol
     if n_axes is None:
         n_axes = tensor.ndim if tensor.ndim <= 3 else tensor.ndim - 1 if tensor.ndim == 4 else 3
     extra = tensor.ndim - n_axes
+    if n_axes == 1 and affine is None and extra in (0, 1, 2) and (extra < 2 or shape[0] == 1):
+        # Nothing says how long a sample is: its "seconds" are samples.
+        return Volume.of_signal(tensor.reshape(-1, shape[-1]).cpu(), 1.0, source=kind)
     if n_axes not in (2, 3) or extra not in (0, 1, 2) or (extra == 2 and shape[0] != 1):
-        expected = {2: "(row, column), (channel, row, column) or (1, channel, row, column)"}.get(
-            n_axes, "(i, j, k), (channel, i, j, k) or (1, channel, i, j, k)"
-        )
+        expected = {
+            1: "(sample,), (lead, sample) or (1, lead, sample)",
+            2: "(row, column), (channel, row, column) or (1, channel, row, column)",
+        }.get(n_axes, "(i, j, k), (channel, i, j, k) or (1, channel, i, j, k)")
         advice = "give one case at a time" if extra == 2 else "give a regard.Volume, which names its axes"
         raise ShapeError(f"a {kind} of shape {shape} for a network of {n_axes} axes", expected, advice)
     tensor = tensor.reshape(*([1] if extra == 0 else []), *shape[1 if extra == 2 else 0 :])
@@ -208,15 +212,19 @@ def as_model(model: ModelLike, scan: Volume | None = None, *, trust: bool = Fals
 
 
 def _inferred(network: Network, scan: Volume) -> Model:
-    n_axes = n_axes_of(network) or (2 if 1 in scan.shape else 3)
+    n_axes = n_axes_of(network) or (1 if scan.signal is not None else 2 if 1 in scan.shape else 3)
     if n_axes == 2 and 1 not in scan.shape:
         raise InputError(
             f"a volume of {scan.shape} for {type(unwrap(network)).__name__}, whose convolutions take two axes",
             "one slice",
             "cut one: volume.slice(2, 40)",
         )
-    orientation = _as_looked_at(scan) if n_axes == 2 else None
-    spec = InputSpec(channels=scan.n_channels, orientation=orientation, unit=scan.unit)
+    orientation = _as_looked_at(scan) if n_axes == 2 and scan.signal is None else None
+    spec = (
+        InputSpec(leads=scan.signal.leads, unit=scan.unit)
+        if scan.signal is not None
+        else InputSpec(channels=scan.n_channels, orientation=orientation, unit=scan.unit)
+    )
     plain = unwrap(network)
     name = type(plain).__name__ if isinstance(plain, nn.Module) else getattr(plain, "__name__", type(plain).__name__)
     card = ModelCard(name=name, inputs=(spec,), output=OutputSpec(kind="regression"))

@@ -45,7 +45,7 @@ def network_grid(scan: Volume, spec: InputSpec) -> Grid:
         If the scan has more axes than the network, or the card wants mm and the picture has none.
     """
     oriented = oriented_grid(scan.grid, spec)
-    needs_mm = spec.spacing_mm is not None and not (spec.fit == "resize" and spec.shape is not None)
+    needs_mm = spec.steps is not None and not (spec.fit == "resize" and spec.shape is not None)
     if needs_mm and not (scan.has_geometry or scan.stored.spacing_known):
         raise GeometryError(
             "a picture whose file does not say the size of a pixel",
@@ -56,7 +56,7 @@ def network_grid(scan: Volume, spec: InputSpec) -> Grid:
     for axis in range(spec.n_axes):
         n = oriented.shape[axis]
         wanted_n = spec.shape[axis] if spec.shape is not None else None
-        ratio = spec.spacing_mm[axis] / oriented.spacing[axis] if needs_mm and spec.spacing_mm is not None else 1.0
+        ratio = spec.steps[axis] / oriented.spacing[axis] if needs_mm and spec.steps is not None else 1.0
         fit = _resized if spec.fit == "resize" else _cropped
         shape[axis], ratio, offset = fit(n, ratio, wanted_n)
         step = oriented.affine[:3, axis]

@@ -13,9 +13,11 @@ from torch import Tensor
 from regard.core.errors import ReferenceInputError
 from regard.core.foreground import background_level
 from regard.core.geometry import AxisResampling, resample
+from regard.core.spatial import along
 from regard.core.volume import Grid, Volume
 from regard.models.card import InputSpec
 from regard.models.intensities import check_channels, check_unit, constants, fit_channels
+from regard.models.leads import at_card_leads
 from regard.models.levels import at_card_levels
 from regard.models.network_grid import network_grid
 from regard.models.prepared import AbstractCasePreparation, AbstractPrepared, PreparedNetwork
@@ -47,6 +49,7 @@ class Preparation:
         InputError
             If unit, channels, axes or contrast do not fit the network.
         """
+        volume = at_card_leads(volume, self.spec)
         check_unit(volume, self.spec)
         check_channels(volume, self.spec)
         volume, told = at_card_levels(volume, self.spec)
@@ -90,6 +93,8 @@ class Preparation:
         """
         x = fit_channels(tensor, self.spec.channels)
         inside = x if present is None else x[:, present]
+        if self.spec.is_signal:
+            return self._signal(x, resampling, present)
         lowest = inside.min() if self.spec.window is None else tensor.new_tensor(self.spec.window[0])
         if present is not None:
             x = torch.where(present, x, lowest)
@@ -105,6 +110,19 @@ class Preparation:
         x = (_in_whole_numbers(x, resampling) if whole else resampling.apply(x)) + lowest * (1 - share)
         if self.spec.window is not None:
             x = x.clamp(*self.spec.window)
+        scale, shift = constants(x, seen, self.spec)
+        return x * scale + shift, scale, shift
+
+    def _signal(self, x: Tensor, resampling: AxisResampling, present: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """As `transform`, of leads (lead, sample, 1, 1): off the recording each is at its median, its baseline."""
+        rest = (x if present is None else x[:, present]).flatten(1).median(1).values.reshape(-1, 1, 1, 1)
+        share = share_of_image(resampling).to(x)
+        seen = share > 0.5
+        if present is not None:
+            x = torch.where(present, x, rest)
+            seen = seen & (resampling.apply(present.double()).to(share.device) > 0.5)
+        x = resampling.apply(x) + rest * (1 - share)
+        x = x if self.spec.window is None else x.clamp(*self.spec.window)
         scale, shift = constants(x, seen, self.spec)
         return x * scale + shift, scale, shift
 
@@ -177,6 +195,7 @@ class Prepared(AbstractPrepared):
             If the two do not overlap, or do not give inputs of the same shape.
         """
         steps = self.preparation
+        volume = at_card_leads(volume, steps.spec)
         check_unit(volume, steps.spec)
         check_channels(volume, steps.spec)
         volume, _ = at_card_levels(volume, steps.spec)
@@ -236,6 +255,6 @@ def _in_whole_numbers(x: Tensor, resampling: AxisResampling) -> Tensor:
     """
     x = x.permute(0, *[1 + axis for axis in resampling.order])
     for axis, matrix in reversed(list(enumerate(resampling.matrices(), start=1))):
-        x = torch.tensordot(x, matrix.to(x), dims=([axis], [1])).movedim(-1, axis)
+        x = along(x, matrix, axis)
         x = x + ((x + 0.5).floor() - x).detach()
     return x

@@ -6,6 +6,7 @@ import numpy as np
 
 from regard.core.volume import Volume
 from regard.models.card import ModelCard
+from regard.models.leads import at_card_leads
 from regard.models.levels import at_card_levels
 from regard.models.network_grid import oriented_grid
 
@@ -55,9 +56,12 @@ def outside_training(
     for spec in card.inputs:
         if spec.name not in volumes:
             continue
-        volume, _ = at_card_levels(volumes[spec.name], spec)
+        volume, _ = at_card_levels(at_card_leads(volumes[spec.name], spec), spec)
         prefix = f"{spec.name}: " if len(card.inputs) > 1 else ""
         grid = oriented_grid(volume.grid, spec)
+        if volume.signal is not None:
+            compare(f"{prefix}rate", [volume.signal.rate_hz], "rate_hz", "Hz")
+            compare(f"{prefix}duration", [volume.shape[0] / volume.signal.rate_hz], "duration_s", "s")
         for key in ("spacing_mm", "spacing"):
             if key in ranges and not (volume.has_geometry or volume.stored.spacing_known):
                 found.append(
@@ -65,7 +69,8 @@ def outside_training(
                 )
             elif key in ranges:
                 compare(f"{prefix}spacing", list(grid.spacing[: spec.n_axes]), key, "mm")
-        compare(f"{prefix}size", [float(n) for n in grid.shape[: spec.n_axes]], "shape", "voxels")
+        places = "voxels" if volume.signal is None else "samples"
+        compare(f"{prefix}size", [float(n) for n in grid.shape[: spec.n_axes]], "shape", places)
         if "intensity" in ranges:
             values = np.percentile(volume.tensor.cpu().numpy(), (1, 99))
             unit = spec.unit if volume.unit == "intensity" else volume.unit

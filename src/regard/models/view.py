@@ -8,6 +8,7 @@ from torch import Tensor
 
 from regard.core.errors import GeometryError
 from regard.core.geometry import AxisResampling
+from regard.core.spatial import row_sums
 from regard.core.volume import Volume
 from regard.models.card import InputSpec
 from regard.models.network_grid import oriented_grid
@@ -26,7 +27,7 @@ def share_of_image(resampling: AxisResampling) -> Tensor:
     """How much of each voxel (i, j, k) that the network sees lies on the scan: 1 or 0, float64."""
     share = torch.ones(1, dtype=torch.float64)
     for matrix in resampling.matrices():
-        share = share[..., None] * matrix.sum(1)
+        share = share[..., None] * row_sums(matrix)
     return share[0]
 
 
@@ -72,15 +73,21 @@ def view_warnings(volume: Volume, spec: InputSpec, resampling: AxisResampling, x
         The network's input (channel, i, j, k).
     """
     grid, sentences = resampling.destination, []
+    what = "image" if volume.signal is None else "recording"
     oriented = oriented_grid(volume.grid, spec)
     steps = np.linalg.norm(grid.affine[:3, :3], axis=0) / oriented.spacing
     kept = math.prod(min(1.0, n * s / m) for n, s, m in zip(grid.shape, steps, oriented.shape, strict=True))
     if spec.fit == "crop-pad" and kept < 1 - _TOLD:
-        sentences.append(f"the network sees {100 * kept:.0f} % of the image; the rest is cropped")
+        sentences.append(f"the network sees {100 * kept:.0f} % of the {what}; the rest is cropped")
     share = share_of_image(resampling)
     padding = 1 - float(share.mean())
     if padding > _TOLD:
-        sentences.append(f"{100 * padding:.0f} % of the network's view is padding, off the image")
+        sentences.append(f"{100 * padding:.0f} % of the network's view is padding, off the {what}")
+    if volume.signal is not None and spec.rate_hz is not None and volume.signal.rate_hz < 0.99 * spec.rate_hz:
+        sentences.append(
+            f"recorded at {volume.signal.rate_hz:g} Hz and brought to the network's {spec.rate_hz:g} Hz: nothing "
+            f"above {volume.signal.rate_hz / 2:g} Hz is in it"
+        )
     if spec.fit == "resize" and spec.shape is not None and spec.spacing_mm is not None and volume.has_geometry:
         got = grid.spacing[: spec.n_axes]
         if any(abs(g / w - 1) > 0.1 for g, w in zip(got, spec.spacing_mm, strict=True)):
@@ -94,7 +101,7 @@ def view_warnings(volume: Volume, spec: InputSpec, resampling: AxisResampling, x
             "magnification"
         )
     for axis in range(spec.n_axes):
-        if steps[axis] * _STRETCHED <= 1:
+        if volume.signal is None and steps[axis] * _STRETCHED <= 1:
             n = oriented.shape[axis]
             sentences.append(
                 f"along {grid.orientation[axis]} each of {n} voxels becomes {1 / steps[axis]:.0f} of the network's"
@@ -108,7 +115,7 @@ def view_warnings(volume: Volume, spec: InputSpec, resampling: AxisResampling, x
             )
     seen = x[:, share > 0.5]
     if seen.numel() and bool((seen == seen[:, :1]).all()):
-        sentences.append("the image has one value everywhere in the network's view: the map is one of nothing")
+        sentences.append(f"the {what} has one value everywhere in the network's view: the map is one of nothing")
     return sentences
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "meaning",
     "number",
     "has_uncertainty",
+    "in_figure",
     "prediction",
     "readings",
     "reference",
@@ -65,6 +66,11 @@ def number(value: Any, digits: int = 4) -> str:
         raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
         text = f"{mantissa} {_TIMES} 10{raised}"
     return text.replace("-", _MINUS)
+
+
+def in_figure(text: str) -> str:
+    """Text for matplotlib, which reads dollars as mathematics."""
+    return text.replace("$", r"\$")
 
 
 def sign_sentence(explanation: Explanation) -> str:

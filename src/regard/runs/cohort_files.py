@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from regard.cohort.atlas import read_atlas
 from regard.cohort.design import contrasts
@@ -32,9 +33,10 @@ from regard.cohort.voxelwise import largest_t, tfce
 from regard.core.errors import InputError
 from regard.core.volume import Volume
 from regard.io import Case, RunFolder
-from regard.io.atomic import write_json, write_tsv
+from regard.io.atomic import write_bytes, write_json, write_tsv
 from regard.io.maps import save_volume
 from regard.io.names import letters_and_digits, safe_name
+from regard.io.signal_maps import table_bytes
 from regard.report.cohort_figures import draw_pattern, draw_population, draw_predictions, draw_regions
 from regard.report.sections import Section, write_sections
 from regard.runs.cohort_plan import Space
@@ -125,6 +127,10 @@ def _save_population(folder: Path, name: str, found: Population, n_cases: int, w
     stem = stem_of(name)
     for word, volume in {"mean": found.mean, "std": found.std, "t": found.t, "n": found.n}.items():
         save_volume(volume, folder / f"{stem}_{word}.nii.gz", f"regard population {word}")
+    if where.image.signal is not None:
+        together = torch.cat([found.mean.tensor, found.std.tensor, found.t.tensor, found.n.tensor])
+        volume = Volume(together, found.mean.affine)
+        write_bytes(folder / f"{stem}.tsv", table_bytes(volume, ("mean", "std", "t", "n")))
     said = {"map": name, **found.facts, "n_cases": n_cases, "space": where.name, "t": found.against}
     write_json(folder / f"{stem}.json", "population", said)
 

@@ -16,9 +16,10 @@ from regard.explainers.of_case import takes_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import Case, RunFolder, StoredMap, find_cases, read, read_map, save_map, save_parametric_map
 from regard.io.maps import save_volume
-from regard.io.names import safe_name
+from regard.io.names import safe_name, without_map_ending
 from regard.io.reading import is_dicom, strip_ending
 from regard.io.segmentation_map import save_segmentation, threshold_of
+from regard.io.signal_maps import save_signal
 from regard.io.tables import choosing
 from regard.models import Model, load_model
 from regard.models.provenance import versions
@@ -125,7 +126,7 @@ def _explain_all(request: ExplainRequest, device: str) -> ExplainResult:
     batch_size_of(request.batch_size)
     specs = parse_methods(request.methods)
     cases = find_cases(list(request.paths), further_inputs(request.further))
-    cases = choosing(cases, request.volumes, request.series)
+    cases = choosing(cases, request.volumes, request.series, request.rates)
     _check_dicom(request, cases)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     for spec in specs:
@@ -214,6 +215,8 @@ def _explain(this: _Run, case: Case) -> None:
         folder.record_inputs(case)
         for explanation in [replace(e, input=None) if single else e for e in explanations]:
             path = folder.map_path(case.case, explanation.name, explanation.input)
+            if explanation.scan.signal is not None:
+                path = path.with_name(f"{without_map_ending(path.name)}.tsv")
             if request.dicom or request.dicom_seg:
                 names = inputs_of(case, model)
                 given = names[explanation.input] if explanation.input else next(iter(names.values()))
@@ -246,7 +249,9 @@ def _explain(this: _Run, case: Case) -> None:
     )
     if this.preflight is None and not folder.noted("preflight"):
         folder.note(preflight=write_record(explained.preflight, this.model, case.case))
-    if explained.output is not None:
+    if explained.output is not None and explained.output.signal is not None:
+        save_signal(explained.output, _image_path(folder, case).with_name(f"{safe_name(case.case)}_output.tsv"))
+    elif explained.output is not None:
         save_volume(explained.output, _image_path(folder, case), "output of the network")
     _draw(this, case, scans)
 
@@ -258,12 +263,20 @@ def _draw(this: _Run, case: Case, scans: Mapping[str, Volume]) -> None:
     explanations = _stored(this, case, scans)
     scales = common_scales(list(explanations.values()))
     for path, explanation in explanations.items():
-        overlay(explanation, _picture(path), scale=scales)
+        overlay(explanation, _picture(path), scale=scales, outlines=_regions(this))
+
+
+def _regions(this: _Run) -> dict[str, Volume]:
+    """Regions that the question speaks of, to be outlined."""
+    from regard.report.outlines import target_regions
+
+    mask = this.question.mask
+    return {**target_regions(this.question.target), **({} if mask is None else {"the mask": mask})}
 
 
 def _picture(path: Path) -> Path:
     """Where the picture of a map belongs."""
-    return path.with_name(path.name.removesuffix(".nii.gz") + ".png")
+    return path.with_name(without_map_ending(path.name) + ".png")
 
 
 def _stored(this: _Run, case: Case, scans: Mapping[str, Volume]) -> dict[Path, Explanation]:
@@ -277,7 +290,8 @@ def _stored(this: _Run, case: Case, scans: Mapping[str, Volume]) -> dict[Path, E
 
 def _image_path(folder: RunFolder, case: Case) -> Path:
     """Where the network's own output image belongs."""
-    return folder.maps / f"{safe_name(case.case)}_output.nii.gz"
+    table = folder.maps / f"{safe_name(case.case)}_output.tsv"
+    return table if table.exists() else table.with_suffix(".nii.gz")
 
 
 def _output(this: _Run, case: Case) -> Volume | None:
@@ -292,6 +306,7 @@ def _report(this: _Run, done: Sequence[Case], n_cases: int) -> list[dict[str, An
 
     rows: list[dict[str, Any]] = []
     shown_cases: list[ReportCase] = []
+    regions = _regions(this)
     for case in done:
         scans = scans_of(case, this.model, this.request.cut) if len(shown_cases) < REPORTED else {}
         explanations = []
@@ -303,7 +318,7 @@ def _report(this: _Run, done: Sequence[Case], n_cases: int) -> list[dict[str, An
                 if scans:
                     explanations.append(stored.explanation(scans[name] if name else next(iter(scans.values()))))
         if scans:
-            shown_cases.append(ReportCase(case.case, explanations, output=_output(this, case)))
+            shown_cases.append(ReportCase(case.case, explanations, output=_output(this, case), outlines=regions))
     if shown_cases:
         name = this.model.card.name
         meta = {"model": name, "target": rows[0]["target"], "cases": n_cases}

@@ -27,7 +27,7 @@ def fit(request: InvariancesRequest, device: str) -> tuple[str, ...]:
     """Make a sampler from the images of a request and return what is said of it."""
     sizes = SamplerSizes.of_patch(request.patch or 64)
     cases = find_cases(list(request.paths), further_inputs(request.further))
-    cases = choosing(cases, request.volumes, request.series)
+    cases = choosing(cases, request.volumes, request.series, request.rates)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     config = settings(request, model, cases, device)
     question = read_question(as_explained(request), model)

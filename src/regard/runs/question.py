@@ -20,6 +20,7 @@ from regard.explainers.of_case import takes_cases
 from regard.explainers.spec import MethodSpec, parse_methods
 from regard.io import Case, read, read_table
 from regard.io.contents import named_contents
+from regard.io.reading import kind_of
 from regard.io.regions import read_region
 from regard.io.tables import CHOICES, choosing, is_table
 from regard.models import Model
@@ -96,7 +97,7 @@ def _reference(request: ExplainRequest, model: Model) -> Scan | ReferenceValue |
         raise InputError(f"--reference-tolerance {tolerance:g}", "a number of at least 0, in output units")
     among = []
     if request.reference_cases is not None:
-        for case in choosing(read_table(request.reference_cases), request.volumes, request.series):
+        for case in choosing(read_table(request.reference_cases), request.volumes, request.series, request.rates):
             # The reference is told by its case id, never by the name of its file.
             volume = _cut(case.read(next(iter(case.inputs))), request.cut)
             among.append(replace(volume, source=case.case))
@@ -107,6 +108,9 @@ def _read_alike(path: str, request: ExplainRequest) -> Volume:
     """Read a reference as the cases are read: the same volume where it has several, the same series of a folder."""
     volumes, series = ([t for t in texts if "=" not in t] for texts in (request.volumes, request.series))
     number = series[0] if series and Path(path).is_dir() else None
+    rates = [t for t in request.rates if "=" not in t]
+    if rates and not Path(path).is_dir() and kind_of(path) == "signal table":
+        return read(path, rate_hz=float(rates[0]))
     if volumes:
         try:
             return read(path, volume=int(volumes[0]), series=number)
@@ -119,7 +123,7 @@ def _reference_cases(request: ExplainRequest, model: Model) -> tuple[Scan, ...]:
     """The cases that methods average over; none where they are those among which one is chosen."""
     if request.reference_cases is None or (request.reference or "").startswith("value:"):
         return ()
-    cases = choosing(read_table(request.reference_cases), request.volumes, request.series)
+    cases = choosing(read_table(request.reference_cases), request.volumes, request.series, request.rates)
     return tuple(scans_of(case, model, request.cut) for case in cases)
 
 
@@ -214,7 +218,8 @@ def shared_contents(request: ExplainRequest) -> dict[str, str]:
 
 def _chosen(cases: Sequence[Case]) -> dict[str, dict[str, str]]:
     """Of each case, what says which part of its files is meant."""
-    parts = {c.case: {k: v for k, v in c.columns.items() if k.partition("_")[0] in CHOICES} for c in cases}
+    of_input = tuple(f"{c}_" for c in CHOICES)
+    parts = {c.case: {k: v for k, v in c.columns.items() if k in CHOICES or k.startswith(of_input)} for c in cases}
     return {case: columns for case, columns in parts.items() if columns}
 
 

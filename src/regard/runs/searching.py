@@ -101,7 +101,7 @@ def invariances(request: InvariancesRequest) -> InvariancesResult:
 def _all_cases(request: InvariancesRequest, device: str) -> InvariancesResult:
     batch_size_of(request.batch_size)
     cases = find_cases(list(request.paths), further_inputs(request.further))
-    cases = choosing(cases, request.volumes, request.series)
+    cases = choosing(cases, request.volumes, request.series, request.rates)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     config = settings(request, model, cases, device)
     question = read_question(as_explained(request), model)

@@ -13,6 +13,7 @@ from regard.core.volume import Volume
 from regard.io import Case, read, read_table
 from regard.io.delimited import read_rows
 from regard.io.guard import exists
+from regard.io.intervals import interval_region, is_interval_table
 from regard.io.regions import split_region, whole_labels
 from regard.io.tables import is_table
 
@@ -78,7 +79,7 @@ class Truth:
         if self.truth is None:
             return
         file, label = split_region(self.truth)
-        if label and not label.isdecimal():
+        if label and not label.isdecimal() and not is_interval_table(Path(file)):
             raise InputError(f"--truth {self.truth}", "FILE#LABEL with a whole number", f"check '{file}'")
 
     @property
@@ -91,7 +92,7 @@ class Truth:
     def label(self) -> int | None:
         """The label that is the core, where one is named."""
         label = "" if self.truth is None else split_region(self.truth).label
-        return int(label) if label else None
+        return int(label) if label.isdecimal() else None
 
     @property
     def file(self) -> str | None:
@@ -115,6 +116,8 @@ class Truth:
                 path = own[0] if own else None
         if path is None:
             return None
+        if is_interval_table(path):
+            return interval_region(path, "" if self.truth is None else split_region(self.truth).label)
         volume = read(path)
         return volume.with_tensor(whole_labels(volume.tensor))
 

@@ -13,7 +13,7 @@ from regard.core.explainer import Query, Removal
 from regard.core.spatial import blur_in_double, box_mean, space
 from regard.explainers.reference import ASK, ASK_FEATURES, given_reference, input_name, unchanged
 
-__all__ = ["FILLERS", "FillerLike", "Filler", "known", "nothing_known", "ring_mean"]
+__all__ = ["FILLERS", "FillerLike", "Filler", "edge_line", "known", "nothing_known", "ring_mean"]
 
 FillerLike: TypeAlias = str | float
 """A name of `FILLERS`, or a number in the units of the network's input."""
@@ -23,6 +23,7 @@ FILLERS = {
     "blur": "the image, blurred",
     "noise": "normal noise with the image's own mean and standard deviation, per channel",
     "neighbour": "the mean of what surrounds the place",
+    "line": "a straight line from before the place to behind it",
     "reference": "the reference input",
 }
 """Name and meaning of each filler."""
@@ -72,7 +73,20 @@ class Filler:
 
     def depends_on_place(self, query: Query, which: int) -> bool:
         """Whether the filling of an input is another one for each window."""
-        return self._kind(query, which) == "neighbour"
+        return self._kind(query, which) in ("neighbour", "line")
+
+    def around(self, query: Query, which: int, window: Sequence[slice]) -> Tensor:
+        """The filling of one window, (channel, \\*window), of a filler that depends on the place.
+
+        Raises
+        ------
+        InputError
+            If a line is asked for in an image.
+        """
+        x = query.inputs.tensors[which]
+        if self._kind(query, which) == "line":
+            return edge_line(x, window)
+        return ring_mean(x, window).expand_as(x[0][(slice(None), *window)])
 
     def undefined(self, query: Query, which: int) -> str | None:
         """Why an input cannot be filled so: a sentence; None where it can.
@@ -171,6 +185,8 @@ class Filler:
         if kind == "blur":
             return blur_in_double(x, [self.sigma or size / 2 for size in hidden])
         exact = x.double()
+        if kind == "line":
+            return _middle_of_line(exact, max(1, round(max(hidden, default=1)))).to(x)
         if kind == "neighbour":
             return box_mean(exact, 2 * max(1, round(max(hidden, default=1))) + 1).to(x)
         places = exact.reshape(*x.shape[:2], -1)
@@ -202,6 +218,47 @@ def known(relevance: Tensor, x: Tensor, same: Tensor | None) -> Tensor:
     if same is None or (space(x) and not bool(same.all())):
         return relevance
     return torch.where(same if not space(x) else same.all(), torch.nan, relevance)
+
+
+def _of_one_axis(x: Tensor) -> int:
+    """Number of samples of a signal (1, channel, sample)."""
+    if len(space(x)) != 1:
+        got = f"filler 'line' for an input of {len(space(x))} axes"
+        raise InputError(got, "a signal, which has one", "fill with neighbour or blur")
+    return space(x)[0]
+
+
+def edge_line(x: Tensor, window: Sequence[slice]) -> Tensor:
+    """A straight line per channel across a window of a signal ``x`` (1, channel, sample): (channel, window).
+
+    It runs between the means of an eighth of the window on either side; at an end of the signal, where one side is
+    missing, it is level. A heart beat so becomes the baseline that it stands on, and no flat line of another height.
+
+    Raises
+    ------
+    InputError
+        If the input is an image.
+    """
+    n, part = _of_one_axis(x), window[0]
+    wide = part.stop - part.start
+    m = max(1, wide // 8)
+    exact = x[0].double()
+    sides = [exact[:, max(0, part.start - m) : part.start], exact[:, part.stop : min(n, part.stop + m)]]
+    known_sides = [side for side in sides if side.shape[1]]
+    if not known_sides:
+        return exact.mean(1, keepdim=True).expand(-1, wide).to(x)
+    levels = [(side if side.shape[1] else known_sides[0]).mean(1, keepdim=True) for side in sides]
+    share = (torch.arange(wide, dtype=torch.float64, device=x.device) + (m + 1) / 2) / (wide + m)
+    return (levels[0] + share * (levels[1] - levels[0])).to(x)
+
+
+def _middle_of_line(x: Tensor, wide: int) -> Tensor:
+    """The middle of `edge_line` for a window of ``wide`` samples around each sample; ends are repeated."""
+    n = _of_one_axis(x)
+    smooth = box_mean(x, max(1, wide // 8))
+    reach = (wide + max(1, wide // 8)) // 2 + 1
+    places = torch.arange(n, device=x.device)
+    return (smooth[..., (places - reach).clamp(0)] + smooth[..., (places + reach).clamp(max=n - 1)]) / 2
 
 
 def ring_mean(x: Tensor, window: Sequence[slice]) -> Tensor:

@@ -14,9 +14,9 @@ from regard.core.explainer import AbstractExplainer, Attribution, Form, Query, R
 from regard.core.quantity import Promise, Quantity, Sign
 from regard.core.recording import Network
 from regard.core.spatial import per_axis, space, windows
-from regard.explainers.knobs import real, sizes, whole
+from regard.explainers.knobs import real, sizes_or_time, whole
 from regard.explainers.perturbation.copies import Copies, nearby, value_of
-from regard.explainers.perturbation.fillers import Filler, FillerLike, known, nothing_known, ring_mean
+from regard.explainers.perturbation.fillers import Filler, FillerLike, known, nothing_known
 from regard.explainers.perturbation.incremental import Engine, Incremental, prepare
 from regard.explainers.perturbation.segments import equal_blocks
 from regard.explainers.reference import value_at, whole_reference
@@ -47,12 +47,14 @@ class Occlusion(AbstractExplainer):
     network
         Any callable; no gradient is needed.
     window
-        Voxels along each axis, one number or one per axis; by default an eighth of each axis.
+        Voxels along each axis, one number or one per axis; by default an eighth of each axis. Of a signal a time too,
+        such as ``"0.1s"`` or ``"100ms"``.
     stride
-        Voxels from one window to the next, at most the window; by default half of it.
+        Voxels (or a time) from one window to the next, at most the window; by default half of it.
     filler
-        ``"blur"``, ``"mean"``, ``"noise"``, ``"neighbour"`` (the ring around the window), ``"reference"``, or a number
-        in the network's input units; ``"auto"``: the reference where one is given, else ``"blur"``.
+        ``"blur"``, ``"mean"``, ``"noise"``, ``"neighbour"`` (the ring around the window), ``"line"`` (of a signal,
+        straight from before the window to behind it), ``"reference"``, or a number in the network's input units;
+        ``"auto"``: the reference where one is given, else ``"blur"``.
     sigma
         Width in voxels of the blur that fills; by default half the window.
     coarse
@@ -87,8 +89,8 @@ class Occlusion(AbstractExplainer):
         self,
         network: Network,
         *,
-        window: int | Sequence[int] | None = None,
-        stride: int | Sequence[int] | None = None,
+        window: int | str | Sequence[int] | None = None,
+        stride: int | str | Sequence[int] | None = None,
         filler: FillerLike = "auto",
         sigma: float | None = None,
         coarse: int = 1,
@@ -100,8 +102,8 @@ class Occlusion(AbstractExplainer):
         if incremental not in ("auto", "always", "never"):
             raise InputError(f"incremental={incremental!r}", "auto, always or never", "choose one")
         self.incremental = incremental
-        self.window = None if window is None else sizes("window", window)
-        self.stride = None if stride is None else sizes("stride", stride)
+        self.window = None if window is None else sizes_or_time("window", window)
+        self.stride = None if stride is None else sizes_or_time("stride", stride)
         self.sigma = None if sigma is None else real("sigma", sigma, 0)
         self.coarse = whole("coarse", coarse)
         self.refine = real("refine", refine, 0, 1, open_low=False)
@@ -164,6 +166,9 @@ class Occlusion(AbstractExplainer):
         """
         if not size:
             return [()], ()
+        if isinstance(self.window, str) or isinstance(self.stride, str):
+            got = f"window={self.window}, stride={self.stride} where no rate is known"
+            raise InputError(got, "voxels, or a time for a signal in regard.explain", "give numbers of samples")
         window = tuple(max(1, n // 8) for n in size) if self.window is None else per_axis(self.window, size, "window")
         wanted = tuple(max(1, w // 2) for w in window) if self.stride is None else per_axis(self.stride, size, "stride")
         asked = [self.window] * len(size) if isinstance(self.window, int) else self.window or window
@@ -220,12 +225,10 @@ class Occlusion(AbstractExplainer):
         notes: dict[str, Any],
     ) -> list[float]:
         """What hiding each of the windows ``boxes``, all of size ``window``, does."""
-        x = query.inputs.tensors[which]
         filling = None if filler.depends_on_place(query, which) else filler.image(query, which, window)
 
         def hidden(box: Box) -> Tensor:
-            place = x[0][(slice(None), *box)]
-            return ring_mean(x, box).expand_as(place) if filling is None else filling[0][(slice(None), *box)]
+            return filler.around(query, which, box) if filling is None else filling[0][(slice(None), *box)]
 
         notes["n_windows"] += len(boxes)
         effects, operations = box_effects(query, which, boxes, hidden, value, incremental=self.incremental)

@@ -127,7 +127,10 @@ class Chosen(Request):
         Which volume, from 0, of an image of several. Repeatable.
     series
         Which series of a DICOM folder (or INPUT=...). Repeatable.
+    rates
+        Samples a second of a signal in a table without times. Repeatable.
     """
 
     volumes: Annotated[tuple[str, ...], Flag(("--volume",), "N|INPUT=N")] = ()
     series: Annotated[tuple[str, ...], Flag(metavar="UID|NUMBER")] = ()
+    rates: Annotated[tuple[str, ...], Flag(("--rate",), "HZ|INPUT=HZ")] = ()
