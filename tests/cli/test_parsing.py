@@ -1,6 +1,7 @@
 """Verbs, options and listings: what is printed where, and the exit code."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +170,25 @@ def test_view_serves_scans_outside_the_folder_after_a_yes_only(
     assert said.code == 0
     assert served == [{"a", "b"} if shown else {"a"}]
     assert ("--scans" in said.err) is (not options)
+
+
+def test_what_steers_printing_may_stand_before_the_verb(regard: Regard) -> None:
+    after, before = regard("methods", "occlusion", "--json"), regard("--json", "methods", "occlusion")
+    assert (before.code, before.out) == (0, after.out)
+    assert json.loads(regard("-v", "--json", "study", "list").out)
+    assert regard("-q", "study", "show", "bmd").code == 0
+    assert regard("-v", "methods", "occlusion").out == regard("methods", "occlusion").out
+    refused = regard("-v", "methods", "no-such-method")
+    assert refused.code == 2
+    assert "Traceback" in refused.err, "as after the verb"
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "offered"),
+    [("regard exp", 1, {"explain"}), ("regard explain --ref", 2, {"--reference", "--reference-cases"})],
+)
+def test_the_shell_completes_verbs_and_options(words: str, place: int, offered: set[str]) -> None:
+    code = "from regard.cli import main; main()"
+    asked = {"_REGARD_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(place)}
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True)
+    assert offered <= set(done.stdout.split())

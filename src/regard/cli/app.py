@@ -25,7 +25,6 @@ __all__ = ["app", "interrupted", "plain_arguments", "usage_error"]
 app = typer.Typer(
     name="regard",
     context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -83,8 +82,20 @@ for _verb in _VERBS:
 app.add_typer(study)
 
 
+_ANYWHERE = ("-v", "--verbose", "-q", "--quiet", "--json")
+_ONLY_JSON = (["study", "list"], ["study", "show"])
+
+
 def plain_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command line with ``--dicom seg:THRESHOLD`` as an option of its own: the parser knows no optional values."""
+    """A command line as the parser takes it.
+
+    ``--dicom seg:THRESHOLD`` becomes an option of its own, as the parser knows no optional values; what steers printing
+    may stand before the verb as well, and comes after it.
+    """
+    first = next((n for n, a in enumerate(arguments) if a not in _ANYWHERE), len(arguments))
+    early, arguments = list(arguments[:first]), arguments[first:]
+    if list(arguments[:2]) in _ONLY_JSON:
+        early = [a for a in early if a == "--json"]
     plain: list[str] = []
     for argument in arguments:
         if argument.startswith("--dicom=seg:"):
@@ -93,7 +104,7 @@ def plain_arguments(arguments: Sequence[str]) -> list[str]:
             plain[-1:] = ["--dicom-seg", argument]
         else:
             plain.append(argument)
-    return plain
+    return plain + early if plain and not plain[0].startswith("-") else early + plain
 
 
 def _is(error: Exception, name: str) -> bool:

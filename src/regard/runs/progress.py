@@ -1,16 +1,20 @@
-"""Progress on standard error: a bar on a terminal, nothing otherwise; and how long a thing takes, in words."""
+"""Progress on standard error: a bar on a terminal, a line now and then otherwise; and how long a thing takes."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from regard.core.plain_text import without_controls
 
-__all__ = ["Shown", "shown", "span", "unfiltered"]
+__all__ = ["BETWEEN_LINES", "Shown", "shown", "span", "unfiltered"]
+
+BETWEEN_LINES = 30.0
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 def span(seconds: float) -> str:
@@ -40,8 +44,21 @@ class Shown:
 
     def __init__(self, bars: Progress | None, *, quiet: bool = False) -> None:
         self._bars, self._quiet = bars, quiet
+        self._begun = self._told = time.monotonic()
+        self._place = ("", 0, 1)
         self._outer = bars.add_task("", total=None, visible=False) if bars else None
         self._inner = bars.add_task("", total=None, visible=False) if bars else None
+
+    def _line(self, share: float) -> None:
+        """Where there is no terminal, a line now and then, with how long the rest takes as far as that is known."""
+        now = time.monotonic()
+        if self._bars is not None or self._quiet or now - self._told < BETWEEN_LINES:
+            return
+        self._told = now
+        label, done, total = self._place
+        gone = now - self._begun
+        left = f", about {span(gone * (1 - share) / share)} to go" if done else ""
+        self.say(f"{without_controls(label)}: {done} of {total} done, {span(gone)} gone{left}")
 
     def say(self, sentence: str) -> None:
         """Tell one sentence on standard error."""
@@ -54,6 +71,8 @@ class Shown:
 
     def stage(self, label: str, done: int, total: int) -> None:
         """Tell that ``done`` of ``total`` cases are done and what comes next."""
+        self._place = (label, done, total)
+        self._line(done / max(total, 1))
         if self._bars is not None and self._outer is not None and self._inner is not None:
             self._bars.update(
                 self._outer, description=without_controls(label), completed=done, total=total, visible=True
@@ -62,6 +81,8 @@ class Shown:
 
     def step(self, label: str, done: int, total: int) -> None:
         """Tell the progress of the loop inside; called by `regard.core.batching.run`."""
+        _, outer, of = self._place
+        self._line((outer + done / max(total, 1) / 2) / max(of, 1))
         if self._bars is not None and self._inner is not None:
             self._bars.update(self._inner, description=f"  {label}", completed=done, total=total, visible=done < total)
 
@@ -77,7 +98,10 @@ def shown(*, quiet: bool = False) -> Iterator[Shown]:
         with reporting(silent.step):
             yield silent
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as bars:
         both = Shown(bars)
         with reporting(both.step):

@@ -25,7 +25,9 @@ __all__ = ["AttackRequest"]
 
 @dataclass(frozen=True, kw_only=True)
 class AttackRequest(Chosen, WithNetwork, Seeded, Batched, IntoFolder, ReadsFiles, Private):
-    """Find small changes of an image that move its map, its prediction, or both.
+    """Move a map by changes that nobody sees.
+
+    Small changes of an image that keep or change its prediction and its map are searched for.
 
     Each attack is judged on the network itself, beside noise and corruptions of the same size, and seen by every other
     method that is named.
