@@ -113,7 +113,9 @@ class _Row:
 
 
 def _slices(rows: Sequence[_Row], base: Volume, path: Path, title: str) -> Path:
-    """Planes through the peak of the first row inside the body, for each row, with its colour bar."""
+    """Planes through the first row's peak inside the body, for each row, with its colour bar; of signals, traces."""
+    if base.signal is not None:
+        return _traces(rows, base, path, title)
     scan = display_volume(base)
     shown = planes(scan)
     maps = [display_volume(replace(row.values, has_geometry=base.has_geometry)).tensor[0].numpy() for row in rows]
@@ -150,6 +152,27 @@ def _slices(rows: Sequence[_Row], base: Volume, path: Path, title: str) -> Path:
         )  # fmt: skip
         bar.ax.tick_params(labelsize=7, colors=_TEXT)
         bar.set_label(_plain(row.caption), fontsize=8, color=_TEXT)
+    figure.suptitle(_plain(title), fontsize=11, color=_TEXT, weight="bold")
+    return _save(figure, path)
+
+
+def _traces(rows: Sequence[_Row], base: Volume, path: Path, title: str) -> Path:
+    """Each row over time [s], above the mean recording of the first lead in grey."""
+    times = base.affine[0, 3] + base.affine[0, 0] * np.arange(base.shape[0])
+    figure = Figure(figsize=(9.5, 2.3 * len(rows) + 0.5), layout="constrained")
+    axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
+    for row, axis in zip(rows, axes, strict=True):
+        beside = axis.twinx()
+        beside.plot(times, base.tensor[0, :, 0, 0].numpy(), color="#b8c0cc", linewidth=0.9)
+        beside.set_ylabel("mean of the first lead", fontsize=7, color=_QUIET)
+        beside.tick_params(labelsize=7, colors=_QUIET)
+        axis.set_zorder(beside.get_zorder() + 1)
+        axis.patch.set_visible(False)
+        axis.axhline(0, color="#d5dae1", linewidth=0.8)
+        axis.plot(times, row.values.tensor[0, :, 0, 0].numpy(), color="#1f5fa8", linewidth=0.9)
+        axis.set_title(_plain(row.caption), fontsize=8, color=_TEXT)
+        axis.tick_params(labelsize=7, colors=_TEXT)
+    axes[-1].set_xlabel("time [s]", fontsize=8, color=_TEXT)
     figure.suptitle(_plain(title), fontsize=11, color=_TEXT, weight="bold")
     return _save(figure, path)
 

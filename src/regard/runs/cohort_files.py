@@ -3,7 +3,7 @@
 import base64
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,8 @@ def write_all(
     """Write everything that the cases say together."""
     has_geometry = where.image.has_geometry
     base = background(cohort, function, where.image if where.has_template else None, has_geometry=has_geometry)
+    if where.image.signal is not None:
+        base = replace(base, stored=where.image.stored)
     populations: dict[str, Population] = {}
     for name in map_names(cohort):
         populations[name] = population(cohort, function, name, has_geometry=has_geometry)
