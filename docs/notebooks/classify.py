@@ -54,9 +54,12 @@ explained = runs.explain(
 explained.table()[["case", "map", "prediction", "unit"]].head(6)
 
 # %%
+from textwrap import fill
+
 weighed = runs.weigh(runs.WeighRequest(folder="run", quick=True))
 for name, said in weighed.verdicts.items():
-    print(name, said["verdict"], *said["reasons"], sep="\n    ")
+    print(f"{name}: {said['verdict']}")
+    print(*(fill(reason, 84, initial_indent="    ", subsequent_indent="    ") for reason in said["reasons"]), sep="\n")
 
 # %% [markdown]
 # *Supported* says that the map is better than its controls and reaches a stated share of what is attainable on the

@@ -108,7 +108,7 @@ def test_the_same_configuration_resumes_and_another_says_what_differs(
         assert run.is_done("a", "grad-ram")
     assert "other package versions" in caplog.text
     with pytest.raises(
-        FolderError, match=r"another configuration: seed is 1 and was 0; target is .output:1. and was null"
+        FolderError, match=r"another configuration: seed is 1 and was 0; target is .output:1. and was not given"
     ):
         start(run_path, seed=1, target="output:1")
     with pytest.raises(FolderError, match="verb is .bench. and was .explain."):

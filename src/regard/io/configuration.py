@@ -10,7 +10,8 @@ from regard.io.privacy import hide_paths
 
 __all__ = ["differences", "digest", "hidden"]
 
-_NOT_CONFIGURATION = ("schema", "argv", "versions", "hashes", "state", "private")
+_NOT_CONFIGURATION = ("schema", "argv", "versions", "hashes", "state", "private", "preflight")
+"""What a record says besides: of the run, and what its preflight showed."""
 
 
 def digest(config: Mapping[str, Any]) -> str:
@@ -35,15 +36,27 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict) and key == "contents":
-            changed = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
+            # One that was given only once is told by its own key.
+            changed = sorted(k for k in old.keys() & new.keys() if old[k] != new[k])
             clauses += [f"the contents of {k.replace('_', ' ')} have changed" for k in changed]
         elif key.endswith("_sha256"):
-            clauses.append(f"{key} is another, so the {key.removesuffix('_sha256').replace('_', ' ')} have changed")
+            clauses.append(f"the {key.removesuffix('_sha256').replace('_', ' ')} have changed")
         else:
-            clauses.append(f"{key} is {_short(new)} and was {_short(old)}")
+            clauses.append(f"{key} is {_in_words(new)} and was {_in_words(old)}")
     return clauses
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(plain(value), ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _in_words(value: Any) -> str:
+    """A setting as one would say it; of a long text the end, where paths differ."""
+    value = plain(value)
+    if value is None:
+        return "not given"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        text = ", ".join(str(v) for v in value) or "empty"
+    elif isinstance(value, dict):
+        text = ", ".join(f"{k} {_in_words(v)}" for k, v in value.items()) or "empty"
+    else:
+        text = f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else "..." + text[-77:]

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,10 +100,15 @@ class ExplainResult(RunResult):
         for r in self.maps:
             name = r["map"] + (f" ({r['input']})" if r["input"] else "")
             lines.append(
-                f"{r['case']}  {name}: {r['target']} = {r['prediction']:.4g} {r['unit']}; "
-                f"{r['quantity']} {r['lowest']:.3g} to {r['highest']:.3g} [{r['map_unit']}]"
+                f"{r['case']}  {name}: {r['target']} = {r['prediction']:.4g} {r['unit']}; {r['quantity']} {_range(r)}"
             )
         return "\n".join([*lines, *self._last_lines()])
+
+
+def _range(row: Mapping[str, Any]) -> str:
+    if math.isnan(row["lowest"]):
+        return "that is not a number anywhere"
+    return f"{row['lowest']:.3g} to {row['highest']:.3g} [{row['map_unit']}]"
 
 
 def explain(request: ExplainRequest) -> ExplainResult:

@@ -27,7 +27,7 @@ from regard.runs.cohort_plan import asked, backend, check, configuration, functi
 from regard.runs.computing import computing
 from regard.runs.progress import shown
 from regard.runs.requests.cohort import CohortRequest
-from regard.runs.result import RunResult
+from regard.runs.result import RunResult, bounds_in_words
 
 __all__ = ["CohortResult", "cohort"]
 
@@ -88,8 +88,9 @@ class CohortResult(RunResult):
         lines.append(f"cases: {self.n_done} of {self.n_cases}")
         if self.predictions is not None:
             s = self.predictions
-            bounds = f" ({s['low']:.3g} to {s['high']:.3g})" if not math.isnan(s["low"]) else ""
-            lines.append(f"predictions: mean absolute error {s['mae']:.3g}{bounds}, r {s['pearson_r']:.2f}, n {s['n']}")
+            bounds = bounds_in_words(s["low"], s["high"])
+            r = "r undefined" if math.isnan(s["pearson_r"]) else f"r {s['pearson_r']:.2f}"
+            lines.append(f"predictions: mean absolute error {s['mae']:.3g}{bounds}, {r}, n {s['n']}")
         lines += self._largest_regions()
         tested = dict.fromkeys(r["contrast"] for r in self.regions if not math.isnan(r["p_maxT"]))
         lines += [f"p: {SAYS[contrast]}" for contrast in tested if contrast in SAYS]
@@ -103,7 +104,7 @@ class CohortResult(RunResult):
             rows = [r for r in rows if r["contrast"] == rows[0]["contrast"] and not math.isnan(r["density"])]
             for row in sorted(rows, key=lambda r: -r["density"])[:5]:
                 p = "" if math.isnan(row["p_maxT"]) else f", p {row['p_maxT']:.3g}"
-                interval = f"{row['density']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+                interval = f"{row['density']:.2f}{bounds_in_words(row['low'], row['high'], '.2f')}"
                 lines.append(f"{method}  {row['region']}: density {interval}{p}")
         return lines
 
