@@ -82,7 +82,7 @@ def scripts(answer):
 def test_a_strangers_report_runs_no_script_of_its_own_and_has_no_origin(folder):
     with running(folder) as (ask, _):
         parts, policy = scripts(ask("report.html")[0])
-        assert parts["sandbox"] == "allow-scripts"
+        assert parts["sandbox"] == "allow-scripts allow-downloads"
         assert "'unsafe-inline'" not in parts["script-src"]
         assert "'self'" not in policy
         assert all(source.startswith("'sha256-") for source in parts["script-src"].split())
@@ -92,10 +92,10 @@ def test_a_strangers_report_runs_no_script_of_its_own_and_has_no_origin(folder):
 
 
 def test_the_report_that_is_written_now_runs(folder):
-    from regard.report.html import content_hash, static
+    from regard.report.html import content_hash, page_script
 
     with running(folder) as (ask, _):
-        assert content_hash(static("report.js")) in scripts(ask("report.html")[0])[0]["script-src"]
+        assert content_hash(page_script()) in scripts(ask("report.html")[0])[0]["script-src"]
 
 
 @pytest.mark.parametrize(

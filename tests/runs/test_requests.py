@@ -14,6 +14,7 @@ from regard.bench.request import BenchRequest
 from regard.cli.verbs import verb
 from regard.core.errors import InputError
 from regard.demo.request import DemoRequest
+from regard.runs.requests.attack import AttackRequest
 from regard.runs.requests.check import CheckRequest
 from regard.runs.requests.cohort import CohortRequest
 from regard.runs.requests.doctor import DoctorRequest
@@ -25,8 +26,8 @@ from regard.runs.requests.weigh import WeighRequest
 from regard.studies.request import StudyRequest
 
 REQUESTS = [
-    ExplainRequest, WeighRequest, CohortRequest, InvariancesRequest, RetrainRequest, DoctorRequest, CheckRequest,
-    BenchRequest, StudyRequest, DemoRequest,
+    ExplainRequest, WeighRequest, CohortRequest, InvariancesRequest, AttackRequest, RetrainRequest, DoctorRequest,
+    CheckRequest, BenchRequest, StudyRequest, DemoRequest,
 ]  # fmt: skip
 
 ASKED: list[Request] = []

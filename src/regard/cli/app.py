@@ -11,6 +11,7 @@ from regard.cli.study import study
 from regard.cli.verbs import verb
 from regard.cli.view import view
 from regard.demo.request import DemoRequest
+from regard.runs.requests.attack import AttackRequest
 from regard.runs.requests.check import CheckRequest
 from regard.runs.requests.cohort import CohortRequest
 from regard.runs.requests.doctor import DoctorRequest
@@ -70,6 +71,7 @@ _VERBS = (
     verb("cohort", CohortRequest, "regard.runs.of_cohort:cohort"),
     verb("retrain", RetrainRequest, "regard.runs.retraining:retrain"),
     verb("invariances", InvariancesRequest, "regard.runs.searching:invariances"),
+    verb("attack", AttackRequest, "regard.runs.attacking:attack"),
     view,
     verb("models", CheckRequest, "regard.runs.checking:check"),
     methods,

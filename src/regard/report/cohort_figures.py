@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from regard.core.errors import MissingDependencyError
@@ -17,8 +17,8 @@ from regard.core.optional import need
 from regard.core.volume import Volume
 from regard.io.atomic import atomic
 from regard.io.maps import nifti_bytes
-from regard.report.colours import NEGLIGIBLE, PERCENTILE, paint, table
-from regard.report.display import display_volume, grey, planes, slice_of, window
+from regard.report.colours import colormap, full_colour, paint
+from regard.report.display import display_volume, grey, inside, peak, planes, slice_of, window
 
 __all__ = ["draw_pattern", "draw_population", "draw_predictions", "draw_regions"]
 
@@ -109,21 +109,17 @@ class _Row:
     @property
     def full(self) -> float:
         """Value in full colour, as `regard.report.colours.scale_of`."""
-        sizes = self.values.tensor.abs()
-        sizes = sizes[torch.isfinite(sizes)]
-        largest = float(sizes.max())
-        return float(np.percentile(sizes[sizes >= NEGLIGIBLE * largest].numpy(), PERCENTILE)) if largest else 1.0
+        return full_colour(self.values.tensor.detach().cpu().numpy())
 
 
 def _slices(rows: Sequence[_Row], base: Volume, path: Path, title: str) -> Path:
-    """Planes through the largest value of the first row, for each row, with its colour bar; of signals, traces."""
+    """Planes through the peak of the first row inside the body, with its colour bar; of signals, traces over time."""
     if base.signal is not None:
         return _traces(rows, base, path, title)
     scan = display_volume(base)
     shown = planes(scan)
     maps = [display_volume(replace(row.values, has_geometry=base.has_geometry)).tensor[0].numpy() for row in rows]
-    sizes = np.nan_to_num(np.abs(maps[0]), nan=-1.0)
-    place = np.unravel_index(int(sizes.argmax()), sizes.shape)
+    place = peak(torch.as_tensor(maps[0]), inside(scan))
     low, high = window(grey(scan), scan.unit)
     image = (grey(scan) - low) / (high - low)
     extent = np.multiply(scan.shape, scan.spacing)
@@ -149,7 +145,7 @@ def _slices(rows: Sequence[_Row], base: Volume, path: Path, title: str) -> Path:
             of = f", slice {index + 1} of {scan.shape[plane.through]}" if scan.shape[plane.through] > 1 else ""
             sides = f" ({plane.letters[0]} left, {plane.letters[1]} right)" if plane.letters else ""
             axis.set_title((plane.name if plane.letters else "") + of + sides, fontsize=7, color=_QUIET, pad=3)
-        colours = ListedColormap(table(row.both) / 255.0)
+        colours = colormap(row.both)
         bar = part.colorbar(
             ScalarMappable(Normalize(-row.full if row.both else 0.0, row.full), colours),
             ax=list(axes), orientation="horizontal", aspect=50, shrink=0.6, pad=0.02,
@@ -198,7 +194,7 @@ def _brains(rows: Sequence[_Row], stem: Path, title: str) -> list[Path]:
                 colorbar=True,
                 plot_abs=False,
                 symmetric_cbar=row.both,
-                cmap="RdBu_r" if row.both else "inferno",
+                cmap=colormap(row.both, ground=1.0),
                 vmin=-row.full if row.both else 0.0,
                 vmax=row.full,
                 threshold=0.1 * row.full,

@@ -2,20 +2,49 @@
 
 An oriented volume is permuted and flipped to "LPI" (axes run to the patient's left, back and feet), so that each
 plane is a plain slice in radiological convention: the patient's left lies at the picture's right, anterior and
-superior at its top. A picture without geometry stays as on screen, row down and column right. Nothing is resampled:
-an oblique volume is shown along its own nearest axes.
+superior at its top. Within ``convention("neurological")`` it is "RPI", the patient's right at the picture's right, in
+every figure and page alike. A picture without geometry stays as on screen, row down and column right. Nothing is
+resampled: an oblique volume is shown along its own nearest axes.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from nibabel import affines, orientations
 
+from regard.core.errors import InputError
 from regard.core.explanation import Explanation
+from regard.core.foreground import background_level
+from regard.core.geometry import Grid, resample
 from regard.core.volume import Volume
 
-__all__ = ["Plane", "display_volume", "extreme", "grey", "obliquity", "planes", "shrink", "slice_of", "window"]
+__all__ = [
+    "Convention",
+    "Plane",
+    "convention",
+    "display_volume",
+    "extreme",
+    "grey",
+    "inside",
+    "obliquity",
+    "peak",
+    "placed",
+    "planes",
+    "shrink",
+    "slice_of",
+    "window",
+]
+
+Convention = Literal["radiological", "neurological"]
+_foregrounds: WeakKeyDictionary[Volume, torch.Tensor] = WeakKeyDictionary()
+"""A scan lies under many maps, and its voxels are sorted for this."""
+_convention: ContextVar[Convention] = ContextVar("regard_convention", default="radiological")
 
 SOFT_TISSUE = (-160.0, 240.0)
 """Window of a CT image of soft tissue [HU]."""
@@ -47,16 +76,44 @@ _ANATOMY = (
     Plane("coronal", 0, 2, 1, ("R", "L", "S", "I")),
     Plane("sagittal", 1, 2, 0, ("A", "P", "S", "I")),
 )
+_MIRRORED = tuple(
+    replace(p, letters=("L", "R", *p.letters[2:])) if p.letters and p.letters[0] == "R" else p for p in _ANATOMY
+)
 _PICTURE = tuple(
     replace(p, name=name, letters=None) for p, name in zip(_ANATOMY, ("picture", "side", "end"), strict=True)
 )
 
 
+@contextmanager
+def convention(name: Convention) -> Iterator[None]:
+    """Turn left and right of every picture and page that is made within this context.
+
+    Parameters
+    ----------
+    name
+        ``"radiological"``: the patient's right at the left of axial and coronal pictures; ``"neurological"``: at the
+        right.
+
+    Raises
+    ------
+    InputError
+        If there is no such convention.
+    """
+    if name not in ("radiological", "neurological"):
+        raise InputError(f"convention={name!r}", "radiological or neurological", "choose one")
+    token = _convention.set(name)
+    try:
+        yield
+    finally:
+        _convention.reset(token)
+
+
 def display_volume(volume: Volume) -> Volume:
-    """The same voxels with axes that run left, posterior and inferior; a picture without geometry as it is."""
+    """The same voxels with axes that run left (right where neurological), back and down; a picture as it is."""
     if not volume.has_geometry:
         return volume
-    turn = orientations.ornt_transform(orientations.io_orientation(volume.affine), orientations.axcodes2ornt("LPI"))
+    shown = orientations.axcodes2ornt("LPI" if _convention.get() == "radiological" else "RPI")
+    turn = orientations.ornt_transform(orientations.io_orientation(volume.affine), shown)
     order = [int(np.flatnonzero(turn[:, 0] == axis)[0]) for axis in range(3)]
     tensor = volume.tensor.permute(0, *[1 + axis for axis in order])
     tensor = tensor.flip([1 + place for place, axis in enumerate(order) if turn[axis, 1] < 0])
@@ -65,7 +122,9 @@ def display_volume(volume: Volume) -> Volume:
 
 def planes(display: Volume) -> tuple[Plane, ...]:
     """The planes worth showing of a display volume: three, or one where it is a slice thick."""
-    known = _ANATOMY if display.has_geometry else _PICTURE
+    known = _PICTURE
+    if display.has_geometry:
+        known = _ANATOMY if _convention.get() == "radiological" else _MIRRORED
     flat = [p for p in known if display.shape[p.through] == 1]
     if not flat:
         return known
@@ -101,17 +160,48 @@ def window(values: np.ndarray, unit: str = "") -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def extreme(explanation: Explanation) -> tuple[int, int, int]:
-    """Voxel (i, j, k) of the scan where the map is farthest from zero, among those whose sign is resolved, if any."""
-    size = explanation.relevance.tensor[0].abs()
-    seen = torch.isfinite(size)
-    resolved = explanation.resolved()
-    if resolved is not None and bool((seen & resolved).any()):
-        seen = seen & resolved
+def inside(volume: Volume) -> torch.Tensor:
+    """Foreground of an image (i, j, k): where it is not background, by the rule of `regard.core.foreground`."""
+    known = _foregrounds.get(volume)
+    if known is None:
+        values = torch.as_tensor(grey(volume))
+        seen = torch.isfinite(values)
+        known = seen & (values > background_level(values[seen])) if bool(seen.any()) else seen
+        _foregrounds[volume] = known
+    return known
+
+
+def peak(values: torch.Tensor, within: torch.Tensor) -> tuple[int, int, int]:
+    """Voxel (i, j, k) where ``values`` are farthest from zero, inside the mask ``within`` where any of it was seen.
+
+    The middle where nothing was seen, and the middle of the mask where all values in it are zero.
+    """
+    seen = torch.isfinite(values)
     if not bool(seen.any()):
-        return tuple(n // 2 for n in explanation.relevance.shape)  # type: ignore[return-value]
-    place = int(torch.where(seen, size, -1.0).argmax())
-    return tuple(int(i) for i in np.unravel_index(place, explanation.relevance.shape))  # type: ignore[return-value]
+        return tuple(n // 2 for n in values.shape)  # type: ignore[return-value]
+    among = seen & within if bool((seen & within).any()) else seen
+    sizes = torch.where(among, values.abs(), -1.0)
+    if not bool(sizes.max() > 0):
+        # Nothing stands out: open in the thick of the image, not at its first voxel.
+        places = among.nonzero().double()
+        chosen = int((places - places.mean(0)).square().sum(1).argmin())
+        return tuple(int(i) for i in places[chosen])  # type: ignore[return-value]
+    return tuple(int(i) for i in np.unravel_index(int(sizes.argmax()), sizes.shape))  # type: ignore[return-value]
+
+
+def extreme(explanation: Explanation) -> tuple[int, int, int]:
+    """Voxel (i, j, k) of the scan where pictures of a map open: its `peak` inside the foreground.
+
+    Among the voxels whose sign is resolved, where there are any in it.
+    """
+    values = explanation.relevance.tensor[0].detach().cpu()
+    seen = torch.isfinite(values)
+    within = seen & inside(explanation.scan)
+    within = within if bool(within.any()) else seen
+    resolved = explanation.resolved()
+    if resolved is not None and bool((within & resolved.cpu()).any()):
+        within = within & resolved.cpu()
+    return peak(values, within)
 
 
 def obliquity(volume: Volume) -> float:
@@ -119,6 +209,19 @@ def obliquity(volume: Volume) -> float:
     if not volume.has_geometry:
         return 0.0
     return float(np.degrees(affines.obliquity(volume.affine).max()))
+
+
+def placed(volume: Volume, grid: Grid) -> Volume:
+    """A volume on another grid, linear among the voxels that were seen, NaN where less than half of the weight was.
+
+    A border of NaN so leaves its neighbours as they are. For display only.
+    """
+    seen = torch.isfinite(volume.tensor)
+    weight = resample(volume.with_tensor(seen.double()), grid, order=1).tensor
+    values = volume.tensor.double().where(seen, torch.zeros((), dtype=torch.double, device=seen.device))
+    spread = resample(volume.with_tensor(values), grid, order=1)
+    mean = torch.where(weight >= 0.5 - 1e-9, spread.tensor / weight, torch.nan)
+    return spread.with_tensor(mean.to(volume.tensor.dtype))
 
 
 def shrink(volume: Volume, factor: int) -> Volume:

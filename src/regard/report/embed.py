@@ -10,7 +10,7 @@ import gzip
 import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,19 @@ from regard.core.explanation import Explanation
 from regard.core.geometry import resample
 from regard.core.volume import Volume
 from regard.report import words
-from regard.report.colours import is_signed, scale_key
-from regard.report.display import display_volume, extreme, grey, obliquity, planes, shrink, window
+from regard.report.colours import is_signed, outline_colour, scale_key
+from regard.report.display import (
+    display_volume,
+    extreme,
+    grey,
+    inside,
+    obliquity,
+    peak,
+    placed,
+    planes,
+    shrink,
+    window,
+)
 
 __all__ = ["Scene", "fit", "pack", "unpack"]
 
@@ -38,15 +49,16 @@ class Scene:
         Maps of one input of one case, on one grid.
     scales
         Value drawn in full colour, by `regard.report.colours.scale_key`.
-    truth
-        Binary volume whose outline can be shown.
+    outlines
+        Binary volumes whose borders can be drawn, by what they are: the target's region, an atlas region, a lesion.
+        ``truth`` is hidden until it is asked for, so that a map is seen before its answer.
     output
         The network's output image.
     """
 
     explanations: Sequence[Explanation]
     scales: Mapping[Hashable, float]
-    truth: Volume | None = None
+    outlines: Mapping[str, Volume] = field(default_factory=dict)
     output: Volume | None = None
 
     @property
@@ -56,7 +68,7 @@ class Scene:
 
     def bytes_estimate(self, factor: int) -> float:
         """About how many bytes the scene takes when shown in blocks of ``factor`` voxels a side."""
-        layers = 1 + len(self.explanations) + (self.output is not None)
+        layers = 1 + len(self.explanations) + (self.output is not None) + 0.1 * len(self.outlines)
         return math.prod(-(-n // factor) for n in self.scan.shape) * layers * 2 * 0.7 * 4 / 3
 
     def build(self, factor: int = 1) -> dict[str, Any]:
@@ -65,8 +77,7 @@ class Scene:
         full = display_volume(self._plain(self.scan, torch.as_tensor(grey(self.scan))))
         shown = shrink(full, factor)
         to_index = np.linalg.inv(grid.affine) @ shown.affine
-        start = shown.grid.to_index(list(grid.to_world(extreme(self.explanations[0]))))
-        start = np.clip(np.rint(start), 0, np.array(shown.shape) - 1).astype(int)
+        start = self._start(shown, factor)
         low, high = window(grey(shown), self.scan.unit)
         return {
             "shape": list(shown.shape),
@@ -77,22 +88,39 @@ class Scene:
             "oblique": round(obliquity(self.scan), 1),
             "block": factor,
             "unit": self.scan.unit,
-            "start": start.tolist(),
+            "start": start,
             "planes": [
                 {"name": p.name, "axes": [p.columns, p.rows, p.through], "letters": p.letters} for p in planes(shown)
             ],
             "image": {**_levels(grey(shown)), "window": [low, high]},
             "output": self._output(factor),
-            "truth": None if self.truth is None else pack(self._mask(self.truth, factor)),
+            "outlines": [
+                {
+                    "name": name,
+                    "colour": outline_colour(n),
+                    "shown": name != "truth",
+                    "data": pack(self._mask(volume, factor)),
+                }
+                for n, (name, volume) in enumerate(self.outlines.items())
+            ],
             "maps": [self._map(e, factor) for e in self.explanations],
         }
+
+    def _start(self, shown: Volume, factor: int) -> list[int]:
+        """Voxel of the shown image at which it opens: the extreme of the first map, at a place that is seen."""
+        world = self.scan.grid.to_world(extreme(self.explanations[0]))
+        near = np.clip(np.rint(shown.grid.to_index(list(world))), 0, np.array(shown.shape) - 1).astype(int)
+        values = self._shown(self.explanations[0].relevance, factor)
+        if np.isfinite(values[tuple(near)]) or not np.isfinite(values).any():
+            return [int(i) for i in near]
+        return list(peak(torch.as_tensor(values), torch.as_tensor(grey(shrink(_inside(self.scan), factor)) >= 0.5)))
 
     def _plain(self, volume: Volume, array: torch.Tensor) -> Volume:
         return Volume(array.detach().cpu().float()[None], volume.affine, volume.unit, "", self.scan.has_geometry)
 
     def _shown(self, volume: Volume, factor: int, *, order: int = 1) -> np.ndarray:
         if not volume.grid.matches(self.scan.grid):
-            volume = resample(volume, self.scan.grid, order=order, fill=math.nan if order else 0.0)
+            volume = placed(volume, self.scan.grid) if order else resample(volume, self.scan.grid, order=0)
         array: np.ndarray = shrink(display_volume(self._plain(volume, volume.tensor[0])), factor).tensor[0].numpy()
         return array
 
@@ -132,6 +160,12 @@ class Scene:
             "unseen": bool(np.isnan(values).any()),
             "unresolved": None if unresolved is None else pack(unresolved),
         }
+
+
+def _inside(scan: Volume) -> Volume:
+    """The foreground of a scan as an image on its display grid."""
+    mask = Volume(inside(scan)[None].float(), scan.affine, "label", "", scan.has_geometry)
+    return display_volume(mask)
 
 
 def _levels(values: np.ndarray) -> dict[str, Any]:

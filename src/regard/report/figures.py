@@ -1,7 +1,7 @@
 """Pictures of maps: the image with the map over it, its colour bar, unit and sign sentence."""
 
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from regard.core.explanation import Explanation
 from regard.core.volume import Volume
 from regard.io.atomic import atomic
 from regard.report import words
-from regard.report.colours import is_signed, paint, scale_key, scale_of
+from regard.report.colours import GROUND, is_signed, paint, scale_key, scale_of
 from regard.report.display import Plane, display_volume, extreme, grey, obliquity, planes, slice_of, window
+from regard.report.outlines import draw_outlines, masks
 from regard.report.signals import draw_signal
 
 __all__ = ["draw", "overlay", "place_of", "turned"]
@@ -25,19 +26,25 @@ _LONG_SIDE = 480
 
 
 def overlay(
-    explanation: Explanation, path: str | Path, *, scale: float | Mapping[Hashable, float] | None = None
+    explanation: Explanation,
+    path: str | Path,
+    *,
+    scale: float | Mapping[Hashable, float] | None = None,
+    outlines: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a PNG of the image with the map over it.
 
     Parameters
     ----------
     explanation
-        What to draw: the planes through the map's extreme, in radiological convention.
+        What to draw: the planes through the map's extreme inside the foreground.
     path
         The file, ``maps/<stem>.png``.
     scale
         Value drawn in full colour, or `regard.report.colours.common_scales` of the maps it is compared with; by
         default `regard.report.colours.scale_of` this map.
+    outlines
+        Regions whose borders are drawn, by what they are.
 
     Returns
     -------
@@ -45,7 +52,7 @@ def overlay(
         The file.
     """
     path = Path(path)
-    figure = draw(explanation, scale=scale)
+    figure = draw(explanation, scale=scale, outlines=outlines)
     with atomic(path) as draft, warnings.catch_warnings():
         # A case id may be written in a script that the font lacks: a box is drawn for it.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
@@ -57,6 +64,7 @@ def draw(
     explanation: Explanation,
     *,
     scale: float | Mapping[Hashable, float] | None = None,
+    outlines: Any = None,
     new: Callable[..., Figure] = Figure,
 ) -> Figure:
     """The figure that `overlay` writes; one set of axes per plane, titled with the plane's name.
@@ -71,7 +79,7 @@ def draw(
         return draw_signal(
             explanation,
             full,
-            lambda figure, unseen: _captions(figure, explanation, full, shared=shared, unseen=unseen),
+            lambda figure, unseen: _captions(figure, explanation, full, shared=shared, unseen=unseen, outlined=()),
             lambda axis: _colour_bar(axis, full, explanation),
             new,
         )
@@ -82,6 +90,7 @@ def draw(
     base = (grey(scan) - low) / (high - low)
     relevance = turned(explanation, explanation.relevance)
     resolved = _resolved(explanation)
+    regions = masks(outlines, explanation)
     extent = np.multiply(scan.shape, scan.spacing)
     sides = [(float(extent[p.columns]), float(extent[p.rows])) for p in shown]
     pictures = [(p, side, True) for p, side in zip(shown, sides, strict=True)]
@@ -98,9 +107,13 @@ def draw(
         values, sure = (values, sure) if over else (np.zeros_like(values), None)
         picture = paint(image, values, full, signed=is_signed(explanation), resolved=sure)
         axis.imshow(picture, extent=(0, side[0], side[1], 0), interpolation="nearest", aspect="equal")
+        draw_outlines(axis, regions, plane, index, side)
         _label(axis, plane, scan, index, over=over or len(shown) > 1)
     _colour_bar(bar, full, explanation)
-    _captions(figure, explanation, full, shared=full != scale_of(explanation), unseen=bool(np.isnan(relevance).any()))
+    _captions(
+        figure, explanation, full, shared=full != scale_of(explanation), unseen=bool(np.isnan(relevance).any()),
+        outlined=regions,
+    )  # fmt: skip
     return figure
 
 
@@ -175,7 +188,7 @@ def _colour_bar(axis: Axes, full: float, explanation: Explanation) -> None:
     signed = is_signed(explanation)
     low = -full if signed else 0.0
     values = np.linspace(low, full, 255)[None].repeat(24, 0)
-    under = 0.25 if explanation.scan.signal is None else 1.0
+    under = GROUND if explanation.scan.signal is None else 1.0
     colours = paint(np.full(values.shape, under), values, full, signed=signed)
     axis.imshow(colours, extent=(low, full, 0, 1), aspect="auto")
     axis.set_yticks([])
@@ -186,7 +199,9 @@ def _colour_bar(axis: Axes, full: float, explanation: Explanation) -> None:
         spine.set_visible(False)
 
 
-def _captions(figure: Figure, explanation: Explanation, full: float, *, shared: bool, unseen: bool) -> None:
+def _captions(
+    figure: Figure, explanation: Explanation, full: float, *, shared: bool, unseen: bool, outlined: Iterable[str]
+) -> None:
     inches = figure.get_figheight()
     name = f"{explanation.name}, input {explanation.input}" if explanation.input else explanation.name
     put = figure.text
@@ -203,7 +218,8 @@ def _captions(figure: Figure, explanation: Explanation, full: float, *, shared: 
     notes = [words.sign_sentence(explanation)]
     own = "99.5th percentile of |value| over 0.1 % of its largest"
     notes.append(f"colours: {'scale shared with the compared maps' if shared else own}")
-    second = (["striped: not seen by the network"] if unseen else []) + (
+    second = [f"outlined: {', '.join(outlined)}"] if outlined else []
+    second += (["striped: not seen by the network"] if unseen else []) + (
         ["grey: sign not resolved"] if explanation.resolved() is not None else []
     )
     put(0.5, 0.22 / inches, words.in_figure("; ".join(notes)), fontsize=8, color=_TEXT, ha="center")

@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,10 +20,21 @@ from regard.core.plain_text import without_controls
 from regard.core.volume import Volume
 from regard.io.atomic import write_text
 from regard.report import words
-from regard.report.colours import UNRESOLVED, common_scales, table
+from regard.report.colours import GROUND, common_scales, look
 from regard.report.embed import Scene, fit
 
-__all__ = ["MAX_BYTES", "Chapter", "ReportCase", "content_hash", "environment", "static", "write_report"]
+__all__ = [
+    "MAX_BYTES",
+    "Chapter",
+    "ReportCase",
+    "content_hash",
+    "environment",
+    "page_parts",
+    "page_script",
+    "script_json",
+    "static",
+    "write_report",
+]
 
 MAX_BYTES = 15_000_000
 """Largest report."""
@@ -65,6 +76,8 @@ class ReportCase:
         Its maps; those of one input share a viewer.
     truth
         Binary volume whose outline can be shown over the maps.
+    outlines
+        Further binary volumes to outline, by what they are: the target's region, regions of an atlas, a lesion, a box.
     output
         The network's output image, shown beside the input.
     rows
@@ -76,6 +89,7 @@ class ReportCase:
     truth: Volume | None = None
     output: Volume | None = None
     rows: Sequence[Row] = ()
+    outlines: Mapping[str, Volume] = field(default_factory=dict)
 
 
 def write_report(
@@ -143,8 +157,6 @@ def write_report(
         "words": words,
         "readings": words.readings(e for case in cases for e in case.explanations),
         "compact": compact,
-        "style": static("report.css"),
-        "script": static("report.js"),
     }
     frame = len(_render(page, []).encode())
     budget = max_bytes - frame
@@ -178,22 +190,27 @@ def static(name: str) -> str:
     return (resources.files("regard.report") / "static" / name).read_text(encoding="utf-8")
 
 
-def _render(page: Row, scenes: Sequence[Row | None]) -> str:
-    data = {
-        "scenes": scenes,
-        "signed": table(True).ravel().tolist(),
-        "unsigned": table(False).ravel().tolist(),
-        "unresolved": UNRESOLVED,
+def page_script() -> str:
+    """The script of a page with viewers: colours, values, viewer, tables, and what starts them."""
+    return "".join(static(f"{name}.js") for name in ("colours", "values", "tables", "pictures", "viewer", "report"))
+
+
+def page_parts() -> dict[str, Any]:
+    """Style, script, colours and policy of a page with viewers, by the names that templates use."""
+    style, script = static("report.css"), page_script()
+    return {
+        "style": style,
+        "script": script,
+        "looks": script_json({"signed": look(True), "unsigned": look(False), "ground": GROUND}),
+        "script_json": script_json,
+        "policy": "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src {content_hash(style)}; script-src {content_hash(script)}",
+        "inline": Markup,
     }
-    template = environment().get_template("report.html.j2")
-    return template.render(
-        **page,
-        scenes=scenes,
-        data=_script_json(data),
-        policy="default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src {content_hash(page['style'])}; script-src {content_hash(page['script'])}",
-        inline=Markup,
-    )
+
+
+def _render(page: Row, scenes: Sequence[Row | None]) -> str:
+    return environment().get_template("report.html.j2").render(**page, scenes=scenes, **page_parts())
 
 
 def content_hash(text: str) -> str:
@@ -201,7 +218,7 @@ def content_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _script_json(value: Any) -> Markup:
+def script_json(value: Any) -> Markup:
     """JSON that no name inside it can end: markup characters are written as escapes."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
@@ -215,6 +232,7 @@ def _scenes(cases: Sequence[ReportCase]) -> tuple[list[Scene], list[dict[str, An
     views = []
     for case in cases:
         scales = common_scales(case.explanations)
+        outlines = {**case.outlines, **({} if case.truth is None else {"truth": case.truth})}
         groups: list[list[Explanation]] = []
         for explanation in case.explanations:
             for group in groups:
@@ -230,7 +248,7 @@ def _scenes(cases: Sequence[ReportCase]) -> tuple[list[Scene], list[dict[str, An
                 parts.append({"scene": None, "input": group[0].input, "maps": group, "pictures": drawn})
                 continue
             parts.append({"scene": len(scenes), "input": group[0].input, "maps": group, "pictures": []})
-            scenes.append(Scene(group, scales, case.truth, case.output if not parts[1:] else None))
+            scenes.append(Scene(group, scales, outlines, case.output if not parts[1:] else None))
         warnings = list(dict.fromkeys(w for e in case.explanations for w in e.warnings))
         views.append({"case": case, "parts": parts, "warnings": warnings, "rows": _table(case.rows)})
     return scenes, views

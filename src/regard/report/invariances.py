@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from regard.core.volume import Volume
 from regard.io.atomic import atomic
+from regard.report.colours import colormap
 from regard.report.display import display_volume, grey, planes, slice_of, window
 
 __all__ = ["Row", "draw_curve", "draw_gallery", "draw_spread", "embedded", "save_figure"]
@@ -73,7 +74,7 @@ def draw_gallery(image: Volume, output: Volume | float, rows: Sequence[Row], tit
             if levels is not None:
                 kind |= {"vmin": levels[0], "vmax": levels[1]}
             else:
-                kind = {"cmap": "RdBu_r", "vmin": -full, "vmax": full}
+                kind = {"cmap": colormap(True), "vmin": -full, "vmax": full}
             shown = axis.imshow(values, interpolation="nearest", **kind)
             axis.set_xticks([])
             axis.set_yticks([])
@@ -92,7 +93,7 @@ def draw_spread(maps: Mapping[str, Volume]) -> Figure:
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
     full = max(max(float(v.tensor.max()) for v in maps.values()), 1e-12)
     for axis, (name, volume) in zip(axes, maps.items(), strict=True):
-        shown = axis.imshow(_plane(volume, grey(display_volume(volume))), cmap="magma", vmin=0, vmax=full)
+        shown = axis.imshow(_plane(volume, grey(display_volume(volume))), cmap=colormap(False), vmin=0, vmax=full)
         axis.set_title(name, fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])

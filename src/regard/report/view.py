@@ -1,9 +1,7 @@
 """`regard view`: a run folder in the browser, served on loopback, by token, listed files only."""
 
-import csv
 import hmac
 import importlib.util
-import json
 import secrets
 import shutil
 import webbrowser
@@ -12,13 +10,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from logging import getLogger
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from regard.core.errors import FileError
-from regard.io.names import without_map_ending
-from regard.report import words
-from regard.report.html import content_hash, environment, static
+from regard.report import view_pages
+from regard.report.html import content_hash, page_script, static
+from regard.report.sheets import sheet, write_sheet
 
 __all__ = ["Site", "listed_files", "make_server", "niivue_script", "serve"]
 
@@ -28,9 +25,6 @@ _LISTED = (
     *("report.html", "maps/*.nii.gz", "maps/*.tsv", "maps/*.json", "maps/*.png", "figures/*", "population/*.nii.gz"),
     *("population/*.json", "population/*.png", "samples/*.nii.gz", "regions.tsv"),
 )
-_VOLUMES = ("maps", "population", "samples")
-"""Folders whose volumes are shown, in the order of the index."""
-_MOST_ROWS = 400
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json; charset=utf-8",
@@ -53,10 +47,10 @@ def _policy(kind: str) -> str:
     sandbox, where it is of no origin and can ask this server for nothing.
     """
     if kind == "report":
-        scripts = " ".join((content_hash(static("report.js")), *_OLDER_SCRIPTS))
-        shown = f"script-src {scripts}; style-src 'unsafe-inline'; img-src data:; sandbox allow-scripts"
+        scripts = " ".join((content_hash(page_script()), *_OLDER_SCRIPTS))
+        shown = f"script-src {scripts}; style-src 'unsafe-inline'; img-src data:; sandbox allow-scripts allow-downloads"
     elif kind == "index":
-        shown = "style-src 'self'; img-src 'self'"
+        shown = "style-src 'self'; img-src 'self' data:"
     elif kind == "volume":
         shown = (
             "script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -103,12 +97,16 @@ class Site:
         Images outside the folder that may be shown under their maps: case id to NIfTI file.
     niivue
         NiiVue's script, None without it.
+    images
+        Further images of cases, of any kind that is read (DICOM, PNG): drawn in the pages of their cases, never sent
+        as files.
     """
 
     folder: Path
     token: str
     scans: Mapping[str, Path] = field(default_factory=dict)
     niivue: Path | None = None
+    images: Mapping[str, Path] = field(default_factory=dict)
     _known: dict[tuple[int, ...], dict[str, Path]] = field(default_factory=dict)
 
     def files(self) -> dict[str, Path]:
@@ -127,16 +125,22 @@ class Site:
         """Media type, policy and content of the page or file at ``path`` under the token; None when not listed."""
         files = self.files()
         if path in ("", "index.html"):
-            return _TYPES[".html"], "index", self._index(files)
-        if path in ("page.css", "volume.js"):
+            return _TYPES[".html"], "index", view_pages.index(self.folder, files, niivue=self.niivue is not None)
+        if path in ("page.css", "volume.js", "colours.js"):
             text = static("report.css" if path == "page.css" else path)
             return _TYPES[path[path.rindex(".") :]], "file", text.encode()
         if path == "niivue.js" and self.niivue:
             return _TYPES[".js"], "file", self.niivue
         if path.startswith("volume/") and self.niivue:
             name = path.removeprefix("volume/").removesuffix(".html")
-            name = name if name.partition("/")[0] in _VOLUMES else f"maps/{name}"
-            return (_TYPES[".html"], "volume", self._volume(name, files)) if f"{name}.nii.gz" in files else None
+            name = name if name.partition("/")[0] in view_pages.VOLUMES else f"maps/{name}"
+            if f"{name}.nii.gz" not in files:
+                return None
+            return _TYPES[".html"], "volume", view_pages.volume(name, files, self.scans)
+        if path.startswith("sheet/") and path.endswith(".html"):
+            kind, _, stem = path.removeprefix("sheet/").removesuffix(".html").partition("/")
+            page = sheet(kind, stem, files, {**self.scans, **self.images})
+            return None if page is None else (_TYPES[".html"], "report", write_sheet(page))
         if path.startswith("scans/"):
             case = path.removeprefix("scans/").removesuffix(".nii.gz").removesuffix(".nii")
             scan = self.scans.get(case)
@@ -145,93 +149,6 @@ class Site:
             kind = _TYPES.get(Path(path).suffix.lower(), "application/octet-stream")
             return kind, "report" if path == "report.html" else "file", files[path]
         return None
-
-    def _index(self, files: Mapping[str, Path]) -> bytes:
-        parts: dict[str, list[dict[str, Any]]] = {}
-        shown = set()
-        for name in files:
-            folder, _, file = name.partition("/")
-            stem = without_map_ending(file)
-            aside = "_space-network_" in name or (folder == "maps" and not stem.endswith("_relevance"))
-            if stem == file or folder not in _VOLUMES or aside:
-                continue
-            picture = f"{folder}/{stem}.png"
-            shown.add(picture)
-            parts.setdefault(folder, []).append(
-                {
-                    "title": stem.replace("_relevance", ""),
-                    "address": quote(stem if folder == "maps" else f"{folder}/{stem}"),
-                    "picture": quote(picture) if picture in files else None,
-                    "table": quote(name) if name.endswith(".tsv") else None,
-                }
-            )
-        pictures = [n for n in files if n.endswith(".png") and n not in shown and not n.startswith("maps/")]
-        page = environment().get_template("index.html.j2")
-        return page.render(
-            title=self.folder.resolve().name,
-            report="report.html" in files,
-            parts=[(_HEADINGS[f], parts[f]) for f in _VOLUMES if f in parts],
-            pictures=[{"title": Path(n).stem.replace("_", " "), "address": quote(n)} for n in pictures],
-            regions=_rows(files["regions.tsv"]) if "regions.tsv" in files else [],
-            niivue=self.niivue is not None,
-            words=words,
-        ).encode()
-
-    def _volume(self, name: str, files: Mapping[str, Path]) -> bytes:
-        folder, _, stem = name.partition("/")
-        sidecar = self._sidecar(files.get(f"{name}.json"))
-        case = stem.rpartition("_desc-")[0] if folder == "maps" else stem.partition("_sample-")[0]
-        names = [case, str(sidecar.get("case", ""))]
-        scan = next((n for n in names if n in self.scans and self.scans[n].is_file()), None)
-        suffix = ".nii.gz" if scan and self.scans[scan].name.endswith(".gz") else ".nii"
-        # The page of a map lies one step below the index, that of another volume two.
-        up = "../" if folder == "maps" else "../../"
-        scan_address = None if scan is None else f"{up}scans/{quote(scan, safe='')}{suffix}"
-        template = f"population/{_TEMPLATE}.nii.gz"
-        if folder == "population" and template in files:
-            scan_address = f"{up}{template}"
-        page = environment().get_template("volume.html.j2")
-        return page.render(
-            stem=stem,
-            up=up,
-            facts=[(k, sidecar.get(k)) for k in ("case", "method", "quantity", "unit", "sign", "target", "prediction")],
-            map_address=f"{up}{folder}/{quote(stem)}.nii.gz",
-            scan_address=scan_address,
-            of_case=folder == "maps",
-            unsigned=sidecar.get("sign") == "unsigned",
-            words=words,
-        ).encode()
-
-    @staticmethod
-    def _sidecar(path: Path | None) -> dict[str, object]:
-        try:
-            read = json.loads(path.read_text(encoding="utf-8")) if path else {}
-        except (OSError, ValueError):
-            _log.warning("the sidecar %s cannot be read; the volume is shown without it", path)
-            return {}
-        return read if isinstance(read, dict) else {}
-
-
-_HEADINGS = {"maps": "Maps", "population": "Population", "samples": "Samples"}
-_TEMPLATE = "image_mean"
-
-
-def _rows(path: Path) -> list[list[str]]:
-    """Rows of a table for the eye, the header first: at most `_MOST_ROWS`, without columns that say nothing."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = [row for row, _ in zip(csv.reader(stream, dialect="excel-tab"), range(_MOST_ROWS + 1), strict=False)]
-    told = [
-        n for n in range(len(rows[0]) if rows else 0) if any(r[n] not in ("", "n/a") for r in rows[1:] if n < len(r))
-    ]
-    return [[_cell(row[n]) if n < len(row) else "" for n in told] for row in rows]
-
-
-def _cell(text: str) -> str:
-    try:
-        value = float(text)
-    except ValueError:
-        return "" if text == "n/a" else text
-    return words.number(int(value) if value.is_integer() else value)
 
 
 class _Server(ThreadingHTTPServer):
@@ -323,7 +240,11 @@ def _same(given: str, token: str) -> bool:
 
 
 def make_server(
-    folder: str | Path, port: int = 0, *, scans: Mapping[str, str | Path] | None = None
+    folder: str | Path,
+    port: int = 0,
+    *,
+    scans: Mapping[str, str | Path] | None = None,
+    images: Mapping[str, str | Path] | None = None,
 ) -> tuple[ThreadingHTTPServer, str]:
     """Bind a server for a run folder to 127.0.0.1; it answers once ``serve_forever`` is called.
 
@@ -335,6 +256,8 @@ def make_server(
         Port, 0 for a free one.
     scans
         Case id to the NIfTI file that may be shown under the case's maps; these alone are served from elsewhere.
+    images
+        Case id to an image of another kind (a DICOM series, a picture), drawn in the page of its case.
 
     Returns
     -------
@@ -351,15 +274,16 @@ def make_server(
     root = Path(folder)
     if not root.is_dir():
         raise FileError(f"'{folder}', which is not a folder", "a run folder", "give the folder after -o of the run")
-    images = {case: Path(path).resolve() for case, path in (scans or {}).items()}
-    for path in images.values():
+    served = {case: Path(path).resolve() for case, path in (scans or {}).items()}
+    drawn = {case: Path(path).resolve() for case, path in (images or {}).items()}
+    for path in served.values():
         if not path.name.endswith((".nii", ".nii.gz")):
             raise FileError(f"'{path.name}' as a scan to show", "a file .nii or .nii.gz", "view the report alone")
     try:
         server = _Server(("127.0.0.1", port), _Handler)
     except (OSError, OverflowError) as error:
         raise FileError(f"port {port}: {error}", "a free port", "leave out --port") from error
-    server.site = Site(root, secrets.token_urlsafe(24), images, niivue_script())
+    server.site = Site(root, secrets.token_urlsafe(24), served, niivue_script(), drawn)
     return server, f"http://127.0.0.1:{server.server_address[1]}/{server.site.token}/"
 
 
@@ -369,13 +293,14 @@ def serve(
     open_browser: bool = True,
     *,
     scans: Mapping[str, str | Path] | None = None,
+    images: Mapping[str, str | Path] | None = None,
     announce: Callable[[str], object] | None = None,
 ) -> str:
     """Serve a run folder until interrupted.
 
     Parameters
     ----------
-    folder, port, scans
+    folder, port, scans, images
         As `make_server` takes them.
     open_browser
         Whether to open the address in the user's browser.
@@ -387,7 +312,7 @@ def serve(
     str
         The address it answered at.
     """
-    server, url = make_server(folder, port, scans=scans)
+    server, url = make_server(folder, port, scans=scans, images=images)
     with server:
         if announce:
             announce(url)

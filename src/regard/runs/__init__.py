@@ -14,6 +14,8 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "AttackRequest": "regard.runs.requests.attack",
+    "AttackRunResult": "regard.runs.attacking",
     "CohortRequest": "regard.runs.requests.cohort",
     "CohortResult": "regard.runs.of_cohort",
     "DoctorRequest": "regard.runs.requests.doctor",
@@ -27,6 +29,7 @@ _HOMES = {
     "RunResult": "regard.runs.result",
     "WeighRequest": "regard.runs.requests.weigh",
     "WeighResult": "regard.runs.weighing",
+    "attack": "regard.runs.attacking",
     "cohort": "regard.runs.of_cohort",
     "explain": "regard.runs.explaining",
     "invariances": "regard.runs.searching",

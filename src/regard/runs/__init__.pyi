@@ -1,10 +1,13 @@
 """Public names of `regard.runs`, for type checkers; at run time each is loaded when it is first used."""
 
+from regard.runs.attacking import AttackRunResult as AttackRunResult
+from regard.runs.attacking import attack as attack
 from regard.runs.doctor import DoctorResult as DoctorResult
 from regard.runs.explaining import ExplainResult as ExplainResult
 from regard.runs.explaining import explain as explain
 from regard.runs.of_cohort import CohortResult as CohortResult
 from regard.runs.of_cohort import cohort as cohort
+from regard.runs.requests.attack import AttackRequest as AttackRequest
 from regard.runs.requests.cohort import CohortRequest as CohortRequest
 from regard.runs.requests.doctor import DoctorRequest as DoctorRequest
 from regard.runs.requests.explain import ExplainRequest as ExplainRequest

@@ -263,7 +263,15 @@ def _draw(this: _Run, case: Case, scans: Mapping[str, Volume]) -> None:
     explanations = _stored(this, case, scans)
     scales = common_scales(list(explanations.values()))
     for path, explanation in explanations.items():
-        overlay(explanation, _picture(path), scale=scales)
+        overlay(explanation, _picture(path), scale=scales, outlines=_regions(this))
+
+
+def _regions(this: _Run) -> dict[str, Volume]:
+    """Regions that the question speaks of, to be outlined."""
+    from regard.report.outlines import target_regions
+
+    mask = this.question.mask
+    return {**target_regions(this.question.target), **({} if mask is None else {"the mask": mask})}
 
 
 def _picture(path: Path) -> Path:
@@ -298,6 +306,7 @@ def _report(this: _Run, done: Sequence[Case], n_cases: int) -> list[dict[str, An
 
     rows: list[dict[str, Any]] = []
     shown_cases: list[ReportCase] = []
+    regions = _regions(this)
     for case in done:
         scans = scans_of(case, this.model, this.request.cut) if len(shown_cases) < REPORTED else {}
         explanations = []
@@ -309,7 +318,7 @@ def _report(this: _Run, done: Sequence[Case], n_cases: int) -> list[dict[str, An
                 if scans:
                     explanations.append(stored.explanation(scans[name] if name else next(iter(scans.values()))))
         if scans:
-            shown_cases.append(ReportCase(case.case, explanations, output=_output(this, case)))
+            shown_cases.append(ReportCase(case.case, explanations, output=_output(this, case), outlines=regions))
     if shown_cases:
         name = this.model.card.name
         meta = {"model": name, "target": rows[0]["target"], "cases": n_cases}

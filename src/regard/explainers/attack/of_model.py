@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from regard.core import recording
+from regard.core import randomness, recording
 from regard.core.errors import InputError
 from regard.core.geometry import resample
 from regard.core.quantity import Quantity
+from regard.core.recording import Network
 from regard.core.rows import target_values
 from regard.core.spatial import n_space
-from regard.core.target import AbstractTarget, TargetLike
+from regard.core.target import AbstractTarget, Logit, Probability, TargetLike
 from regard.core.volume import Volume
-from regard.explainers.attack.ball import Bounds
+from regard.explainers.attack.ball import Bounds, Norm, read_bounds, scaled_to
 from regard.explainers.attack.engine import attack
 from regard.explainers.attack.result import AttackResult, Attempt
 from regard.explainers.attack.settings import AttackPlan, Intensities
@@ -25,7 +26,10 @@ from regard.models.binding import bind_target
 from regard.models.case import PreparedCase, prepare_case
 from regard.models.model import Model
 
-__all__ = ["AttackedCase", "attack_case", "intensities_of"]
+__all__ = ["N_NOISE", "AttackedCase", "attack_case", "intensities_of", "moved_by_noise"]
+
+N_NOISE = 8
+"""Draws of noise that a tolerance is taken from, where none is given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +112,36 @@ def intensities_of(model: Model, prepared: PreparedCase, bounds: Bounds | None =
     )  # fmt: skip
 
 
+def moved_by_noise(
+    prepared: PreparedCase, target: AbstractTarget, intensities: Intensities, budget: float, norm: Norm, *, seed: int,
+    case: str,
+) -> float:  # fmt: skip
+    """How far noise of an attack's size moves a number, the furthest of `N_NOISE` draws: what an attack has to beat.
+
+    Signs of one size for ``"inf"``, a normal direction for ``"2"``; of a number that noise does not move at all, a
+    millionth of it.
+    """
+    x = prepared.inputs.tensors[0]
+    image = intensities.image(x).double()
+    scale, _ = intensities.constants(x)
+    bounds = read_bounds(intensities.bounds, image)
+
+    def value(network: Network, change: Tensor | float) -> float:
+        first = (x.double() + scale * change).to(x)
+        output = prepared.inputs.call(network, (first, *prepared.inputs.tensors[1:]))
+        return float(target_values(target, output, 1, n_space(x))[0])
+
+    with recording.intact(prepared.network) as network, torch.no_grad():
+        still, moved = value(network, 0.0), [0.0]
+        for draw in range(N_NOISE):
+            drawn = randomness.normal(image, seed, case, f"noise that a tolerance is taken from/{draw}").to(image)
+            direction = drawn.sign() if norm == "inf" else drawn
+            change = scaled_to(direction, image, budget, norm, bounds)
+            if change is not None:
+                moved.append(abs(value(network, change) - still))
+    return max(max(moved), 1e-6 * max(1.0, abs(still)))
+
+
 def attack_case(
     model: Model,
     scans: Volume | Mapping[str, Volume],
@@ -162,6 +196,13 @@ def attack_case(
     with recording.intact(prepared.network) as network, torch.no_grad():
         goal = bind_target(model, target, prepared.inputs.call(network, prepared.inputs.tensors), prepared)
     intensities = intensities_of(model, prepared, bounds)
+    unit, kept_within = goal.unit(model.card.output.unit()), []
+    if plan.tolerance is None and not isinstance(goal, (Logit, Probability)):
+        largest = max(plan.budgets)
+        tolerance = moved_by_noise(prepared, goal, intensities, largest, plan.norm, seed=seed, case=case)
+        plan = replace(plan, tolerance=tolerance)
+        noise = f"noise of {largest:g} {intensities.unit} moves it at most in {N_NOISE} draws"
+        kept_within.append(f"the prediction counts as kept within {tolerance:.3g} {unit}: as far as {noise}")
     built = {
         spec.label: fitted(spec, prepared).build(prepared.network, layer=layer or model.card.layer)
         for spec in (method, *seen_by, *([surrogate] if surrogate is not None else []))
@@ -176,8 +217,7 @@ def attack_case(
         towards=wanted, surrogate=None if surrogate is None else built[surrogate.label],
         seen_by={s.label: built[s.label] for s in seen_by}, seed=seed, case=case, label=method.label,
     )  # fmt: skip
-    unit = goal.unit(model.card.output.unit())
     followed = method if surrogate is None else surrogate
     named = [replace(a, prediction_unit=unit, attacked=followed.label) for a in result.attempts]
-    told = AttackResult(tuple(named), (*prepared.warnings, *result.warnings))
+    told = AttackResult(tuple(named), (*prepared.warnings, *kept_within, *result.warnings))
     return AttackedCase(told, model, prepared, goal, {k: e.meaning[0] for k, e in built.items()})

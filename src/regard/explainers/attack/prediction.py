@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from regard.core.errors import InputError
-from regard.core.rows import target_values
-from regard.core.target import AbstractTarget, Logit, Probability, single_tensor
+from regard.core.rows import rows_of, target_values
+from regard.core.target import AbstractTarget, Logit, Probability
 
 __all__ = ["Said", "Saying", "saying_of"]
 
@@ -160,7 +160,7 @@ def saying_of(target: AbstractTarget, output: object, tolerance: float | None) -
     value = float(target_values(target, output, 1).detach()[0])
     if not of_class:
         return Saying(target, tolerance, Said(value, None, None), 0)
-    n_classes = max(2, int(single_tensor(output)[0].numel()))
+    n_classes = max(2, int(rows_of(output, 1)[0].numel()))
     if isinstance(target, Probability) and (target.independent or target.activation == "sigmoid"):
         n_classes = 2
     scores, chances = (t.detach()[0].double() for t in _classes(target, output, 1, n_classes))

@@ -1,403 +1,58 @@
 "use strict";
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const signed = Uint8Array.from(data.signed);
-  const unsigned = Uint8Array.from(data.unsigned);
+// The page: the first viewer at once, further ones as they are scrolled to.
+(async () => {
+  const parse = (id) => JSON.parse(document.getElementById(id).textContent);
+  const looks = parse("looks");
+  const EAGER = 4;
 
-  // float16 to float: browsers learn it only now, so all 65536 values are tabulated.
-  const half = new Float32Array(65536);
-  for (let bits = 0; bits < 65536; bits += 1) {
-    const exponent = (bits >> 10) & 31;
-    const fraction = bits & 1023;
-    const size = exponent === 0 ? fraction * 2 ** -24
-      : exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
-    half[bits] = bits & 0x8000 ? -size : size;
-  }
-
-  async function unpack(text, width) {
-    const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-    if (width === 1) return bytes;
-    const n = bytes.length / 2;
-    const values = new Uint16Array(n);
-    for (let i = 0; i < n; i += 1) values[i] = bytes[i] | (bytes[n + i] << 8);
-    return values;
-  }
-
-  function make(tag, parent, properties = {}, text = "") {
-    const element = document.createElement(tag);
-    Object.assign(element, properties);
-    if (text) element.textContent = text;
-    if (parent) parent.append(element);
-    return element;
-  }
-
-  function number(value, digits = 4) {
-    if (!Number.isFinite(value)) return "–";
-    if (value === 0) return "0";
-    const size = Math.abs(value);
-    let text = size >= 1e-4 && size < 1e6 ? String(Number(value.toPrecision(digits))) : value.toExponential(digits - 1);
-    text = text.replace(/e\+?(-?\d+)$/, (_, power) => ` × 10${[...power].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻").join("")}`);
-    return text.replaceAll("-", "−");
-  }
-
-  const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-  const apply = (matrix, p) => matrix.map((row) => row[0] * p[0] + row[1] * p[1] + row[2] * p[2] + row[3]);
-
-  class Viewer {
-    constructor(element, scene) {
-      this.element = element;
-      this.scene = scene;
-      this.at = scene.start.slice();
-      this.opacity = 1;
-      this.threshold = 0;
-      this.outline = false;
-      this.window = scene.image.window.slice();
-      this.flat = scene.planes.length === 1;
-      this.choices = scene.maps.map((map) => ({ title: map.name, map }));
-      this.choices.push({ title: "image alone" });
-      if (scene.output) this.choices.push({ title: "network's output", output: scene.output });
-      if (this.flat) this.choices.unshift(...this.choices.splice(scene.maps.length));
-      this.all = this.flat;
-      this.chosen = this.flat ? this.choices.findIndex((c) => c.map) : 0;
-      this.strides = [1, scene.shape[0], scene.shape[0] * scene.shape[1]];
-    }
-
-    async start() {
-      const { scene } = this;
-      this.image = await unpack(scene.image.data, 2);
-      this.truth = scene.truth ? await unpack(scene.truth, 1) : null;
-      if (scene.output) scene.output.values = await unpack(scene.output.data, 2);
-      for (const map of scene.maps) {
-        map.values = await unpack(map.data, 2);
-        map.hidden = map.unresolved ? await unpack(map.unresolved, 1) : null;
-      }
-      this.controls();
-      this.stage = make("div", this.element, { className: this.flat ? "stage flat" : "stage" });
-      this.sliders();
-      this.reading = make("dl", this.element, { className: "reading" });
-      make("p", this.element, { className: "hint" }, this.hint());
-      this.lay();
-      new ResizeObserver(() => this.draw()).observe(this.stage);
-      // Paper shows all maps: what cannot be pressed there would be lost.
-      addEventListener("beforeprint", () => { this.before = this.all; this.all = true; this.lay(); });
-      addEventListener("afterprint", () => { this.all = this.before; this.lay(); });
-    }
-
-    controls() {
-      const { scene } = this;
-      const bar = make("div", this.element, { className: "bar" });
-      const group = make("div", bar, { className: "choice" });
-      group.setAttribute("role", "group");
-      group.setAttribute("aria-label", "Map");
-      const press = () => {
-        this.buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(!this.all && i === this.chosen)));
-        this.together.setAttribute("aria-pressed", String(this.all));
-      };
-      this.buttons = this.choices.map((choice, i) => make("button", group, {
-        type: "button", onclick: () => { this.chosen = i; this.all = false; press(); this.lay(); },
-      }, choice.title));
-      this.together = make("button", group, {
-        type: "button", onclick: () => { this.all = !this.all; press(); this.lay(); },
-      }, "side by side");
-      press();
-      this.range(bar, "opacity", 0, 1, 0.02, 1, (v) => { this.opacity = v; });
-      this.range(bar, "hide below", 0, 0.95, 0.01, 0, (v) => { this.threshold = v; }, (v) => `${Math.round(v * 100)} % of scale`);
-      if (this.truth) {
-        const label = make("label", bar);
-        make("input", label, { type: "checkbox", onchange: (e) => { this.outline = e.target.checked; this.draw(); } });
-        label.append("outline of the truth");
-      }
-      const [low, high] = scene.image.window;
-      const span = high - low;
-      const narrow = (centre, width) => { this.window = [centre - width / 2, centre + width / 2]; };
-      const rewindow = () => narrow((low + high) / 2 - Number(level.value) * span, span / 2 ** Number(contrast.value));
-      const level = this.range(bar, "brightness", -1, 1, 0.01, 0, rewindow);
-      const contrast = this.range(bar, "contrast", -2, 3, 0.02, 0, rewindow);
-      if (scene.unit === "HU") {
-        const presets = make("div", bar, { className: "choice" });
-        const known = { "soft tissue": [40, 400], lung: [-600, 1500], bone: [400, 1800], brain: [40, 80] };
-        for (const [name, [centre, width]] of Object.entries(known)) {
-          make("button", presets, { type: "button", onclick: () => { narrow(centre, width); this.draw(); } }, name);
-        }
-      }
-    }
-
-    range(parent, name, min, max, step, value, change, say) {
-      const label = make("label", parent, {}, name);
-      const input = make("input", label, { type: "range", min, max, step });
-      input.value = value;
-      const output = say ? make("span", label, { className: "quiet" }, say(value)) : null;
-      input.addEventListener("input", () => {
-        change(Number(input.value));
-        if (output) output.textContent = say(Number(input.value));
-        this.draw();
-      });
-      return input;
-    }
-
-    sliders() {
-      this.positions = [];
-      if (this.flat) return;
-      const row = make("div", this.element, { className: "slices" });
-      for (const plane of this.scene.planes) {
-        const axis = plane.axes[2];
-        const input = this.range(row, plane.name, 0, this.scene.shape[axis] - 1, 1, this.at[axis], (v) => { this.at[axis] = v; });
-        this.positions.push([axis, input]);
-      }
-    }
-
-    hint() {
-      const { scene } = this;
-      const parts = [this.flat ? "Click or drag to read values." : "Click or drag to move, scroll or use the arrow keys to change slice."];
-      if (scene.geometry) parts.push("The patient's left is at the right of the picture.");
-      if (scene.oblique > 3) parts.push(`The scan is oblique by ${scene.oblique}°: planes follow its voxels.`);
-      if (scene.maps.some((m) => m.unseen)) parts.push("Striped: not seen by the network.");
-      if (scene.maps.some((m) => m.hidden)) parts.push("Grey in a map: its sign is not resolved.");
-      if (scene.block > 1) {
-        parts.push(`Shown coarser to keep the page small: every value is the mean of up to ${scene.block} voxels a side; ${document.body.classList.contains("frame") ? "the explanation itself is whole" : "the maps in the folder maps are whole"}.`);
-      }
-      return parts.join(" ");
-    }
-
-    lay() {
-      const { scene } = this;
-      this.stage.replaceChildren();
-      this.panes = [];
-      for (const [i, choice] of this.choices.entries()) {
-        if (!this.all && i !== this.chosen) continue;
-        const panel = make("div", this.stage, { className: "panel" });
-        make("h5", panel, {}, choice.title);
-        const panes = make("div", panel, { className: "panes" });
-        for (const plane of scene.planes) this.pane(panes, plane, choice);
-        if (choice.map) this.legend(panel, choice.map);
-      }
-      this.draw();
-    }
-
-    pane(parent, plane, choice) {
-      const { scene } = this;
-      const [c, r, t] = plane.axes;
-      const width = scene.shape[c] * scene.spacing[c];
-      const height = Math.max(scene.shape[r] * scene.spacing[r], width * 0.06);
-      const box = make("figure", parent, { className: "pane" });
-      box.style.flex = `${width} 1 0`;
-      box.style.maxWidth = `${Math.round((620 * width) / height)}px`;
-      const label = this.flat ? null : make("figcaption", box);
-      const around = make("div", box, { className: "around" });
-      const canvas = make("canvas", around, { tabIndex: 0 });
-      canvas.style.aspectRatio = `${width} / ${height}`;
-      canvas.dataset.plane = plane.name;
-      canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `${plane.name}, ${choice.title}`);
-      if (plane.letters) ["w", "e", "n", "s"].forEach((side, i) => make("span", around, { className: side }, plane.letters[i]));
-      this.panes.push({ plane, choice, canvas, label });
-      const move = (event) => {
-        const bounds = canvas.getBoundingClientRect();
-        this.at[c] = clamp(Math.floor(((event.clientX - bounds.left) / bounds.width) * scene.shape[c]), 0, scene.shape[c] - 1);
-        this.at[r] = clamp(Math.floor(((event.clientY - bounds.top) / bounds.height) * scene.shape[r]), 0, scene.shape[r] - 1);
-        this.draw();
-      };
-      canvas.addEventListener("pointerdown", (event) => {
-        if (event.isTrusted) canvas.setPointerCapture(event.pointerId);
-        this.dragging = true;
-        move(event);
-      });
-      canvas.addEventListener("pointermove", (event) => { if (this.dragging) move(event); });
-      canvas.onpointerup = canvas.onpointercancel = () => { this.dragging = false; };
-      const step = (axis, by) => {
-        this.at[axis] = clamp(this.at[axis] + by, 0, scene.shape[axis] - 1);
-        this.draw();
-      };
-      if (!this.flat) {
-        const wheel = (event) => { event.preventDefault(); step(t, Math.sign(event.deltaY)); };
-        canvas.addEventListener("wheel", wheel, { passive: false });
-      }
-      canvas.addEventListener("keydown", (event) => {
-        const [across, down] = this.flat ? [c, r] : [t, t];
-        const moves = { ArrowLeft: [across, -1], ArrowRight: [across, 1], ArrowUp: [down, -1], ArrowDown: [down, 1] };
-        if (!moves[event.key]) return;
-        event.preventDefault();
-        step(...moves[event.key]);
-      });
-    }
-
-    legend(panel, map) {
-      const box = make("div", panel, { className: "legend" });
-      const canvas = make("canvas", box, { width: 255, height: 1 });
-      const context = canvas.getContext("2d");
-      const picture = context.createImageData(255, 1);
-      const colours = map.signed ? signed : unsigned;
-      for (let i = 0; i < 255; i += 1) {
-        const alpha = colours[4 * i + 3] / 255;
-        for (let k = 0; k < 3; k += 1) picture.data[4 * i + k] = colours[4 * i + k] * alpha + 64 * (1 - alpha);
-        picture.data[4 * i + 3] = 255;
-      }
-      context.putImageData(picture, 0, 0);
-      const ticks = make("div", box, { className: "ticks" });
-      for (const value of map.signed ? [-map.scale, 0, map.scale] : [0, map.scale]) make("span", ticks, {}, number(value, 3));
-      make("div", box, {}, `${map.quantity} [${map.unit}]`);
-      make("div", box, { className: "how" }, map.sign);
-    }
-
-    draw() {
-      if (this.pending) return;
-      this.pending = true;
-      queueMicrotask(() => {
-        this.pending = false;
-        for (const pane of this.panes) this.paint(pane);
-        for (const [axis, input] of this.positions) input.value = this.at[axis];
-        this.read();
-      });
-    }
-
-    paint({ plane, choice, canvas, label }) {
-      const { scene } = this;
-      const [c, r, t] = plane.axes;
-      const [columns, rows] = [scene.shape[c], scene.shape[r]];
-      const [dc, dr] = [this.strides[c], this.strides[r]];
-      const offset = this.at[t] * this.strides[t];
-      const levels = choice.output || scene.image;
-      const source = choice.output ? choice.output.values : this.image;
-      const [low, high] = choice.output && choice.output.unit !== scene.unit ? choice.output.window : this.window;
-      const { map } = choice;
-      const colours = map && (map.signed ? signed : unsigned);
-      const picture = new ImageData(columns, rows);
-      const stripes = new ImageData(columns, rows);
-      let unseen = false;
-      for (let y = 0, p = 0; y < rows; y += 1) {
-        for (let x = 0; x < columns; x += 1, p += 4) {
-          const at = offset + x * dc + y * dr;
-          const level = source[at];
-          const grey = level === 65535 ? 0 : clamp(((levels.low + levels.step * level - low) / (high - low)) * 255, 0, 255);
-          let alpha = 0;
-          let from = 0;
-          if (map) {
-            const share = (half[map.values[at]] * map.step) / map.scale;
-            if (Number.isNaN(share)) {
-              stripes.data[p + 3] = 255;
-              unseen = true;
-            } else if (Math.abs(share) >= this.threshold) {
-              from = 4 * Math.round(map.signed ? (clamp(share, -1, 1) + 1) * 127 : clamp(share, 0, 1) * 254);
-              alpha = (colours[from + 3] / 255) * this.opacity;
-            }
-          }
-          const dull = map && map.hidden && map.hidden[at];
-          if (dull) alpha *= 0.6;
-          for (let k = 0; k < 3; k += 1) {
-            const colour = dull ? data.unresolved[k] : map ? colours[from + k] : 0;
-            picture.data[p + k] = grey * (1 - alpha) + colour * alpha;
-          }
-          picture.data[p + 3] = 255;
-        }
-      }
-      const dense = window.devicePixelRatio || 1;
-      const width = Math.max(1, Math.round(canvas.clientWidth * dense));
-      const height = Math.max(1, Math.round(canvas.clientHeight * dense));
-      if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-      const context = canvas.getContext("2d");
-      context.imageSmoothingEnabled = true;
-      context.imageSmoothingQuality = "high";
-      context.drawImage(this.native(picture), 0, 0, width, height);
-      if (unseen) context.drawImage(this.striped(stripes, width, height), 0, 0);
-      const scale = [width / columns, height / rows];
-      if (this.outline) this.contour(context, offset, dc, dr, columns, rows, scale, dense);
-      this.cross(context, this.at[c], this.at[r], scale, width, height, dense);
-      if (label) label.textContent = `${plane.name} ${this.at[t] + 1}/${scene.shape[t]}`;
-    }
-
-    native(picture) {
-      const canvas = new OffscreenCanvas(picture.width, picture.height);
-      canvas.getContext("2d").putImageData(picture, 0, 0);
-      return canvas;
-    }
-
-    striped(mask, width, height) {
-      const canvas = new OffscreenCanvas(width, height);
-      const context = canvas.getContext("2d");
-      context.imageSmoothingEnabled = false;
-      context.drawImage(this.native(mask), 0, 0, width, height);
-      context.globalCompositeOperation = "source-in";
-      context.strokeStyle = "rgba(158, 164, 174, 0.75)";
-      context.lineWidth = 1.5;
-      context.beginPath();
-      for (let x = 0; x < width + height; x += 8) {
-        context.moveTo(x, 0);
-        context.lineTo(x - height, height);
-      }
-      context.stroke();
-      return canvas;
-    }
-
-    contour(context, offset, dc, dr, columns, rows, [sx, sy], dense) {
-      const inside = (x, y) => x >= 0 && y >= 0 && x < columns && y < rows && this.truth[offset + x * dc + y * dr] > 0;
-      context.beginPath();
-      for (let y = 0; y <= rows; y += 1) {
-        for (let x = 0; x <= columns; x += 1) {
-          for (const [down, across] of [[1, 0], [0, 1]]) {
-            if (inside(x, y) === inside(x - down, y - across)) continue;
-            context.moveTo(x * sx, y * sy);
-            context.lineTo((x + across) * sx, (y + down) * sy);
-          }
-        }
-      }
-      context.lineCap = "square";
-      for (const [colour, width] of [["#000000", 3.5], ["#ffffff", 1.5]]) {
-        context.strokeStyle = colour;
-        context.lineWidth = width * dense;
-        context.stroke();
-      }
-    }
-
-    cross(context, column, row, [sx, sy], width, height, dense) {
-      const [x, y] = [(column + 0.5) * sx, (row + 0.5) * sy];
-      const gap = 9 * dense;
-      context.strokeStyle = "rgba(122, 226, 235, 0.75)";
-      context.lineWidth = dense;
-      context.beginPath();
-      for (const [x0, y0, x1, y1] of [[0, y, x - gap, y], [x + gap, y, width, y], [x, 0, x, y - gap], [x, y + gap, x, height]]) {
-        context.moveTo(x0, y0);
-        context.lineTo(x1, y1);
-      }
-      context.stroke();
-    }
-
-    read() {
-      const { scene } = this;
-      const at = this.at.reduce((sum, index, axis) => sum + index * this.strides[axis], 0);
-      const voxel = apply(scene.index, this.at).map((v) => Math.round(v));
-      const rows = [];
-      if (scene.geometry) {
-        rows.push(["voxel (i, j, k)", voxel.join(", ")]);
-        rows.push(["position (x, y, z), RAS mm", apply(scene.mm, this.at).map((v) => number(Number(v.toFixed(1)))).join(", ")]);
-      } else {
-        rows.push(["column, row", voxel.slice(0, 2).join(", ")]);
-      }
-      const value = (levels, values) => (values[at] === 65535 ? "–" : number(levels.low + levels.step * values[at]));
-      rows.push(["image", `${value(scene.image, this.image)} ${scene.unit}`]);
-      if (scene.output) rows.push(["network's output", `${value(scene.output, scene.output.values)} ${scene.output.unit}`]);
-      for (const map of scene.maps) {
-        const relevance = half[map.values[at]] * map.step;
-        const said = Number.isNaN(relevance) ? "not seen by the network" : `${number(relevance, 3)} ${map.unit}`;
-        rows.push([map.name, map.hidden && map.hidden[at] ? `${said} (sign not resolved)` : said]);
-      }
-      this.reading.replaceChildren();
-      for (const [name, text] of rows) {
-        const box = make("div", this.reading);
-        for (const [tag, said] of [["dt", name], ["dd", text]]) make(tag, box, {}, said);
-      }
+  async function show(element) {
+    if (element.dataset.state) return;
+    element.dataset.state = "shown";
+    element.classList.remove("later");
+    try {
+      await new Viewer(element, parse(`scene-${element.dataset.scene}`), looks).start();
+    } catch (error) {
+      const said = document.createElement("p");
+      said.className = "warning";
+      said.textContent = `The images cannot be shown by this browser (${error.message}). Pictures of the maps are in the folder maps.`;
+      element.append(said);
     }
   }
 
-  (async () => {
-    for (const element of document.querySelectorAll(".viewer")) {
-      try {
-        await new Viewer(element, data.scenes[Number(element.dataset.scene)]).start();
-      } catch (error) {
-        make("p", element, { className: "warning" }, `The images cannot be shown by this browser (${error.message}). Pictures of the maps are in the folder maps.`);
+  const viewers = [...document.querySelectorAll(".viewer[data-scene]")];
+  const all = async () => { for (const element of viewers) await show(element); };
+  for (const table of document.querySelectorAll("main table")) tables.enhance(table);
+  for (const button of document.querySelectorAll("button.all")) {
+    button.hidden = viewers.length <= EAGER;
+    button.onclick = async () => { button.disabled = true; await all(); button.hidden = true; };
+  }
+  if (viewers.length <= EAGER) await all();
+  else {
+    await show(viewers[0]);
+    const near = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        near.unobserve(target);
+        show(target);
       }
+    }, { rootMargin: "800px 0px" });
+    for (const element of viewers.slice(1)) near.observe(element);
+  }
+  // Paper does not scroll: what has not been drawn yet says so there.
+  addEventListener("beforeprint", () => {
+    for (const element of viewers) {
+      if (element.dataset.state) continue;
+      element.classList.remove("later");
+      const said = Object.assign(document.createElement("p"), { className: "warning unprinted" });
+      said.textContent = "Not drawn: press \u201cdraw all cases\u201d before printing. The pictures of its maps are in the folder maps.";
+      element.append(said);
     }
-    document.documentElement.dataset.ready = "true";
-  })();
+  });
+  addEventListener("afterprint", () => {
+    for (const said of document.querySelectorAll(".unprinted")) {
+      said.parentElement.classList.add("later");
+      said.remove();
+    }
+  });
+  document.documentElement.dataset.ready = "true";
 })();

@@ -18,9 +18,10 @@ class ScoreSection(Section):
 
 
 class WeighSection(Section):
-    """Simulated meta-analyses of each number of studies, for the coverage of intervals and regions."""
+    """Simulated meta-analyses of each number of studies, for the coverage of both models' intervals and regions."""
 
     n_simulated: Count = 200
+    n_binomial: Count = 20
     n_studies: tuple[int, ...] = (5, 10, 30)
 
 
@@ -33,9 +34,11 @@ class MetaConfig(StudyConfig):
 
 
 SIZES = {
-    "smoke": MetaConfig(size="smoke", data=DataSection(n_studies=6), weigh=WeighSection(n_simulated=4)),
+    "smoke": MetaConfig(size="smoke", data=DataSection(n_studies=6), weigh=WeighSection(n_simulated=4, n_binomial=1)),
     "default": MetaConfig(size="default"),
-    "reference": MetaConfig(size="reference", weigh=WeighSection(n_simulated=2000)),
-    "paper": MetaConfig(size="paper", data=DataSection(n_studies=30), weigh=WeighSection(n_simulated=2000)),
+    "reference": MetaConfig(size="reference", weigh=WeighSection(n_simulated=2000, n_binomial=400)),
+    "paper": MetaConfig(
+        size="paper", data=DataSection(n_studies=30), weigh=WeighSection(n_simulated=2000, n_binomial=400)
+    ),
 }
 """By name."""

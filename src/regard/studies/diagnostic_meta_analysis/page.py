@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from regard.report.html import Chapter
-from regard.studies.diagnostic_meta_analysis.bivariate import FEWEST, Fit, fit_normal
+from regard.studies.diagnostic_meta_analysis.bivariate import FEWEST, Fit, fit_binomial
 from regard.studies.diagnostic_meta_analysis.checks import deeks, repeated
 from regard.studies.diagnostic_meta_analysis.figures import draw_forest, draw_funnel, draw_plane, draw_quality
 from regard.studies.diagnostic_meta_analysis.tables import Tables
@@ -30,17 +30,22 @@ def _groups(found: "Pooled") -> dict[str, tuple[Tables, Fit | None]]:
     """The studies by modality where that is told, otherwise all together."""
     tables, column = found.tables, found.tables.columns.get("modality")
     if column is None or len(set(column)) < 2:
-        return {"all": (tables, found.fit)}
+        return {"all": (tables, found.exact)}
     groups = {}
     for name in dict.fromkeys(column):
         part = tables.only([n for n, v in enumerate(column) if v == name])
-        groups[name or "not told"] = (part, fit_normal(part) if len(part) >= FEWEST else None)
+        groups[name or "not told"] = (part, fit_binomial(part) if len(part) >= FEWEST else None)
     return groups
 
 
 _SIMULATED = (
     "The studies are simulated, with known truth: their figures say how the method works, nothing of any test. Give "
     "a table of your own with --data."
+)
+_MODELS = {"binomial": "Pooled by the binomial mixed model", "bivariate": "By the normal approximation, as usual"}
+_WHICH = (
+    "Where sensitivities are near 1 and studies small the normal approximation pulls them down, and its intervals hold "
+    "the truth too rarely (see the coverage below); pictures and curve are the binomial model's."
 )
 _BOUNDARY = (
     "The correlation between studies is estimated as {rho:.2f}, at its end: no region is drawn, and the intervals are "
@@ -75,12 +80,14 @@ def _summary(found: "Pooled", scores: Scores) -> list[str]:
     said = [_SIMULATED] * found.simulated
     if fit is None:
         return [*said, _TOO_FEW.format(n=len(tables), least=FEWEST)]
-    pooled = scores.get("bivariate", {})
-    if pooled:
+    for model, words in _MODELS.items():
+        pooled = scores.get(model, {})
+        if not pooled:
+            continue
         values = [f"{name} {in_words(pooled[name])}" for name in ("sensitivity", "specificity")]
-        said.append(
-            f"Pooled {', '.join(values)} (in brackets 95 %), {len(tables)} studies, {found.n_patients:,} patients."
-        )
+        said.append(f"{words}: {', '.join(values)} (in brackets 95 %).")
+    if scores.get("binomial"):
+        said.append(f"{len(tables)} studies, {found.n_patients:,} patients. {_WHICH}")
     if fit.at_boundary:
         said.append(_BOUNDARY.format(rho=fit.correlation))
     if tables.corrected:
@@ -97,8 +104,8 @@ def write_page(study: "MetaAnalysis", run: StudyRun, scores: Scores, found: "Poo
     draw_plane(_groups(found), found.networks, figures / "plane.png")
     text = [_PLANE, *([_NETWORKS] if found.networks else [])]
     chapters = [Chapter("In short", _summary(found, scores)), Chapter("The ROC plane", text, figures / "plane.png")]
-    if found.fit is not None:
-        draw_forest(found.tables, found.fit, figures / "forest.png")
+    if found.exact is not None:
+        draw_forest(found.tables, found.exact, figures / "forest.png")
         draw_funnel(deeks(found.tables), figures / "funnel.png")
         by_study, small = (
             "Wilson's intervals; the lozenge is the pooled value.",

@@ -7,7 +7,7 @@ import torch
 from scipy import special, stats
 
 from regard.core import randomness
-from regard.studies.diagnostic_meta_analysis.bivariate import Fit, fit_normal
+from regard.studies.diagnostic_meta_analysis.bivariate import Fit, fit_binomial, fit_normal
 from regard.studies.diagnostic_meta_analysis.curve import inside
 from regard.studies.diagnostic_meta_analysis.tables import Floats, Tables
 
@@ -62,8 +62,15 @@ def simulated(truth: Truth, n: int, seed: int, name: str) -> Tables:
     return Tables(tuple(f"{name}, study {k + 1}" for k in range(n)), found)
 
 
-def covered(truth: Truth, n: int, seed: int, draw: int) -> dict[str, bool]:
+def covered(truth: Truth, n: int, seed: int, draw: int, *, exactly: bool = False) -> dict[str, bool]:
     """One simulated meta-analysis of ``n`` studies: whether its intervals and regions hold the truth.
+
+    Parameters
+    ----------
+    truth, n, seed, draw
+        What the studies are drawn from, how many, and the key of the draw.
+    exactly
+        By the binomial mixed model, not the normal approximation.
 
     Returns
     -------
@@ -72,7 +79,8 @@ def covered(truth: Truth, n: int, seed: int, draw: int) -> dict[str, bool]:
         study``: the region holds the true mean, and the true rates of a further study; ``boundary``: the fit ended at a
         correlation of 1 or -1, where the study's report draws no region.
     """
-    fit = fit_normal(simulated(truth, n, seed, f"coverage {n}/{draw}"))
+    studies = simulated(truth, n, seed, f"coverage {n}/{draw}")
+    fit = fit_binomial(studies) if exactly else fit_normal(studies)
     normal = randomness.normal(
         torch.empty(1, 2, dtype=torch.float64), seed, f"coverage {n}/{draw}", "a further study"
     ).numpy()[0]

@@ -58,6 +58,11 @@ class Pooled:
         """The pooled studies; None where they are too few."""
         return fit_normal(self.tables) if len(self.tables) >= FEWEST else None
 
+    @cached_property
+    def exact(self) -> Fit | None:
+        """The same by the binomial model."""
+        return fit_binomial(self.tables) if len(self.tables) >= FEWEST else None
+
     @property
     def n_patients(self) -> int:
         """Of all studies."""
@@ -108,7 +113,8 @@ class MetaAnalysis(AbstractStudy[Pooled]):
         if found.fit is not None:
             scores["bivariate"] = self._rates(found.fit, found)
             run.stage("the binomial mixed model", 1, 2)
-            scores["binomial"] = self._rates(fit_binomial(tables), found)
+            assert found.exact is not None
+            scores["binomial"] = self._rates(found.exact, found)
         rough = naive(tables)
         scores["floor_all_counts_added"] = {
             name: self._one(found, float(value)) for name, value in zip(_RATES, rough, strict=True)
@@ -122,7 +128,8 @@ class MetaAnalysis(AbstractStudy[Pooled]):
         if found.fit is None:
             return {}
         tables, fit = found.tables, found.fit
-        odds, small, curve = odds_ratio(tables), deeks(tables), hsroc(fit)
+        assert found.exact is not None
+        odds, small, curve = odds_ratio(tables), deeks(tables), hsroc(found.exact)
         seen = tables.rates[:, 1]
         scores: dict[str, dict[str, Score]] = {
             "spread": {
@@ -164,23 +171,32 @@ class MetaAnalysis(AbstractStudy[Pooled]):
     def weigh(self, run: StudyRun) -> Scores:
         config = run.config
         assert isinstance(config, MetaConfig)
-        truth, n = next(iter(TRUTHS.values())), config.weigh.n_simulated
+        truth = next(iter(TRUTHS.values()))
         scores: dict[str, dict[str, Score]] = {}
-        for place, k in enumerate(config.weigh.n_studies):
-            run.stage(f"{n} simulated meta-analyses of {k} studies", place, len(config.weigh.n_studies))
-            held = run.record(f"weigh/coverage-{k}", partial(self._draws, truth, k, n, run.seed))["draws"]
-            rows: dict[str, Score] = {}
-            for name in ("sensitivity", "false positive rate", "pooled point", "new study", "boundary"):
-                hits = sum(bool(h[name]) for h in held)
-                rows[f"held_{name.replace(' ', '_')}" if name != "boundary" else "fits_at_a_correlation_of_1"] = Score(
-                    hits / n, *exact(hits, n), 0.95, n, n, "1", interval="Clopper-Pearson, over simulated meta-analyses"
-                )  # fmt: skip
-            scores[f"coverage_{k}_studies"] = rows
+        models = {"normal": config.weigh.n_simulated, "binomial": config.weigh.n_binomial}
+        pieces = [(k, model, n) for k in config.weigh.n_studies for model, n in models.items()]
+        for place, (k, model, n) in enumerate(pieces):
+            run.stage(f"{n} simulated meta-analyses of {k} studies", place, len(pieces))
+            make = partial(self._draws, truth, k, n, run.seed, model == "binomial")
+            held = run.record(f"weigh/coverage-{k}-{model}", make)["draws"]
+            scores[f"coverage_{k}_studies_{model}_model"] = {
+                self._name(name): self._share(sum(bool(h[name]) for h in held), n) for name in held[0]
+            }
         return scores
 
     @staticmethod
-    def _draws(truth: Truth, k: int, n: int, seed: int) -> dict[str, Any]:
-        return {"draws": [covered(truth, k, seed, draw) for draw in range(n)]}
+    def _name(name: str) -> str:
+        return "fits_at_a_correlation_of_1" if name == "boundary" else f"held_{name.replace(' ', '_')}"
+
+    @staticmethod
+    def _share(hits: int, n: int) -> Score:
+        return Score(
+            hits / n, *exact(hits, n), 0.95, n, n, "1", interval="Clopper-Pearson, over simulated meta-analyses"
+        )
+
+    @staticmethod
+    def _draws(truth: Truth, k: int, n: int, seed: int, exactly: bool) -> dict[str, Any]:
+        return {"draws": [covered(truth, k, seed, draw, exactly=exactly) for draw in range(n)]}
 
     def report(self, run: StudyRun, scores: Scores) -> None:
         write_page(self, run, scores, self.material(run))
