@@ -6,7 +6,7 @@ export OMP_WAIT_POLICY ?= passive
 export MPLBACKEND ?= Agg
 COVERED := src/regard/core/*,src/regard/io/*,src/regard/explain.py,src/regard/explainers/*,src/regard/evidence/*
 
-.PHONY: setup demo test test-fast test-slow test-cuda fuzz realdata lint types docs coverage clean
+.PHONY: setup demo test test-fast test-slow test-cuda fuzz realdata lint types docs notebooks coverage clean
 
 setup: $(VENV)/.ready
 
@@ -52,6 +52,9 @@ lint: setup
 
 types: setup
 	$(RUN)/mypy
+
+notebooks: setup
+	OMP_NUM_THREADS=1 $(RUN)/python docs/executed.py
 
 docs: setup
 	$(RUN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

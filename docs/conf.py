@@ -52,4 +52,16 @@ def write_methods() -> None:
         page.write_text(text)
 
 
+def write_notebooks() -> None:
+    """Run the notebooks whose source has changed, and write their pages (`docs/executed.py`)."""
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    from executed import write_all
+
+    write_all(anew=False)
+
+
 write_methods()
+write_notebooks()

@@ -164,6 +164,11 @@ def shuffle_the_labels(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def read_a_report(folder: Path) -> dict[str, Any]:
+    scan = regard.Volume.from_array(torch.rand(1, 20, 20))
+    return {"explanation": regard.explain(WithLayer4().eval(), scan, method="gradient")}
+
+
 READY: dict[str, Callable[[Path], dict[str, Any]]] = {
     "README.md": readme,
     "index.md": readme,
@@ -174,6 +179,7 @@ READY: dict[str, Callable[[Path], dict[str, Any]]] = {
     "how-to/choose-a-reference.md": choose_a_reference,
     "how-to/explain-large-volumes.md": large_volumes,
     "how-to/noise-maps.md": noise_maps,
+    "how-to/read-a-report.md": read_a_report,
     "how-to/shuffle-the-labels.md": shuffle_the_labels,
 }
 

@@ -57,9 +57,9 @@ def _boxes(path: Path) -> None:
 
 
 def _regions(path: Path) -> None:
-    from regard.cohort.atlas import _read_names
+    from regard.cohort.region_names import read_region_names
 
-    _read_names(path)
+    read_region_names(path)
 
 
 def _transform(path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from regard.cohort.region_names import read_region_names
 from regard.core.errors import CardError, InputError
 from regard.core.geometry import resample
 from regard.core.volume import Grid
 from regard.io import read
-from regard.io.delimited import read_rows
 from regard.io.guard import read_text
 from regard.io.intervals import is_interval_table, read_intervals
 from regard.io.plain_text import parse_json
@@ -92,14 +92,15 @@ def read_atlas(path: str | Path, grid: Grid, *, table: str | Path | None = None)
     grid
         The cohort's.
     table
-        ``.tsv`` or ``.csv`` with the columns ``index`` and ``name``; without one regions are called by their number.
+        Names of its labels, as `regard.cohort.region_names` reads them: columns ``index`` and ``name``, or the tables
+        of FreeSurfer, FSL, ITK-SNAP, nilearn and others; without one regions are called by their number.
 
     Raises
     ------
     InputError
         If its labels are not whole numbers, or none lies on the grid.
     CardError
-        If the table lacks a column, or a label twice.
+        If the table is of no known kind, gives a label two names, or names none of the atlas's labels.
     """
     if is_interval_table(Path(path)):
         return _of_intervals(Path(path), grid)
@@ -113,31 +114,18 @@ def read_atlas(path: str | Path, grid: Grid, *, table: str | Path | None = None)
     present = [int(label) for label in np.unique(labels) if label]
     if not present:
         raise InputError(f"the atlas '{path}', no label of which lies on the maps", "one in their space")
-    named = {} if table is None else _read_names(Path(table))
+    named = {} if table is None else read_region_names(table, highest=int(values.max()))
     lost = sorted({int(v) for v in np.unique(values) if v} - set(present))
     if lost:
         logger.warning("%d regions of the atlas are off the maps' grid or too small for it: %s", len(lost), lost[:10])
+    if named and not set(named) & set(present):
+        held = ", ".join(map(str, present[:5]))
+        got = f"'{table}', which names {len(named)} labels and none of the atlas's ({held} ...)"
+        raise CardError(got, "the table that belongs to the atlas", "check the pair")
     nameless = [label for label in present if named and label not in named]
     if nameless:
         logger.warning("%d labels of the atlas have no name in its table: %s", len(nameless), nameless[:10])
     return Atlas(labels, {label: named.get(label, f"label {label}") for label in present}, space_of(path))
-
-
-def _read_names(path: Path) -> dict[int, str]:
-    rows = read_rows(path, "table with the columns index and name")
-    if not rows or not {"index", "name"} <= set(rows[0]):
-        got = f"'{path}' with the columns {', '.join(rows[0]) if rows else 'of no row'}"
-        raise CardError(got, "the columns index and name", "rename them")
-    names: dict[int, str] = {}
-    for row in rows:
-        try:
-            label = int(row["index"])
-        except (TypeError, ValueError):
-            raise CardError(f"'{row['index']}' in column 'index' of '{path}'", "a whole number", "correct it") from None
-        if label in names:
-            raise CardError(f"the label {label} twice in '{path}'", "each once", "remove one")
-        names[label] = (row["name"] or "").strip() or f"label {label}"
-    return names
 
 
 def _of_intervals(path: Path, grid: Grid) -> Atlas:

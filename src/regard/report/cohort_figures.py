@@ -113,7 +113,7 @@ class _Row:
 
 
 def _slices(rows: Sequence[_Row], base: Volume, path: Path, title: str) -> Path:
-    """Planes through the peak of the first row inside the body, with its colour bar; of signals, traces over time."""
+    """Planes through the first row's peak inside the body, for each row, with its colour bar; of signals, traces."""
     if base.signal is not None:
         return _traces(rows, base, path, title)
     scan = display_volume(base)

@@ -144,10 +144,14 @@ def write_report(
     """
     path = Path(path)
     scenes, views = _scenes(cases)
+    shared = [w for w in views[0]["warnings"] if all(w in v["warnings"] for v in views)] if len(views) > 1 else []
+    for view in views:
+        view["warnings"] = [w for w in view["warnings"] if w not in shared]
     page = {
         "title": title,
         "meta": _pairs(meta),
         "views": views,
+        "warnings": shared,
         "summary": _summary(cases),
         "evidence": _table(evidence or ()),
         "weighed": evidence is not None,

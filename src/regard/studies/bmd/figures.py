@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from regard.core.explanation import Explanation
 from regard.io.atomic import atomic
-from regard.report.colours import is_signed, scale_of
+from regard.report.colours import is_signed, paint, scale_of
 from regard.studies.bmd.config import CASES, DECOY_CASES
 from regard.studies.bmd.decoy import group_name
 from regard.studies.bmd.material import Material
@@ -70,12 +70,7 @@ def draw_maps(cases: Sequence[Sequence[Explanation]], path: Path) -> None:
             values = e.relevance.tensor[0, :, :, 0].T.numpy()
             full = scale_of(e) or 1.0
             signed = is_signed(e)
-            axis.imshow(scan, cmap="gray", vmin=-200, vmax=900)
-            limits = (-full, full) if signed else (0.0, full)
-            strength = np.clip(np.abs(np.nan_to_num(values)) / full, 0, 1)
-            axis.imshow(
-                values, cmap="RdBu_r" if signed else "inferno", vmin=limits[0], vmax=limits[1], alpha=0.85 * strength
-            )
+            axis.imshow(paint((scan + 200) / 1100, values, full, signed=signed))
             axis.set_title(e.name.replace("integrated-gradients", "integr.-gradients"), fontsize=7)
     _save(figure, path)
 

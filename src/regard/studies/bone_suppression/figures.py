@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 
 from regard.core.explanation import Explanation
 from regard.io.atomic import atomic
-from regard.report.colours import is_signed, scale_of
+from regard.report.colours import is_signed, paint, scale_of
 from regard.studies.bone_suppression.baselines import BASELINES
 from regard.studies.bone_suppression.explain import maps_of, region_of
 from regard.studies.bone_suppression.material import Material
@@ -96,11 +95,7 @@ def draw_maps(material: Material, cohort: Pairs, numbers: Sequence[int], path: P
         for axis, e in zip(axis_row[1:], maps, strict=False):
             values = e.relevance.tensor[0, :, :, 0].T.numpy()
             full = scale_of(e) or 1.0
-            signed = is_signed(e)
-            strength = np.clip(np.abs(np.nan_to_num(values)) / full, 0, 1)
-            limits = (-full, full) if signed else (0.0, full)
-            colours = "RdBu_r" if signed else "inferno"
-            axis.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], alpha=0.9 * strength)
+            axis.imshow(paint(cohort.images[n, 0].numpy() / 1.2, values, full, signed=is_signed(e)))
             axis.set_title(e.name, fontsize=8)
     _save(figure, path)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from regard.core.explanation import Explanation
 from regard.core.volume import Volume
 from regard.io.atomic import atomic
-from regard.report.colours import is_signed, scale_of
+from regard.report.colours import is_signed, paint, scale_of
 from regard.studies.brain_age.config import NETWORKS
 from regard.studies.brain_age.material import Material
 from regard.studies.run import Scores
@@ -27,9 +27,12 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _planes(values: np.ndarray, place: Sequence[int]) -> list[np.ndarray]:
-    """Axial, coronal and sagittal slices of (i, j, k), as neurologists draw them: left is left, up is up."""
+    """Axial, coronal and sagittal slices of (i, j, k) that run right, forwards and up, as the report draws them.
+
+    The patient's right is at the picture's left; sagittal slices look to the left.
+    """
     i, j, k = place
-    return [values[:, :, k].T[::-1], values[:, j, :].T[::-1], values[i, :, :].T[::-1]]
+    return [values[::-1, :, k].T[::-1], values[::-1, j, :].T[::-1], values[i, ::-1, :].T[::-1]]
 
 
 def _grey(axis: Axes, plane: np.ndarray, top: float) -> None:
@@ -100,11 +103,7 @@ def draw_maps(explanations: Sequence[Explanation], truth: torch.Tensor | None, p
         full, signed = scale_of(e) or 1.0, is_signed(e)
         for axis, plane, under in zip(axis_column, _planes(values, place), _planes(scan, place), strict=True):
             _grey(axis, under, top)
-            strength = np.clip(np.abs(plane) / full, 0, 1)
-            axis.imshow(
-                plane, cmap="RdBu_r" if signed else "inferno", vmin=-full if signed else 0, vmax=full,
-                alpha=0.85 * strength,
-            )  # fmt: skip
+            axis.imshow(paint(under / top, plane, full, signed=signed))
         axis_column[0].set_title(e.name.replace("integrated-gradients", "integrated\ngradients"), fontsize=7)
     _save(figure, path)
 

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from regard.core.explanation import Explanation
 from regard.core.optional import need
 from regard.io.atomic import atomic
-from regard.report.colours import is_signed, scale_of
+from regard.report.colours import is_signed, paint, scale_of
 from regard.studies.run import Scores
 from regard.studies.scoring.boxes import Box
 from regard.studies.scoring.separation import standardised_features
@@ -125,11 +125,7 @@ def draw_features(material: Material, path: Path) -> None:
 def _overlaid(axis: Axes, e: Explanation) -> None:
     scan, values = (v.tensor[0, :, :, 0].T.numpy() for v in (e.scan, e.relevance))
     full, signed = scale_of(e) or 1.0, is_signed(e)
-    axis.imshow(scan, cmap="gray", vmin=0, vmax=1.2)
-    strength = np.clip(np.abs(np.nan_to_num(values)) / full, 0, 1)
-    axis.imshow(
-        values, cmap="RdBu_r" if signed else "inferno", vmin=-full if signed else 0.0, vmax=full, alpha=0.75 * strength
-    )
+    axis.imshow(paint(scan / 1.2, values, full, signed=signed))
     axis.set_axis_off()
 
 
