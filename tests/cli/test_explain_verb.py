@@ -388,3 +388,20 @@ def test_regions_of_an_atlas_play_and_a_changed_atlas_is_told(
     assert regard("explain", model_3d, scan, "-m", "shapley:parts=nothere.nii", "-o", tmp_path / "no").refused(
         "nothere"
     )
+
+
+def test_the_convention_turns_pictures_and_no_map(
+    regard: Regard, model_3d: Path, nifti: Callable, tmp_path: Path
+) -> None:
+    scan, made = nifti(), {}
+    for name in ("radiological", "neurological"):
+        out = tmp_path / name
+        words = ("-m", "gradient", "--convention", name, "-o", out)
+        assert regard("explain", model_3d, scan, *words).code == 0
+        made[name] = out
+    one, other = (next((out / "maps").glob("*_relevance.png")).read_bytes() for out in made.values())
+    assert one != other
+    one, other = (next((out / "maps").glob("scan_desc-gradient_relevance.nii.gz")) for out in made.values())
+    np.testing.assert_array_equal(nibabel.load(one).get_fdata(), nibabel.load(other).get_fdata())
+    refused = regard("explain", model_3d, scan, "-m", "gradient", "--convention", "british", "-o", tmp_path / "x")
+    assert (refused.code, "radiological or neurological" in refused.err) == (2, True)

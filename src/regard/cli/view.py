@@ -46,11 +46,12 @@ def view(
         images = {c.case: next(iter(c.inputs.values())) for c in read_inputs(folder)}
     except FileError:  # a private run tells no paths: the maps are shown without their scans
         images = {}
-    shown = {case: path for case, path in images.items() if path.name.endswith((".nii", ".nii.gz")) and path.exists()}
-    outside = {c: p for c, p in shown.items() if not p.resolve().is_relative_to(folder.resolve())}
+    there = {case: path for case, path in images.items() if path.exists()}
+    outside = {c: p for c, p in there.items() if not p.resolve().is_relative_to(folder.resolve())}
     if outside and not _wanted(scans, list(outside.values())):
-        shown = {case: path for case, path in shown.items() if case not in outside}
-    serve(folder, port=port, open_browser=not no_browser, scans=shown, announce=announce)
+        there = {case: path for case, path in there.items() if case not in outside}
+    shown = {case: path for case, path in there.items() if path.name.endswith((".nii", ".nii.gz"))}
+    serve(folder, port=port, open_browser=not no_browser, scans=shown, images=there, announce=announce)
 
 
 def _wanted(answer: bool | None, outside: Sequence[Path]) -> bool:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from regard.core.errors import InputError
 from regard.io.limits import without_limits
+from regard.report.display import convention
 from regard.runs.requests.shared import OnDevice
 
 __all__ = ["batch_size_of", "computing", "device_of"]
@@ -13,7 +14,7 @@ __all__ = ["batch_size_of", "computing", "device_of"]
 
 @contextmanager
 def computing(request: OnDevice, *, threads: int | None = None) -> Iterator[str]:
-    """Set what a request says of threads and limits, give its device, and set the threads back.
+    """Set what a request says of threads, limits and pictures, give its device, and set the threads back.
 
     Parameters
     ----------
@@ -34,7 +35,10 @@ def computing(request: OnDevice, *, threads: int | None = None) -> Iterator[str]
     if wanted is not None:
         torch.set_num_threads(wanted)
     try:
-        with without_limits(getattr(request, "no_limits", False)):
+        with (
+            without_limits(getattr(request, "no_limits", False)),
+            convention(getattr(request, "convention", "radiological")),
+        ):
             yield device
     finally:
         torch.set_num_threads(before)

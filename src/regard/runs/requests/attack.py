@@ -14,6 +14,7 @@ from regard.runs.requests.shared import (
     Batched,
     Chosen,
     IntoFolder,
+    Pictured,
     Private,
     ReadsFiles,
     Seeded,
@@ -24,7 +25,7 @@ __all__ = ["AttackRequest"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackRequest(Chosen, WithNetwork, Seeded, Batched, IntoFolder, ReadsFiles, Private):
+class AttackRequest(Chosen, WithNetwork, Seeded, Batched, IntoFolder, ReadsFiles, Private, Pictured):
     """Move a map by changes that nobody sees.
 
     Small changes of an image that keep or change its prediction and its map are searched for.

@@ -12,6 +12,7 @@ from regard.runs.requests.shared import (
     TARGET,
     Batched,
     IntoFolder,
+    Pictured,
     Private,
     ReadsFiles,
     Seeded,
@@ -22,7 +23,7 @@ __all__ = ["CohortRequest"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CohortRequest(WithNetwork, Seeded, Batched, IntoFolder, ReadsFiles, Private):
+class CohortRequest(WithNetwork, Seeded, Batched, IntoFolder, ReadsFiles, Private, Pictured):
     """Explain a cohort: population map, table of regions.
 
     A bad case is a row in failures.tsv. The same command again goes on where it stopped; the results are the same to
@@ -55,7 +56,7 @@ class CohortRequest(WithNetwork, Seeded, Batched, IntoFolder, ReadsFiles, Privat
     atlas
         Label image of regions.
     atlas_table
-        Their names: columns index and name.
+        Names of its regions, as FreeSurfer, FSL, ITK-SNAP or nilearn write them.
     null
         Null map of the tests; auto: randomised, with --atlas only.
     retrained

@@ -15,6 +15,7 @@ from regard.runs.requests.shared import (
     Batched,
     Chosen,
     IntoFolder,
+    Pictured,
     Private,
     ReadsFiles,
     Seeded,
@@ -25,7 +26,7 @@ __all__ = ["ExplainRequest"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainRequest(Chosen, WithNetwork, Seeded, Batched, IntoFolder, ReadsFiles, Private):
+class ExplainRequest(Chosen, WithNetwork, Seeded, Batched, IntoFolder, ReadsFiles, Private, Pictured):
     """Explain what a network depends on.
 
     The maps lie on each scan's own grid. The same command again goes on where it stopped.

@@ -13,6 +13,7 @@ from regard.runs.requests.shared import (
     Batched,
     Chosen,
     IntoFolder,
+    Pictured,
     Private,
     ReadsFiles,
     Seeded,
@@ -23,7 +24,7 @@ __all__ = ["InvariancesRequest"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvariancesRequest(Chosen, WithNetwork, Seeded, Batched, IntoFolder, ReadsFiles, Private):
+class InvariancesRequest(Chosen, WithNetwork, Seeded, Batched, IntoFolder, ReadsFiles, Private, Pictured):
     """Find inputs that a network cannot tell apart.
 
     Each one is checked by the network; some differ from the image in noise, some in anatomy.

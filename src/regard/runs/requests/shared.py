@@ -6,7 +6,7 @@ from typing import Annotated
 
 from regard.runs.requests.fields import Flag, Request
 
-__all__ = ["Batched", "Chosen", "IntoFolder", "OnDevice", "Private", "ReadsFiles", "Seeded", "WithNetwork"]
+__all__ = ["Batched", "Chosen", "IntoFolder", "OnDevice", "Pictured", "Private", "ReadsFiles", "Seeded", "WithNetwork"]
 
 METHOD = Flag(("--method", "-m"), "NAME[:knob=value,...][@LABEL]")
 TARGET = Flag(("--target", "-t"), "TARGET")
@@ -134,3 +134,16 @@ class Chosen(Request):
     volumes: Annotated[tuple[str, ...], Flag(("--volume",), "N|INPUT=N")] = ()
     series: Annotated[tuple[str, ...], Flag(metavar="UID|NUMBER")] = ()
     rates: Annotated[tuple[str, ...], Flag(("--rate",), "HZ|INPUT=HZ")] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictured(Request):
+    """Pictures that are drawn.
+
+    Parameters
+    ----------
+    convention
+        Side of the patient's right in pictures: at the left of them (radiological), or at the right.
+    """
+
+    convention: Annotated[str, Flag(metavar="radiological|neurological")] = "radiological"

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 from regard.runs.requests.fields import Flag
-from regard.runs.requests.shared import Batched, ReadsFiles, Seeded, WithNetwork
+from regard.runs.requests.shared import Batched, Pictured, ReadsFiles, Seeded, WithNetwork
 
 __all__ = ["WeighRequest"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeighRequest(WithNetwork, Seeded, Batched, ReadsFiles):
+class WeighRequest(WithNetwork, Seeded, Batched, ReadsFiles, Pictured):
     """Measure whether the maps of a run are true.
 
     The evidence is written beside the maps.
