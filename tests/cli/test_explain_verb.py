@@ -89,7 +89,7 @@ def test_prints_results_on_standard_output_only(regard: Regard, model: Path, pic
     assert said.out == quiet.out
     first, last = said.out.splitlines()
     stored = sidecar(out, "scan_desc-gradram")
-    assert first.startswith(f"scan  grad-ram: output:0 = {stored['prediction']:.4g} g/cm2; ")
+    assert first.startswith(f"scan  grad-ram: bmd (output:0) = {stored['prediction']:.4g} g/cm2; ")
     assert last == f"report: {out / 'report.html'}"
     assert said.err == quiet.err == found.err == ""
     row = found.json["maps"][0]

@@ -19,6 +19,7 @@ from regard.core.spatial import over_channels
 from regard.core.target import AbstractTarget
 from regard.core.volume import Volume
 from regard.explainers.spec import MethodSpec
+from regard.models.binding import name_of, unit_of
 from regard.models.case import PreparedScan
 from regard.models.model import Model
 from regard.references import FoundReference
@@ -111,7 +112,7 @@ def explanation_of(
         The map on the network's grid.
     """
     first, scan = parts[0], part.scan
-    output_unit = goal.unit(model.card.output.units[0] if model.card.output.units else "a.u.")
+    output_unit = unit_of(model.card.output, goal)
     unit = quantity.unit(output_unit, part.unit)
     notes = {k: v for k, v in first.notes.items() if k not in ("layer", "reference")}
     if len(parts) > 1:
@@ -141,6 +142,7 @@ def explanation_of(
         unit=unit,
         prediction=prediction,
         target=goal.label,
+        target_name=name_of(model.card.output, goal),
         output_unit=output_unit,
         label=spec.label,
         input=name,

@@ -148,6 +148,8 @@ class Explanation:
     by_lead
         Of a signal, the map of each of its leads, whose sum is ``relevance``; None where a method takes all leads
         together.
+    target_name
+        What the card calls the target; empty where it has no name.
     """
 
     relevance: Volume
@@ -177,12 +179,18 @@ class Explanation:
     verdict: str | None = None
     on_network: NetworkMap | None = None
     by_lead: Volume | None = None
+    target_name: str = ""
+
+    @property
+    def asked(self) -> str:
+        """The target for a reader: by the card's name, and as it is written."""
+        return f"{self.target_name} ({self.target})" if self.target_name else self.target
 
     def __repr__(self) -> str:
         low, high = self.range
         return (
             f"Explanation({self.case}, {self.name}: {self.quantity} {low:.3g} to {high:.3g} [{self.unit}] "
-            f"for {self.target} = {self.prediction:.4g} [{self.output_unit}]; {self.sign})"
+            f"for {self.asked} = {self.prediction:.4g} [{self.output_unit}]; {self.sign})"
         )
 
     @property

@@ -124,6 +124,7 @@ class StoredMap:
             verdict=said["verdict"],
             on_network=self.on_network,
             by_lead=self.by_lead,
+            target_name=said.get("target_name", ""),
         )
 
 
@@ -152,6 +153,7 @@ def sidecar(explanation: Explanation) -> dict[str, Any]:
         "label": explanation.name,
         "input": explanation.input,
         "output_unit": explanation.output_unit,
+        **({"target_name": explanation.target_name} if explanation.target_name else {}),
         "has_geometry": explanation.scan.has_geometry,
         "notes": dict(explanation.notes),
         "warnings": list(explanation.warnings),
@@ -346,7 +348,7 @@ def _check_sidecar(said: Mapping[str, Any], stem: Path) -> None:
     kinds: dict[str, tuple[type, ...]] = {**texts, **optional, "completeness_error": _NUMBER}
     wrong = [key for key, kind in kinds.items() if not isinstance(said[key], kind)]
     wrong += [key for key, known in (("quantity", Quantity), ("sign", Sign)) if said[key] not in [*known]]
-    wrong += [key for key in ("output_unit", "label") if not isinstance(said.get(key, ""), str)]
+    wrong += [key for key in ("output_unit", "label", "target_name") if not isinstance(said.get(key, ""), str)]
     wrong += [key for key, kind in (("notes", dict), ("warnings", list)) if not isinstance(said.get(key, kind()), kind)]
     if wrong:
         got = f"{wrong[0]}: {reprlib.repr(said.get(wrong[0]))} in '{stem}.json'"

@@ -8,12 +8,13 @@ from regard.core.errors import TargetError
 from regard.core.quantity import Quantity
 from regard.core.rows import read_target
 from regard.core.spatial import has_space, n_space, space
-from regard.core.target import AbstractTarget, Expectation, TargetLike, single_tensor
+from regard.core.target import AbstractTarget, Expectation, Logit, Output, Probability, TargetLike, single_tensor
 from regard.core.volume import Grid, Volume
+from regard.models.card import OutputSpec
 from regard.models.case import PreparedCase
 from regard.models.model import Model
 
-__all__ = ["bind_target", "outputs_of"]
+__all__ = ["bind_target", "name_of", "outputs_of", "unit_of"]
 
 
 def _output_grid(output: Tensor, grid: Grid) -> Grid:
@@ -45,6 +46,26 @@ def bind_target(model: Model, target: TargetLike, output: object, prepared: Prep
         part = prepared.parts[0]
         goal = goal.on_grid(_output_grid(image, part.grid), part.scan.grid)
     return goal
+
+
+def _number(goal: AbstractTarget) -> int:
+    """Which of the output's numbers or channels a target is of; the first where it says nothing."""
+    which = getattr(goal, "index", getattr(goal, "channel", 0))
+    return which if isinstance(which, int) else 0
+
+
+def unit_of(spec: OutputSpec, goal: AbstractTarget) -> str:
+    """Unit of a target's value: that of the number or channel that it is of."""
+    return goal.unit(spec.unit(_number(goal)) if spec.units else "a.u.")
+
+
+def name_of(spec: OutputSpec, goal: AbstractTarget) -> str:
+    """What the card calls a target, such as ``"bone density"`` or ``"logit of tuberculosis"``; empty without a name."""
+    which = _number(goal)
+    if not isinstance(goal, (Output, Logit, Probability, Expectation)) or not 0 <= which < len(spec.names):
+        return ""
+    kind = {Logit: "logit of ", Probability: "probability of "}.get(type(goal), "")
+    return f"{kind}{spec.names[which]}"
 
 
 def _lone_tensor(output: object) -> Tensor:

@@ -207,7 +207,7 @@ def _captions(
     put = figure.text
     title = words.in_figure(f"{explanation.case}   {name}")
     put(0.5, 1 - 0.27 / inches, title, fontsize=11, color=_TEXT, ha="center", weight="bold")
-    line = f"{explanation.target} = {words.prediction(explanation)}"
+    line = f"{explanation.asked} = {words.prediction(explanation)}"
     compared = words.reference(explanation)
     line += f"; reference: {compared}" if compared else ""
     tilt = 0.0 if explanation.scan.signal is not None else obliquity(explanation.scan)

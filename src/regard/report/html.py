@@ -273,7 +273,7 @@ def _summary(cases: Sequence[ReportCase]) -> dict[str, Any]:
     rows = []
     for number, case in enumerate(cases):
         cells = {_column(e): e for e in case.explanations}
-        outputs = list(dict.fromkeys((e.target, words.prediction(e)) for e in case.explanations))
+        outputs = list(dict.fromkeys((e.asked, words.prediction(e)) for e in case.explanations))
         rows.append({"number": number, "case": case.case, "outputs": outputs, "cells": [cells.get(n) for n in names]})
     return {"names": names, "rows": rows}
 

@@ -24,7 +24,7 @@ def as_html(explanation: Explanation) -> str:
             Path(folder) / "report.html",
             f"{explanation.case}: {explanation.name}",
             [ReportCase(explanation.case, [explanation])],
-            meta={"target": explanation.target, "method": explanation.name},
+            meta={"target": explanation.asked, "method": explanation.name},
             max_bytes=_MAX_BYTES,
             compact=True,
         )

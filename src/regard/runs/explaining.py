@@ -100,7 +100,7 @@ class ExplainResult(RunResult):
         for r in self.maps:
             name = r["map"] + (f" ({r['input']})" if r["input"] else "")
             lines.append(
-                f"{r['case']}  {name}: {r['target']} = {r['prediction']:.4g} {r['unit']}; {r['quantity']} {_range(r)}"
+                f"{r['case']}  {name}: {r['asked']} = {r['prediction']:.4g} {r['unit']}; {r['quantity']} {_range(r)}"
             )
         return "\n".join([*lines, *self._last_lines()])
 
@@ -327,7 +327,7 @@ def _report(this: _Run, done: Sequence[Case], n_cases: int) -> list[dict[str, An
             shown_cases.append(ReportCase(case.case, explanations, output=_output(this, case), outlines=regions))
     if shown_cases:
         name = this.model.card.name
-        meta = {"model": name, "target": rows[0]["target"], "cases": n_cases}
+        meta = {"model": name, "target": rows[0]["asked"], "cases": n_cases}
         if n_cases > len(done):
             meta["failed"] = n_cases - len(done)
         if len(done) > REPORTED:
@@ -345,6 +345,7 @@ def _row(stored: StoredMap, path: Path) -> dict[str, Any]:
         "map": explanation.name,
         "input": explanation.input,
         "target": explanation.target,
+        "asked": explanation.asked,
         "prediction": explanation.prediction,
         "unit": explanation.output_unit,
         "quantity": str(explanation.quantity),

@@ -14,6 +14,7 @@ from regard.io import Case, RunFolder, find_cases
 from regard.io.atomic import write_json, write_tsv
 from regard.io.tables import choosing
 from regard.models import Model, load_model
+from regard.models.binding import unit_of
 from regard.models.provenance import versions
 from regard.runs.computing import batch_size_of, computing
 from regard.runs.fitting import fit
@@ -199,8 +200,9 @@ def _search(this: _Run, case: Case) -> None:
     with recording.intact(prepared.network) as network:
         found = _found(this, case, posed, noise, posed.function(network))
     unit = prepared.parts[0].unit
-    card_unit = model.card.output.image_unit if found.is_image else (model.card.output.units or ["a.u."])[0]
-    output_unit = card_unit if goal is None else goal.unit(card_unit)
+    output = model.card.output
+    card_unit = output.image_unit if found.is_image else (output.units or ("a.u.",))[0]
+    output_unit = card_unit if goal is None else goal.unit(card_unit) if found.is_image else unit_of(output, goal)
     if request.layer is not None:
         output_unit = "activation"
     CaseResult.save(this.folder.path, case.case, posed, found, noise.origin, unit, output_unit, prepared.warnings)

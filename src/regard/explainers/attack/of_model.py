@@ -22,7 +22,7 @@ from regard.explainers.attack.settings import AttackPlan, Intensities
 from regard.explainers.generative.of_model import CaseFunction
 from regard.explainers.of_case import fitted
 from regard.explainers.spec import MethodSpec
-from regard.models.binding import bind_target
+from regard.models.binding import bind_target, unit_of
 from regard.models.case import PreparedCase, prepare_case
 from regard.models.model import Model
 
@@ -196,7 +196,7 @@ def attack_case(
     with recording.intact(prepared.network) as network, torch.no_grad():
         goal = bind_target(model, target, prepared.inputs.call(network, prepared.inputs.tensors), prepared)
     intensities = intensities_of(model, prepared, bounds)
-    unit, kept_within = goal.unit(model.card.output.unit()), []
+    unit, kept_within = unit_of(model.card.output, goal), []
     if plan.tolerance is None and not isinstance(goal, (Logit, Probability)):
         largest = max(plan.budgets)
         tolerance = moved_by_noise(prepared, goal, intensities, largest, plan.norm, seed=seed, case=case)
