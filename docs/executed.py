@@ -71,6 +71,7 @@ def run(notebook: Sequence[Cell], name: str) -> dict[str, Any]:
     """
     from matplotlib import pyplot as plt
 
+    plt.close("all")  # what stood open before is no cell's
     names: dict[str, Any] = {"__name__": "notebook"}
     for number, cell in enumerate(notebook):
         if not cell.is_code:

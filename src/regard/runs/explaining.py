@@ -100,7 +100,7 @@ class ExplainResult(RunResult):
         for r in self.maps:
             name = r["map"] + (f" ({r['input']})" if r["input"] else "")
             lines.append(
-                f"{r['case']}  {name}: {r['asked']} = {r['prediction']:.4g} {r['unit']}; {r['quantity']} {_range(r)}"
+                f"{r['case']}  {name}: {r.get('asked', r['target'])} = {r['prediction']:.4g} {r['unit']}; {r['quantity']} {_range(r)}"
             )
         return "\n".join([*lines, *self._last_lines()])
 
