@@ -99,9 +99,8 @@ class ExplainResult(RunResult):
         lines = [f"warning: {case}: {warning}" for case, warning in told]
         for r in self.maps:
             name = r["map"] + (f" ({r['input']})" if r["input"] else "")
-            lines.append(
-                f"{r['case']}  {name}: {r.get('asked', r['target'])} = {r['prediction']:.4g} {r['unit']}; {r['quantity']} {_range(r)}"
-            )
+            said = f"{r.get('asked', r['target'])} = {r['prediction']:.4g} {r['unit']}"
+            lines.append(f"{r['case']}  {name}: {said}; {r['quantity']} {_range(r)}")
         return "\n".join([*lines, *self._last_lines()])
 
 
