@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,17 @@ from regard.evidence.attacked import success_table
 from regard.explainers.attack import AttackedCase, AttackPlan, attack_case
 from regard.explainers.attack.differentiable import is_differentiable
 from regard.explainers.spec import MethodSpec, parse_methods
-from regard.io import Case, RunFolder, find_cases, read, save_volume
+from regard.io import Case, RunFolder, read, save_volume
 from regard.io.atomic import write_json, write_tsv
 from regard.io.contents import named_contents
 from regard.io.names import letters_and_digits, safe_name
 from regard.io.schema import read_json
-from regard.io.tables import choosing
 from regard.models import Model, load_model
-from regard.models.provenance import versions
 from regard.runs.computing import batch_size_of, computing
+from regard.runs.opening import as_explained, cases_of, folder_of, raise_one_reason
 from regard.runs.progress import shown
-from regard.runs.question import Question, configuration, further_inputs, read_question, scans_of
+from regard.runs.question import Question, configuration, read_question, scans_of
 from regard.runs.requests.attack import AttackRequest
-from regard.runs.requests.explain import ExplainRequest
 from regard.runs.result import RunResult
 
 __all__ = ["AttackRunResult", "attack"]
@@ -124,7 +122,7 @@ def _attack_all(request: AttackRequest, device: str) -> AttackRunResult:
     )  # fmt: skip
     specs = parse_methods(request.methods)
     surrogate = None if request.surrogate is None else parse_methods([request.surrogate])[0]
-    cases = choosing(find_cases(list(request.paths), further_inputs(request.further)), request.volumes, request.series)
+    cases = cases_of(request)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     for spec in specs:
         if surrogate is None and not is_differentiable(spec.build(model.network)):
@@ -132,7 +130,7 @@ def _attack_all(request: AttackRequest, device: str) -> AttackRunResult:
                 f"-m {spec.label}, which no gradient passes through", "a method that the steps can follow",
                 "name one with --surrogate, such as --surrogate integrated-gradients:n_steps=8",
             )  # fmt: skip
-    asked = _as_explained(request)
+    asked = as_explained(request)
     question = read_question(asked, model)
     towards = None if request.towards is None else read(request.towards)
     config = {
@@ -141,10 +139,7 @@ def _attack_all(request: AttackRequest, device: str) -> AttackRunResult:
         "surrogate": None if surrogate is None else str(surrogate),
         "towards": named_contents(towards=request.towards),
     }  # fmt: skip
-    with RunFolder(
-        request.output, "attack", config, argv=request.words("attack"), cases=cases, versions=versions(),
-        hashes={"weights_sha256": model.weights_sha256}, overwrite=request.overwrite, private=request.private,
-    ) as folder:  # fmt: skip
+    with folder_of(request, "attack", config, cases, model) as folder:
         this = _Run(request, folder, model, question, specs, plan, surrogate, towards)
         with shown(quiet=request.quiet) as progress:
             for n, case in enumerate(cases):
@@ -152,18 +147,11 @@ def _attack_all(request: AttackRequest, device: str) -> AttackRunResult:
                 _try(this, case)
         done = [c for c in cases if this.record(c).exists()]
         if not done:
-            if len({str(e) for e in this.errors}) == 1:
-                raise this.errors[0]
+            raise_one_reason(this.errors)
             raise InputError(f"none of {len(cases)} cases could be attacked", "one at least", "see failures.tsv")
         result = _written(this, done, cases)
         folder.finish("some_failed" if result.failed else "done")
     return result
-
-
-def _as_explained(request: AttackRequest) -> ExplainRequest:
-    """The part of a request that explaining would ask as well."""
-    shared = {f.name for f in fields(ExplainRequest)} & {f.name for f in fields(request)}
-    return ExplainRequest(**{name: getattr(request, name) for name in shared})
 
 
 def _budgets(texts: Sequence[str]) -> list[float]:

@@ -19,9 +19,9 @@ from regard.probing.run import preflight
 from regard.references import ReferenceValue
 from regard.runs.computing import computing
 from regard.runs.installed import installed
+from regard.runs.opening import as_explained
 from regard.runs.question import further_inputs, read_question, scans_of
 from regard.runs.requests.doctor import DoctorRequest
-from regard.runs.requests.explain import ExplainRequest
 from regard.runs.result import columns_of_text
 
 __all__ = ["DoctorResult", "doctor"]
@@ -92,11 +92,7 @@ def _probed(request: DoctorRequest, name: str, device: str) -> DoctorResult:
     if (request.reference or "").startswith("value:"):
         raise InputError(f"--reference {request.reference}", "FILE", "regard explain looks for a case near to a value")
     model = load_model(name, weights=request.weights, trust=request.trust, device=device)
-    asked = ExplainRequest(
-        model=name, paths=request.paths, output=Path(), methods=request.methods, target=request.target,
-        reference=request.reference, layer=request.layer,
-    )  # fmt: skip
-    question = read_question(asked, model)
+    question = read_question(as_explained(request, model=name, output=Path()), model)
     reference = None if isinstance(question.reference, ReferenceValue) else question.reference
     scans: dict[str, Mapping[str, Volume]] = {c.case: scans_of(c, model, None) for c in cases}
     rows = []

@@ -15,22 +15,21 @@ from regard.core.optional import need
 from regard.core.volume import Volume
 from regard.explainers.of_case import takes_cases
 from regard.explainers.spec import MethodSpec, parse_methods
-from regard.io import Case, RunFolder, StoredMap, find_cases, read, read_map, save_map, save_parametric_map
+from regard.io import Case, RunFolder, StoredMap, read, read_map, save_map, save_parametric_map
 from regard.io.maps import save_volume
 from regard.io.names import safe_name, without_map_ending
 from regard.io.reading import is_dicom, strip_ending
 from regard.io.segmentation_map import save_segmentation, threshold_of
 from regard.io.signal_maps import save_signal
-from regard.io.tables import choosing
 from regard.models import Model, load_model
-from regard.models.provenance import versions
 from regard.models.scans import inputs_of
 from regard.probing.probe import Preflight
 from regard.probing.record import read_record, write_record
 from regard.report.colours import common_scales
 from regard.runs.computing import batch_size_of, computing
+from regard.runs.opening import cases_of, folder_of, raise_one_reason
 from regard.runs.progress import shown
-from regard.runs.question import Question, configuration, further_inputs, read_question, scans_of
+from regard.runs.question import Question, configuration, read_question, scans_of
 from regard.runs.requests.explain import ExplainRequest
 from regard.runs.result import RunResult
 
@@ -130,25 +129,14 @@ def explain(request: ExplainRequest) -> ExplainResult:
 def _explain_all(request: ExplainRequest, device: str) -> ExplainResult:
     batch_size_of(request.batch_size)
     specs = parse_methods(request.methods)
-    cases = find_cases(list(request.paths), further_inputs(request.further))
-    cases = choosing(cases, request.volumes, request.series, request.rates)
+    cases = cases_of(request)
     _check_dicom(request, cases)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     for spec in specs:
         spec.build(model.network)
     config = configuration(request, model, specs, cases, device)
     question = read_question(request, model)
-    with RunFolder(
-        request.output,
-        "explain",
-        config,
-        argv=request.words("explain"),
-        cases=cases,
-        versions=versions(),
-        hashes={"weights_sha256": model.weights_sha256},
-        overwrite=request.overwrite,
-        private=request.private,
-    ) as folder:
+    with folder_of(request, "explain", config, cases, model) as folder:
         known = read_record(folder.noted("preflight"), model)
         this = _Run(request, folder, model, specs, question, preflight=known)
         for case in cases:
@@ -161,8 +149,8 @@ def _explain_all(request: ExplainRequest, device: str) -> ExplainResult:
                 progress.stage(f"explaining {case.case}", n, len(cases))
                 _try(this, case, alone=len(cases) == 1)
             done = [c for c in cases if not this.lacks(c)]
-            if not done and len({str(e) for e in this.errors}) == 1:
-                raise this.errors[0]
+            if not done:
+                raise_one_reason(this.errors)
             progress.stage("writing the report", len(cases), len(cases))
             rows = _report(this, done, len(cases))
         folder.finish("some_failed" if len(done) < len(cases) else "done")

@@ -8,14 +8,12 @@ from regard.core.errors import InputError
 from regard.core.spatial import space
 from regard.explainers.generative.fit_sampler import fit_sampler
 from regard.explainers.generative.sampler import SamplerSizes, read_sampler, write_sampler
-from regard.io import RunFolder, find_cases
-from regard.io.tables import choosing
 from regard.models import load_model
-from regard.models.provenance import versions
-from regard.runs.invariances_settings import as_explained, settings
+from regard.runs.invariances_settings import settings
+from regard.runs.opening import as_explained, cases_of, folder_of
 from regard.runs.posing import posed_case
 from regard.runs.progress import shown
-from regard.runs.question import further_inputs, read_question
+from regard.runs.question import read_question
 from regard.runs.requests.invariances import InvariancesRequest
 
 __all__ = ["fit"]
@@ -26,22 +24,11 @@ FIT_STEPS = 600
 def fit(request: InvariancesRequest, device: str) -> tuple[str, ...]:
     """Make a sampler from the images of a request and return what is said of it."""
     sizes = SamplerSizes.of_patch(request.patch or 64)
-    cases = find_cases(list(request.paths), further_inputs(request.further))
-    cases = choosing(cases, request.volumes, request.series, request.rates)
+    cases = cases_of(request)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     config = settings(request, model, cases, device)
-    question = read_question(as_explained(request), model)
-    with RunFolder(
-        request.output,
-        "invariances",
-        config,
-        argv=request.words("invariances"),
-        cases=cases,
-        versions=versions(),
-        hashes={"weights_sha256": model.weights_sha256},
-        overwrite=request.overwrite,
-        private=request.private,
-    ) as folder:
+    question = read_question(as_explained(request, methods=()), model)
+    with folder_of(request, "invariances", config, cases, model) as folder:
         posed = [posed_case(replace(request, fit=True), model, question.target, case) for case in cases]
         for case, one in zip(cases, posed, strict=True):
             side = space(one.image)

@@ -2,23 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from regard.core.errors import InputError
 from regard.io import Case
 from regard.models import Model
+from regard.runs.opening import as_explained
 from regard.runs.question import configuration
-from regard.runs.requests.explain import ExplainRequest
 from regard.runs.requests.invariances import InvariancesRequest
 
-__all__ = ["as_explained", "centre_of", "settings", "tolerance_of"]
-
-
-def as_explained(request: InvariancesRequest) -> ExplainRequest:
-    """The part of a request that explaining would ask as well: cases, target, slice."""
-    shared = {f.name for f in fields(ExplainRequest)} & {f.name for f in fields(request)}
-    return ExplainRequest(methods=(), **{name: getattr(request, name) for name in shared})
+__all__ = ["centre_of", "settings", "tolerance_of"]
 
 
 def tolerance_of(text: str) -> float | None:
@@ -91,4 +84,4 @@ def settings(request: InvariancesRequest, model: Model, cases: Sequence[Case], d
         "form": request.form,
         "sampler": None if request.sampler is None else str(request.sampler.absolute()),
     }
-    return {**configuration(as_explained(request), model, (), cases, device), **own}
+    return {**configuration(as_explained(request, methods=()), model, (), cases, device), **own}

@@ -10,20 +10,19 @@ from regard.explainers.generative.noise import NoiseModel, estimate_noise
 from regard.explainers.generative.null_space import follow_null_space
 from regard.explainers.generative.of_model import CaseFunction
 from regard.explainers.generative.sampler import draw_invariances, read_sampler
-from regard.io import Case, RunFolder, find_cases
+from regard.io import Case, RunFolder
 from regard.io.atomic import write_json, write_tsv
-from regard.io.tables import choosing
 from regard.models import Model, load_model
 from regard.models.binding import unit_of
-from regard.models.provenance import versions
 from regard.runs.computing import batch_size_of, computing
 from regard.runs.fitting import fit
 from regard.runs.invariances_report import report, scores_of
 from regard.runs.invariances_result import CaseResult, result_of
-from regard.runs.invariances_settings import as_explained, settings, tolerance_of
+from regard.runs.invariances_settings import settings, tolerance_of
+from regard.runs.opening import as_explained, cases_of, folder_of, raise_one_reason
 from regard.runs.posing import posed_case
 from regard.runs.progress import shown
-from regard.runs.question import Question, further_inputs, read_question
+from regard.runs.question import Question, read_question
 from regard.runs.requests.invariances import InvariancesRequest
 from regard.runs.result import RunResult
 
@@ -101,30 +100,19 @@ def invariances(request: InvariancesRequest) -> InvariancesResult:
 
 def _all_cases(request: InvariancesRequest, device: str) -> InvariancesResult:
     batch_size_of(request.batch_size)
-    cases = find_cases(list(request.paths), further_inputs(request.further))
-    cases = choosing(cases, request.volumes, request.series, request.rates)
+    cases = cases_of(request)
     model = load_model(request.model, weights=request.weights, trust=request.trust, device=device)
     config = settings(request, model, cases, device)
-    question = read_question(as_explained(request), model)
-    with RunFolder(
-        request.output,
-        "invariances",
-        config,
-        argv=request.words("invariances"),
-        cases=cases,
-        versions=versions(),
-        hashes={"weights_sha256": model.weights_sha256},
-        overwrite=request.overwrite,
-        private=request.private,
-    ) as folder:
+    question = read_question(as_explained(request, methods=()), model)
+    with folder_of(request, "invariances", config, cases, model) as folder:
         this = _Run(request, folder, model, question)
         with shown(quiet=request.quiet) as progress:
             for n, case in enumerate(cases):
                 progress.stage(f"searching {case.case}", n, len(cases))
                 _try(this, case)
             done = [r for c in cases if (r := result_of(folder.path, c.case)) is not None]
-            if not done and len({str(e) for e in this.errors}) == 1:
-                raise this.errors[0]
+            if not done:
+                raise_one_reason(this.errors)
             rows = [[row[c] for c in COLUMNS] for one in done for row in one.rows]
             write_tsv(folder.path / "samples.tsv", COLUMNS, rows)
             write_json(folder.path / "scores.json", "scores", scores_of(done))
