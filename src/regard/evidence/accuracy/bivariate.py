@@ -8,7 +8,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from regard.core.errors import InputError
-from regard.studies.diagnostic_meta_analysis.tables import Floats, Tables
+from regard.evidence.accuracy.tables import Floats, Tables
 
 __all__ = ["FEWEST", "Fit", "Likelihood", "fit_binomial", "fit_normal", "log_likelihood"]
 

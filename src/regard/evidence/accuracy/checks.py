@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from regard.studies.diagnostic_meta_analysis.bivariate import FEWEST, Fit, fit_normal
-from regard.studies.diagnostic_meta_analysis.tables import Floats, Tables
+from regard.evidence.accuracy.bivariate import FEWEST, Fit, fit_normal
+from regard.evidence.accuracy.tables import Floats, Tables
 
 __all__ = [
     "Deeks",

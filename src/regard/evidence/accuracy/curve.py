@@ -6,8 +6,8 @@ import numpy as np
 from scipy import special, stats
 
 from regard.core.errors import InputError
-from regard.studies.diagnostic_meta_analysis.bivariate import Fit
-from regard.studies.diagnostic_meta_analysis.tables import Floats, Tables
+from regard.evidence.accuracy.bivariate import Fit
+from regard.evidence.accuracy.tables import Floats, Tables
 
 __all__ = ["HSROC", "area", "hsroc", "inside", "moses_littenberg", "region"]
 

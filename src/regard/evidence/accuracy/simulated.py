@@ -7,11 +7,14 @@ import torch
 from scipy import special, stats
 
 from regard.core import randomness
-from regard.studies.diagnostic_meta_analysis.bivariate import Fit, fit_binomial, fit_normal
-from regard.studies.diagnostic_meta_analysis.curve import inside
-from regard.studies.diagnostic_meta_analysis.tables import Floats, Tables
+from regard.evidence.accuracy.bivariate import Fit, fit_binomial, fit_normal
+from regard.evidence.accuracy.curve import inside
+from regard.evidence.accuracy.tables import Floats, Tables
 
-__all__ = ["TRUTHS", "Truth", "covered", "simulated"]
+__all__ = ["ERROR", "TRUTHS", "Truth", "covered", "simulated"]
+
+
+ERROR = "error of logit sensitivity"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def simulated(truth: Truth, n: int, seed: int, name: str) -> Tables:
     return Tables(tuple(f"{name}, study {k + 1}" for k in range(n)), found)
 
 
-def covered(truth: Truth, n: int, seed: int, draw: int, *, exactly: bool = False) -> dict[str, bool]:
+def covered(truth: Truth, n: int, seed: int, draw: int, *, exactly: bool = False) -> dict[str, float]:
     """One simulated meta-analysis of ``n`` studies: whether its intervals and regions hold the truth.
 
     Parameters
@@ -77,7 +80,8 @@ def covered(truth: Truth, n: int, seed: int, draw: int, *, exactly: bool = False
     dict
         ``sensitivity`` and ``false positive rate``: the 95 % interval holds the true mean; ``pooled point`` and ``new
         study``: the region holds the true mean, and the true rates of a further study; ``boundary``: the fit ended at a
-        correlation of 1 or -1, where the study's report draws no region.
+        correlation of 1 or -1, where the study's report draws no region. `ERROR`: by how much the pooled logit of
+        sensitivity is off.
     """
     studies = simulated(truth, n, seed, f"coverage {n}/{draw}")
     fit = fit_binomial(studies) if exactly else fit_normal(studies)
@@ -90,7 +94,7 @@ def covered(truth: Truth, n: int, seed: int, draw: int, *, exactly: bool = False
     return {
         "sensitivity": bool(held[0]), "false positive rate": bool(held[1]),
         "pooled point": inside(fit, truth.means), "new study": inside(fit, further, of_new_study=True),
-        "boundary": fit.at_boundary,
+        "boundary": fit.at_boundary, ERROR: float(fit.effects[0] - truth.means[0]),
     }  # fmt: skip
 
 

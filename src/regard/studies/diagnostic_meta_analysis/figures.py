@@ -3,20 +3,17 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regard.io.atomic import atomic
-from regard.studies.diagnostic_meta_analysis.bivariate import Fit
-from regard.studies.diagnostic_meta_analysis.checks import Deeks, naive
-from regard.studies.diagnostic_meta_analysis.curve import hsroc, moses_littenberg, region
-from regard.studies.diagnostic_meta_analysis.placing import Placed, exact
-from regard.studies.diagnostic_meta_analysis.tables import QUADAS, Tables, wilson
+from regard.evidence.accuracy.bivariate import Fit
+from regard.evidence.accuracy.checks import Deeks, naive
+from regard.evidence.accuracy.curve import hsroc, moses_littenberg, region
+from regard.evidence.accuracy.tables import QUADAS, Tables, wilson
+from regard.evidence.statistics import exact_interval
+from regard.report.invariances import save_figure
+from regard.studies.diagnostic_meta_analysis.placing import Placed
 
 __all__ = ["draw_forest", "draw_funnel", "draw_plane", "draw_quality"]
 
@@ -24,16 +21,11 @@ _COLOURS = ("#0b6e75", "#b4520a", "#5b4b8a", "#7a7a22", "#8a2f4b", "#3c6e3c")
 _JUDGED = {"low": "#2a7f3f", "unclear": "#d9a91a", "high": "#b3261e"}
 
 
-def _save(figure: Figure, path: Path) -> None:
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-    plt.close(figure)
-
-
 def draw_forest(tables: Tables, fit: Fit, path: Path) -> None:
     """Sensitivity and specificity of each study with Wilson's interval, and the pooled values."""
     n = len(tables)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 1.4 + 0.22 * n), sharey=True, layout="constrained")
+    figure = Figure(figsize=(10, 1.4 + 0.22 * n), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
     places = np.arange(n)[::-1]
     for axis, title, hit, missed in zip(axes, ("sensitivity", "specificity"), (0, 3), (1, 2), strict=True):
         found, of = tables.counts[:, hit], tables.counts[:, [hit, missed]].sum(1)
@@ -46,7 +38,7 @@ def draw_forest(tables: Tables, fit: Fit, path: Path) -> None:
         axis.set(xlim=(-0.02, 1.02), xlabel=f"{title} (95 %)", ylim=(-2.6, n - 0.4))
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks([*places, -1.6], [*tables.names, f"pooled, {fit.n} studies"], fontsize=7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_plane(groups: Mapping[str, tuple[Tables, Fit | None]], networks: Sequence[Placed], path: Path) -> None:
@@ -54,7 +46,8 @@ def draw_plane(groups: Mapping[str, tuple[Tables, Fit | None]], networks: Sequen
 
     A fit at a correlation of 1 or -1 has its point and no region; a group that is not pooled has its studies alone.
     """
-    figure, axis = plt.subplots(figsize=(7.2, 6.6), layout="constrained")
+    figure = Figure(figsize=(7.2, 6.6), layout="constrained")
+    axis = figure.subplots()
     for k, (name, (tables, fit)) in enumerate(groups.items()):
         colour = _COLOURS[k % len(_COLOURS)]
         rates, size = tables.rates, tables.counts.sum(1)
@@ -65,7 +58,7 @@ def draw_plane(groups: Mapping[str, tuple[Tables, Fit | None]], networks: Sequen
     for k, one in enumerate(networks):
         tp, fn, fp, tn = one.counts
         x, y = fp / (fp + tn), tp / (tp + fn)
-        (x0, x1), (y0, y1) = exact(fp, fp + tn), exact(tp, tp + fn)
+        (x0, x1), (y0, y1) = exact_interval(fp, fp + tn), exact_interval(tp, tp + fn)
         axis.errorbar(x, y, xerr=[[x - x0], [x1 - x]], yerr=[[y - y0], [y1 - y]], marker="D", markersize=6,
                       color="black", mfc=_COLOURS[-1 - k % len(_COLOURS)], linewidth=1, label=one.name)  # fmt: skip
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="false positive rate (1 - specificity)",
@@ -73,7 +66,7 @@ def draw_plane(groups: Mapping[str, tuple[Tables, Fit | None]], networks: Sequen
     axis.plot([0, 1], [0, 1], color="#ccc", linewidth=0.8, zorder=0)
     axis.legend(fontsize=7, loc="lower right", frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_fit(axis: Axes, tables: Tables, fit: Fit, colour: str, *, whole: bool) -> None:
@@ -97,7 +90,8 @@ def _draw_fit(axis: Axes, tables: Tables, fit: Fit, colour: str, *, whole: bool)
 
 def draw_funnel(found: Deeks, path: Path) -> None:
     """Odds ratios against the effective size, with the line of Deeks' test."""
-    figure, axis = plt.subplots(figsize=(5.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(5.4, 4.2), layout="constrained")
+    axis = figure.subplots()
     x = found.sizes**-0.5
     axis.scatter(found.effects, x, s=18, color="#0b6e75")
     ends = np.array([x.min(), x.max()])
@@ -106,7 +100,7 @@ def draw_funnel(found: Deeks, path: Path) -> None:
     axis.set_title(f"p = {found.p:.2g} that small studies differ (Deeks)", fontsize=9)
     axis.invert_yaxis()
     axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_quality(tables: Tables, path: Path) -> bool:
@@ -115,7 +109,8 @@ def draw_quality(tables: Tables, path: Path) -> bool:
     domains = [d for d in QUADAS if d in given]
     if not domains:
         return False
-    figure, axis = plt.subplots(figsize=(7.5, 0.9 + 0.4 * len(domains)), layout="constrained")
+    figure = Figure(figsize=(7.5, 0.9 + 0.4 * len(domains)), layout="constrained")
+    axis = figure.subplots()
     for row, domain in enumerate(reversed(domains)):
         start = 0.0
         for word, colour in _JUDGED.items():
@@ -126,5 +121,5 @@ def draw_quality(tables: Tables, path: Path) -> bool:
     axis.set(xlim=(0, 1), xlabel="share of studies")
     axis.legend(ncols=3, fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
     return True

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from regard.evidence.accuracy.bivariate import FEWEST, Fit, fit_binomial
+from regard.evidence.accuracy.checks import deeks, repeated
+from regard.evidence.accuracy.tables import Tables
 from regard.report.html import Chapter
-from regard.studies.diagnostic_meta_analysis.bivariate import FEWEST, Fit, fit_binomial
-from regard.studies.diagnostic_meta_analysis.checks import deeks, repeated
 from regard.studies.diagnostic_meta_analysis.figures import draw_forest, draw_funnel, draw_plane, draw_quality
-from regard.studies.diagnostic_meta_analysis.tables import Tables
 from regard.studies.run import Scores, StudyRun
 from regard.studies.study_page import done_acts, in_words, score_chapters, write_study_page
 

@@ -1,15 +1,13 @@
-"""Finished runs as points beside the literature: their two-by-two tables, with exact intervals."""
+"""Finished runs as points beside the literature: their two-by-two tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from scipy import stats
 
 from regard.core.errors import FolderError
 from regard.io.records import read_run
 from regard.io.schema import read_json
 
-__all__ = ["Placed", "exact", "placed_in"]
+__all__ = ["Placed", "placed_in"]
 
 _NAMES = ("sensitivity", "recall")
 
@@ -53,9 +51,3 @@ def placed_in(folder: Path) -> list[Placed]:
         got = f"'{folder}', whose scores hold no group with sensitivity and specificity"
         raise FolderError(got, "a run that tells ill from well, such as one of tuberculosis", "give another run")
     return found
-
-
-def exact(found: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's interval of a share."""
-    interval = stats.binomtest(found, n).proportion_ci(level, method="exact")
-    return float(interval.low), float(interval.high)

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from regard.studies.config import StudyConfig
-from regard.studies.diagnostic_meta_analysis.bivariate import FEWEST, Fit, fit_binomial, fit_normal
-from regard.studies.diagnostic_meta_analysis.checks import (
+from regard.evidence.accuracy.bivariate import FEWEST, Fit, fit_binomial, fit_normal
+from regard.evidence.accuracy.checks import (
     Subgroups,
     deeks,
     heterogeneity,
@@ -18,15 +17,17 @@ from regard.studies.diagnostic_meta_analysis.checks import (
     odds_ratio,
     subgroups,
 )
+from regard.evidence.accuracy.curve import area, hsroc
+from regard.evidence.accuracy.simulated import ERROR, TRUTHS, Truth, covered, simulated
+from regard.evidence.accuracy.tables import Tables, read_tables
+from regard.evidence.statistics import exact_interval
+from regard.studies.config import StudyConfig
 from regard.studies.diagnostic_meta_analysis.config import SIZES, MetaConfig
-from regard.studies.diagnostic_meta_analysis.curve import area, hsroc
 from regard.studies.diagnostic_meta_analysis.page import write_page
-from regard.studies.diagnostic_meta_analysis.placing import Placed, exact, placed_in
-from regard.studies.diagnostic_meta_analysis.simulate import TRUTHS, Truth, covered, simulated
-from regard.studies.diagnostic_meta_analysis.tables import Tables, read_tables
+from regard.studies.diagnostic_meta_analysis.placing import Placed, placed_in
 from regard.studies.items import Item, read_items
 from regard.studies.run import Scores, StudyRun
-from regard.studies.scoring.bootstrap import Score
+from regard.studies.scoring.bootstrap import Score, mean_score
 from regard.studies.study import AbstractStudy
 
 __all__ = ["MetaAnalysis", "Pooled"]
@@ -163,7 +164,7 @@ class MetaAnalysis(AbstractStudy[Pooled]):
         for one in self.material(run).networks:
             tp, fn, fp, tn = one.counts
             scores[f"network {one.name}"] = {
-                name: Score(hit / n, *exact(hit, n), 0.95, n, n, "1", interval="Clopper-Pearson")
+                name: Score(hit / n, *exact_interval(hit, n), 0.95, n, n, "1", interval="Clopper-Pearson")
                 for name, hit, n in (("sensitivity", tp, tp + fn), ("false_positive_rate", fp, fp + tn))
             }
         return scores
@@ -179,9 +180,10 @@ class MetaAnalysis(AbstractStudy[Pooled]):
             run.stage(f"{n} simulated meta-analyses of {k} studies", place, len(pieces))
             make = partial(self._draws, truth, k, n, run.seed, model == "binomial")
             held = run.record(f"weigh/coverage-{k}-{model}", make)["draws"]
-            scores[f"coverage_{k}_studies_{model}_model"] = {
-                self._name(name): self._share(sum(bool(h[name]) for h in held), n) for name in held[0]
-            }
+            group = {self._name(x): self._share(sum(bool(h[x]) for h in held), n) for x in held[0] if x != ERROR}
+            errors, names = [h[ERROR] for h in held], [str(draw) for draw in range(n)]
+            group["mean_error_of_logit_sensitivity"] = mean_score(errors, names)
+            scores[f"coverage_{k}_studies_{model}_model"] = group
         return scores
 
     @staticmethod
@@ -190,9 +192,7 @@ class MetaAnalysis(AbstractStudy[Pooled]):
 
     @staticmethod
     def _share(hits: int, n: int) -> Score:
-        return Score(
-            hits / n, *exact(hits, n), 0.95, n, n, "1", interval="Clopper-Pearson, over simulated meta-analyses"
-        )
+        return Score(hits / n, *exact_interval(hits, n), 0.95, n, n, "1", interval="Clopper-Pearson, over simulations")
 
     @staticmethod
     def _draws(truth: Truth, k: int, n: int, seed: int, exactly: bool) -> dict[str, Any]:

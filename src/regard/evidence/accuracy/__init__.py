@@ -1,0 +1,1 @@
+"""Diagnostic accuracy over many studies: two-by-two tables, the bivariate models, their regions, and checks."""
