@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regard.studies.diagnostic_meta_analysis.bivariate import fit_normal
-from regard.studies.diagnostic_meta_analysis.checks import subgroups
-from regard.studies.diagnostic_meta_analysis.tables import Tables, read_tables
+from regard.evidence.accuracy.bivariate import fit_normal
+from regard.evidence.accuracy.checks import subgroups
+from regard.evidence.accuracy.tables import Tables, read_tables
 
 
 def smoking(data: Path) -> Tables:

@@ -226,7 +226,7 @@ def test_the_3d_page_shows_the_colours_of_the_figures(tmp_path):
         thread.join()
     seen = np.round(255 * matplotlib.image.imread(picture)[..., :3]).reshape(-1, 3)
     if len(np.unique(seen, axis=0)) < 50:
-        pytest.skip("this Chromium has no WebGL")
+        pytest.skip(reason="this Chromium draws no WebGL, so that the page of a volume stays empty")
     grey = np.full(share.shape, 0.5)
     for colour in np.round(255 * paint(grey, share, scale_of(made), signed=True)).reshape(-1, 3):
         near = (np.abs(seen - colour).max(-1) <= 4).sum()
