@@ -96,6 +96,14 @@ def test_the_same_command_goes_on_and_another_is_refused(
     assert refused.code == 2
 
 
+def test_an_image_that_has_changed_is_named(regard: Regard, model: Path, picture: Callable, tmp_path: Path) -> None:
+    words = ("-m", "gradient", "--goal", "keep-change", "--budget", "2", *QUICK, "-o", tmp_path / "run")
+    assert regard("attack", model, picture("a.png"), *words).code == 0
+    said = regard("attack", model, picture("a.png", seed=5), *words)
+    assert said.code == 2
+    assert "'a'" in said.err
+
+
 @pytest.mark.parametrize(
     ("extra", "words"),
     [

@@ -101,6 +101,17 @@ def test_the_same_command_goes_on(regard: Regard, denoiser: Path, slice_file: Pa
     assert regard("invariances", denoiser, slice_file, *QUICK, "--limit", "2", "-o", out, "--overwrite").code == 0
 
 
+@pytest.mark.parametrize("extra", [QUICK, ("--fit", "--patch", "16", "--steps", "3")], ids=["search", "fit"])
+def test_an_image_that_has_changed_is_named(
+    regard: Regard, denoiser: Path, slice_file: Path, tmp_path: Path, extra: tuple[str, ...]
+) -> None:
+    words = ("invariances", denoiser, slice_file, *extra, "-o", tmp_path / "run")
+    assert regard(*words).code == 0
+    stored = nibabel.load(slice_file)
+    nibabel.save(nibabel.Nifti1Image(stored.get_fdata() + 1, stored.affine), slice_file)
+    regard(*words).refused("'slice'")
+
+
 def test_a_number_has_a_level_set(regard: Regard, model: Path, picture: Callable[..., Path], tmp_path: Path) -> None:
     out = tmp_path / "run"
     said = regard("invariances", model, picture(), "--n", "3", "-o", out, "--json")

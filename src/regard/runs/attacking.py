@@ -141,6 +141,8 @@ def _attack_all(request: AttackRequest, device: str) -> AttackRunResult:
     }  # fmt: skip
     with folder_of(request, "attack", config, cases, model) as folder:
         this = _Run(request, folder, model, question, specs, plan, surrogate, towards)
+        for case in (c for c in cases if this.record(c).exists()):
+            folder.check_inputs(case)
         with shown(quiet=request.quiet) as progress:
             for n, case in enumerate(cases):
                 progress.stage(f"attacking {case.case}", n, len(cases))

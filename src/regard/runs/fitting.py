@@ -29,6 +29,9 @@ def fit(request: InvariancesRequest, device: str) -> tuple[str, ...]:
     config = settings(request, model, cases, device)
     question = read_question(as_explained(request, methods=()), model)
     with folder_of(request, "invariances", config, cases, model) as folder:
+        for case in cases:
+            folder.check_inputs(case)
+            folder.record_inputs(case)
         posed = [posed_case(replace(request, fit=True), model, question.target, case) for case in cases]
         for case, one in zip(cases, posed, strict=True):
             side = space(one.image)

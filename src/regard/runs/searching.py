@@ -106,6 +106,8 @@ def _all_cases(request: InvariancesRequest, device: str) -> InvariancesResult:
     question = read_question(as_explained(request, methods=()), model)
     with folder_of(request, "invariances", config, cases, model) as folder:
         this = _Run(request, folder, model, question)
+        for case in (c for c in cases if result_of(folder.path, c.case) is not None):
+            folder.check_inputs(case)
         with shown(quiet=request.quiet) as progress:
             for n, case in enumerate(cases):
                 progress.stage(f"searching {case.case}", n, len(cases))
@@ -180,6 +182,7 @@ def _found(this: _Run, case: Case, posed: CaseFunction, noise: NoiseModel, funct
 
 def _search(this: _Run, case: Case) -> None:
     request, model = this.request, this.model
+    this.folder.record_inputs(case)
     posed = posed_case(request, model, this.question.target, case)
     prepared, goal = posed.prepared, posed.goal
     noise = estimate_noise(posed.image)
