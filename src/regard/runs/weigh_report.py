@@ -60,7 +60,7 @@ def write(
         shown_cases.append(ReportCase(case.case, explanations, truth, read(image) if image.exists() else None))
     meta = {
         "model": this.model.card.name,
-        "target": rows[0].target,
+        "target": shown_cases[0].explanations[0].asked,
         "cases": len(weighed_cases),
         "patients": len({m.patient for m in weighed}),
         "surrogates a map": Plan({}, this.request.n_null, len({m.patient for m in weighed})).n_draws,
