@@ -205,8 +205,8 @@ def test_the_summary_curve_passes_through_the_pooled_point(audit: Path) -> None:
     parameters = hsroc(fit)
     # The covariance between studies comes back from the hierarchical parameters.
     a, b = fit.deviations
-    back = (parameters.variance_threshold - parameters.variance_accuracy / 4) * 1.0
-    assert back == pytest.approx(fit.between[0, 1], abs=1e-9)
+    covariance = parameters.variance_threshold - parameters.variance_accuracy / 4
+    assert covariance == pytest.approx(fit.between[0, 1], abs=1e-9)
     assert parameters.variance_threshold + parameters.variance_accuracy / 4 == pytest.approx(a * b, abs=1e-9)
 
 
@@ -220,11 +220,9 @@ def test_a_symmetrical_curve_has_the_area_of_its_odds_ratio() -> None:
 
 
 def test_moses_and_littenberg_on_one_odds_ratio() -> None:
-    rows = [(90, 10, 50, 50), (80, 20, 400, 1600 * 9 / 9)]
     logits = np.array([[math.log(9), 0.0], [math.log(4), math.log(0.25)]])
     intercept, slope = moses_littenberg(tables((90, 10, 50, 50), (80, 20, 400, 1600)))
     x, y = logits.sum(1), logits @ [1, -1]
-    assert len(rows) == 2
     assert intercept + slope * x == pytest.approx(y)
 
 

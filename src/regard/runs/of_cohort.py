@@ -20,11 +20,11 @@ from regard.core.errors import InputError, RegardError
 from regard.explainers.spec import parse_methods
 from regard.io import Case, RunFolder
 from regard.models import Model, load_model
-from regard.models.provenance import versions
 from regard.probing.record import read_record, write_record
 from regard.runs.cohort_files import SAYS, write_all
 from regard.runs.cohort_plan import asked, backend, check, configuration, function_of, null_of, space
 from regard.runs.computing import computing
+from regard.runs.opening import folder_of
 from regard.runs.progress import shown
 from regard.runs.requests.cohort import CohortRequest
 from regard.runs.result import RunResult, bounds_in_words
@@ -141,17 +141,7 @@ def _all_of_it(request: CohortRequest, device: str, threads: int) -> CohortResul
     config = configuration(request, model, function, cases, threads, weights)
     with (
         _stopped_by_sigterm(),
-        RunFolder(
-            request.output,
-            "cohort",
-            config,
-            argv=request.words("cohort"),
-            cases=cases,
-            versions=versions(),
-            hashes={"weights_sha256": model.weights_sha256},
-            overwrite=request.overwrite,
-            private=request.private,
-        ) as folder,
+        folder_of(request, "cohort", config, cases, model) as folder,
     ):
         function = _probed(function, opened, folder, model, cases)
         done = _all_cases(request, folder, function, model, cases, threads)
