@@ -7,7 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from regard.core.volume import Volume
-from regard.report.display import display_volume, grey, planes, slice_of, window
+from regard.report.colours import colormap, full_colour
+from regard.report.display import display_volume, grey, window
+from regard.report.invariances import plane_through
 
 __all__ = ["Attacked", "draw_attack"]
 
@@ -45,26 +47,21 @@ def draw_attack(rows: list[Attacked], title: str) -> Figure:
     figure.suptitle(title, fontsize=10)
     for number, (line, row) in enumerate(zip(figure.subplots(len(rows), len(names), squeeze=False), rows, strict=True)):
         change = row.before.with_tensor(row.after.tensor - row.before.tensor)
-        guide = np.abs(np.nan_to_num(grey(display_volume(row.map_before))))
+        guide = np.nan_to_num(grey(display_volume(row.map_before)))
         low, high = window(grey(row.before), row.before.unit)
         middle = (high - low) / 2
         own = max(float(np.abs(grey(change)).max()), 1e-12)
-        maps = [np.nan_to_num(grey(m)) for m in (row.map_before, row.map_after)]
-        # A few voxels of a gradient's map are far above all others: what lies beyond is drawn as the scale's end.
-        full = max(*(float(np.quantile(np.abs(m), 0.998)) for m in maps), 1e-12)
+        full = full_colour(np.stack([grey(row.map_before), grey(row.map_after)]))
         shown: list[tuple[Volume, dict[str, Any]]] = [
             (row.before, {"cmap": "gray", "vmin": low, "vmax": high}),
             (row.after, {"cmap": "gray", "vmin": low, "vmax": high}),
             (change, {"cmap": "gray", "vmin": -middle, "vmax": middle}),
-            (change, {"cmap": "RdBu_r", "vmin": -own, "vmax": own}),
-            (row.map_before, {"cmap": "RdBu_r", "vmin": -full, "vmax": full}),
-            (row.map_after, {"cmap": "RdBu_r", "vmin": -full, "vmax": full}),
+            (change, {"cmap": colormap(True), "vmin": -own, "vmax": own}),
+            (row.map_before, {"cmap": colormap(True), "vmin": -full, "vmax": full}),
+            (row.map_after, {"cmap": colormap(True), "vmin": -full, "vmax": full}),
         ]
         for axis, (volume, kind), name in zip(line, shown, names, strict=True):
-            display = display_volume(volume)
-            plane = planes(display)[0]
-            index = int(np.unravel_index(guide.argmax(), guide.shape)[plane.through])
-            axis.imshow(slice_of(grey(display), plane, index), interpolation="nearest", **kind)
+            axis.imshow(plane_through(volume, guide), interpolation="nearest", **kind)
             axis.set_xticks([])
             axis.set_yticks([])
             if number == 0:

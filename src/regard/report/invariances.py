@@ -14,7 +14,7 @@ from regard.io.atomic import atomic
 from regard.report.colours import colormap
 from regard.report.display import display_volume, grey, planes, slice_of, window
 
-__all__ = ["Row", "draw_curve", "draw_gallery", "draw_spread", "embedded", "save_figure"]
+__all__ = ["Row", "draw_curve", "draw_gallery", "draw_spread", "embedded", "plane_through", "save_figure"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Row:
     words: str
 
 
-def _plane(volume: Volume, like: np.ndarray) -> np.ndarray:
+def plane_through(volume: Volume, like: np.ndarray) -> np.ndarray:
     """The slice of a volume through the place where ``like`` (i, j, k) of its display grid is largest."""
     shown = display_volume(volume)
     plane = planes(shown)[0]
@@ -69,7 +69,7 @@ def draw_gallery(image: Volume, output: Volume | float, rows: Sequence[Row], tit
             pictures.append((output.with_tensor(row.output.tensor - output.tensor), None))
         full = max(float(np.abs(guide).max()), 1e-12)
         for axis, (volume, levels), name in zip(line, pictures, names, strict=True):
-            values = _plane(volume, guide)
+            values = plane_through(volume, guide)
             kind: dict[str, Any] = {"cmap": "gray"}
             if levels is not None:
                 kind |= {"vmin": levels[0], "vmax": levels[1]}
@@ -93,7 +93,9 @@ def draw_spread(maps: Mapping[str, Volume]) -> Figure:
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
     full = max(max(float(v.tensor.max()) for v in maps.values()), 1e-12)
     for axis, (name, volume) in zip(axes, maps.items(), strict=True):
-        shown = axis.imshow(_plane(volume, grey(display_volume(volume))), cmap=colormap(False), vmin=0, vmax=full)
+        shown = axis.imshow(
+            plane_through(volume, grey(display_volume(volume))), cmap=colormap(False), vmin=0, vmax=full
+        )
         axis.set_title(name, fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])

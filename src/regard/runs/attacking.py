@@ -73,8 +73,8 @@ class AttackRunResult(RunResult):
 
 
 def _sentence(row: Mapping[str, Any]) -> str:
-    of = row["kind"] if row["kind"] != "attack" else f"{row['goal']} of {row['attacked']}"
-    seen = "" if row["method"] == row["attacked"] else f", seen by {row['method']}"
+    of = f"{row['goal']} of {row['attacked']}" if row["kind"] == "attack" else f"{row['kind']}, seen by {row['method']}"
+    seen = f", seen by {row['method']}" if row["kind"] == "attack" and row["method"] != row["attacked"] else ""
     share = f"{row['n_success']} of {row['n']} ({row['low']:.2f} to {row['high']:.2f})"
     moved = f"prediction by {row['median_drift']:.3g}, correlation of the maps {row['median_spearman']:.2f}"
     return f"budget {row['budget']:g} {row['unit']}: {of}{seen}: {share}; {moved}"
